@@ -1,0 +1,65 @@
+"""Signing in, as the reference SDK's releases do it."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from maskery.api.body import parse_json_object, read_body
+from maskery.api.errors import ApiError, ErrorResponse
+from maskery.api.services import ServicesDependency, account_of
+
+router = APIRouter(tags=["authentication"])
+
+_MAX_BODY = 16 * 1024
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorResponse, "description": "The body is malformed"},
+    401: {"model": ErrorResponse, "description": "No API key, or one that is not known"},
+}
+
+
+class Validation(BaseModel):
+    """Whom a key belongs to."""
+
+    organization_id: str = Field(description="The account.")
+    valid: bool = True
+
+
+class Token(BaseModel):
+    """OAuth's answer to client credentials."""
+
+    access_token: str = Field(description="The API key itself.")
+    token_type: str = "Bearer"  # noqa: S105 - OAuth's word, no secret
+    expires_in: int = Field(default=3600, description="Seconds after which clients ask again; the key itself lives on.")
+
+
+@router.post("/authentication/validate", summary="Check a key", responses=_ERRORS)
+async def validate(request: Request, services: ServicesDependency) -> Validation:
+    """The key stands in the Authorization header, or, as older clients send it, in the body as `api_key`."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        body = await read_body(request, _MAX_BODY)
+        named = parse_json_object(body).get("api_key") if body.strip() else None
+        key = named if isinstance(named, str) else ""
+    return Validation(organization_id=await account_of(services, key.strip()))
+
+
+@router.post(
+    "/realms/airefinery-realm/protocol/openid-connect/token",
+    summary="Exchange a key for a token",
+    responses=_ERRORS,
+)
+async def token(request: Request, services: ServicesDependency) -> Token:
+    """OAuth client credentials for SDK 1.10 to 1.12: `client_id` is the account, `client_secret` the key."""
+    form = await request.form(max_files=0, max_fields=10, max_part_size=_MAX_BODY)
+    secret = form.get("client_secret")
+    if form.get("grant_type") != "client_credentials" or not isinstance(secret, str):
+        raise ApiError(
+            400,
+            "invalid_grant",
+            "Send the form fields client_id (the account), client_secret (the key) and grant_type=client_credentials.",
+        )
+    account = await account_of(services, secret)
+    if form.get("client_id") != account and not services.settings.anonymous:
+        raise ApiError(401, "wrong_account", "The key belongs to another account than client_id.", "client_id")
+    return Token(access_token=secret)

@@ -1,0 +1,122 @@
+"""Every way a request can fail, as the one shape that errors have on the wire."""
+
+import logging
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from maskery.engine import Busy, DeadlineExceeded
+from maskery.models import ModelNotInstalled
+from maskery.segmentation import NotAPicture, PictureTooLarge, PromptError
+
+_log = logging.getLogger("maskery.api")
+
+# The kinds that clients of such APIs branch on, by status.
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    message: str = Field(description="A sentence for a person: what was wrong, and what would be right.")
+    type: str = Field(description="The kind of error, by status.")
+    param: str | None = Field(description="Path of the field that is wrong.")
+    code: str = Field(description="The error's name, for programs.")
+
+
+class ErrorResponse(BaseModel):
+    """The body of every answer whose status is not 2xx."""
+
+    error: ErrorDetail
+
+
+class ApiError(Exception):
+    """An error with the status and the code that clients see."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.param = param
+        self.headers = dict(headers or {})
+
+    def response(self) -> JSONResponse:
+        kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+        detail = ErrorDetail(message=self.message, type=kind, param=self.param, code=self.code)
+        return JSONResponse(ErrorResponse(error=detail).model_dump(), self.status, self.headers)
+
+
+def _from_busy(error: Busy) -> ApiError:
+    return ApiError(503, "busy", f"The server is busy: {error}", headers={"Retry-After": str(error.retry_after)})
+
+
+def _from_model(error: ModelNotInstalled) -> ApiError:
+    return ApiError(404, "model_not_installed" if error.known else "model_not_found", str(error), "model")
+
+
+def _from_http(error: HTTPException) -> ApiError:
+    """What the router itself refuses: unknown paths and methods."""
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "_")
+    if error.status_code == 404:
+        message = "There is nothing at this path. POST /v1/images/segmentations segments; /docs lists all routes."
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        message = f"This path does not answer this method; it answers {allowed}."
+    else:
+        message = str(error.detail)
+    return ApiError(error.status_code, code, message, headers=error.headers)
+
+
+_TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
+    ApiError: lambda error: error,
+    HTTPException: _from_http,
+    PromptError: lambda error: ApiError(422, "invalid_prompt", str(error), error.param),
+    NotAPicture: lambda error: ApiError(415, "unsupported_image", _sentence(error), "image_prompt"),
+    PictureTooLarge: lambda error: ApiError(413, "image_too_large", _sentence(error), "image_prompt"),
+    ModelNotInstalled: _from_model,
+    Busy: _from_busy,
+    DeadlineExceeded: lambda error: ApiError(504, "deadline_exceeded", _sentence(error)),
+}
+
+
+def install(app: FastAPI) -> None:
+    """Have every exception answered in the one shape."""
+    for kind, translate in _TRANSLATIONS.items():
+
+        async def answer(_: Request, error: Exception, translate: Callable[..., ApiError] = translate) -> JSONResponse:
+            return translate(error).response()
+
+        app.add_exception_handler(kind, answer)
+
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        _log.error("unexpected error, request %s", request.state.request_id, exc_info=error)
+        return ApiError(
+            500,
+            "internal_error",
+            f"The server failed; its log says why under request {request.state.request_id}.",
+        ).response()
+
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:] + "."

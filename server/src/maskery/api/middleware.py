@@ -1,0 +1,99 @@
+"""Around every request: an id, a line in the log, and no requests that a web page made behind its user's back."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Collection
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from maskery.api.errors import ApiError
+
+_log = logging.getLogger("maskery.access")
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestLog:
+    """Gives every request an id, which its answer and the log's line carry.
+
+    A client may name the id itself in `x-request-id`, so that it can be followed through several systems.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        named = Headers(scope=scope).get("x-request-id", "")
+        request_id = named if _ID.fullmatch(named) else uuid.uuid4().hex
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        started = time.perf_counter()
+        status = 499
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            _log.info(
+                "%s %s %d %.1fms request=%s account=%s user=%r",
+                scope["method"],
+                scope["path"],
+                status,
+                (time.perf_counter() - started) * 1e3,
+                request_id,
+                state.get("account", "-"),
+                state.get("user"),
+            )
+
+
+class HostGuard:
+    """Refuses requests for other hosts, and from other origins.
+
+    A page on the web can make its reader's browser send requests to a server on the reader's own machine, under a
+    name of its own that resolves to 127.0.0.1. The Host header gives that away, the Origin header the rest.
+
+    Args:
+        hosts: names that requests may carry, without port.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            refusal = self._refuse(headers.get("host", ""), headers.get("origin"))
+            if refusal:
+                await refusal.response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refuse(self, host: str, origin: str | None) -> ApiError | None:
+        if _without_port(host) not in self._hosts:
+            return ApiError(
+                403,
+                "host_not_allowed",
+                f"This server does not answer as {host[:100]!r}; the setting MASKERY_ALLOWED_HOSTS names more hosts.",
+            )
+        if origin is not None and origin.partition("://")[2] != host:
+            return ApiError(403, "origin_not_allowed", "Pages of other origins may not call this server.")
+        return None
+
+
+def _without_port(host: str) -> str:
+    return re.sub(r":\d*$", "", host).lower()

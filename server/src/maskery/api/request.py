@@ -1,0 +1,105 @@
+"""The fields of a request to a job for the engine; every check that needs no picture."""
+
+import base64
+import binascii
+import difflib
+from typing import Any
+
+from pydantic import ValidationError
+
+from maskery.api.errors import ApiError
+from maskery.api.schemas import SegmentationRequest
+from maskery.engine import Job, Prompt
+from maskery.segmentation import Options
+
+_REQUIRED = ("model", "image_prompt")
+_NAMES = tuple(SegmentationRequest.model_fields)
+OPTIONS = tuple(name for name in _NAMES if name not in (*_REQUIRED, "segment_prompt", "extra_body"))
+
+
+def parse_fields(fields: dict[str, Any]) -> SegmentationRequest:
+    """Check names and types; options inside `extra_body` are taken as if they stood beside it.
+
+    Raises:
+        ApiError: 422 with the path of the field.
+    """
+    fields = dict(fields)
+    extra = fields.pop("extra_body", None)
+    if extra is not None and not isinstance(extra, dict):
+        raise ApiError(422, "invalid_field", "extra_body is an object of options, or null.", "extra_body")
+    nested = extra or {}
+    for name in nested:
+        if name not in OPTIONS:
+            raise _unknown(name, f"extra_body.{name}", OPTIONS)
+        if fields.get(name) is not None:
+            raise ApiError(
+                422, "given_twice", f"{name} is given beside extra_body and inside it.", f"extra_body.{name}"
+            )
+    for name in fields:
+        if name not in _NAMES:
+            raise _unknown(name, name, _NAMES)
+    for name in _REQUIRED:
+        if name not in fields:
+            raise ApiError(422, "missing_field", f"The field {name} is missing.", name)
+    try:
+        return SegmentationRequest.model_validate({**fields, **nested})
+    except ValidationError as error:
+        raise _invalid(error, nested) from None
+
+
+def to_job(request: SegmentationRequest) -> Job:
+    """A checked request as the engine takes it.
+
+    Raises:
+        ApiError: 400; the picture is not base64.
+    """
+    options = Options() if request.merge_iou is None else Options(merge_iou=request.merge_iou)
+    return Job(
+        model=request.model,
+        image=decode_picture(request.image_prompt),
+        prompt=Prompt(request.segment_prompt, request.point_labels),
+        options=options,
+    )
+
+
+def decode_picture(text: str) -> bytes:
+    """The bytes behind bare base64 or a data: URL.
+
+    Raises:
+        ApiError: 400.
+    """
+    payload = text
+    if text[:5].lower() == "data:":
+        head, comma, payload = text.partition(",")
+        if not comma or not head.lower().endswith(";base64"):
+            raise _not_base64("is a data: URL, but not one that reads data:image/…;base64,…")
+    try:
+        data = base64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError):
+        # Encoders that break lines are common; anything else outside the alphabet is a mistake.
+        try:
+            data = base64.b64decode("".join(payload.split()), validate=True)
+        except (binascii.Error, ValueError):
+            hint = "; pictures are not fetched from addresses" if "://" in text[:40] else ""
+            raise _not_base64(f"is not base64{hint}") from None
+    if not data:
+        raise _not_base64("is empty")
+    return data
+
+
+def _not_base64(reason: str) -> ApiError:
+    return ApiError(400, "invalid_base64", f"image_prompt {reason}: send the picture's file in base64.", "image_prompt")
+
+
+def _unknown(name: str, param: str, known: tuple[str, ...]) -> ApiError:
+    near = difflib.get_close_matches(name, known, n=1)
+    guess = f" Did you mean {near[0]}?" if near else f" Options are {', '.join(OPTIONS)}."
+    return ApiError(422, "unknown_field", f"There is no field {name[:100]!r}.{guess}", param[:120])
+
+
+def _invalid(error: ValidationError, nested: dict[str, Any]) -> ApiError:
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    param = f"extra_body.{name}" if name in nested else name
+    reason = first["msg"].removeprefix("Value error, ")
+    return ApiError(422, "invalid_field", f"{name}: {reason[:1].lower()}{reason[1:]}.", param)

@@ -1,0 +1,46 @@
+"""A segmentation as it is answered."""
+
+import base64
+import time
+
+from maskery.api import schemas
+from maskery.segmentation import Mask, Segment, Segmentation, to_png
+
+
+def render(segmentation: Segmentation) -> bytes:
+    """The answer's JSON."""
+    usage = segmentation.usage
+    input_tokens = usage.image_tokens + usage.point_tokens
+    answer = schemas.SegmentationResponse(
+        created=int(time.time()),
+        data=[_mask(mask) for mask in segmentation.masks],
+        usage=schemas.UsageSchema(
+            input_tokens=input_tokens,
+            input_tokens_details={"image_tokens": usage.image_tokens, "point_tokens": usage.point_tokens},
+            output_tokens=usage.output_tokens,
+            total_tokens=input_tokens + usage.output_tokens,
+        ),
+    )
+    return answer.model_dump_json().encode()
+
+
+def _mask(mask: Mask) -> schemas.MaskSchema:
+    png = None if mask.values is None else base64.b64encode(to_png(mask.values)).decode("ascii")
+    return schemas.MaskSchema(
+        b64_json=png,
+        label=None,
+        score=mask.score,
+        width=mask.size.width,
+        height=mask.size.height,
+        segments=[_segment(segment) for segment in mask.segments],
+    )
+
+
+def _segment(segment: Segment) -> schemas.SegmentSchema:
+    return schemas.SegmentSchema(
+        value=segment.value,
+        prompts=list(segment.prompts),
+        score=segment.score,
+        area=segment.area,
+        bbox=None if segment.bbox is None else list(segment.bbox),
+    )

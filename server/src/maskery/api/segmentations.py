@@ -1,0 +1,61 @@
+"""POST /v1/images/segmentations: a picture and a prompt in, masks out."""
+
+import math
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from maskery.api import schemas
+from maskery.api.body import parse_json_object, read_body
+from maskery.api.errors import ApiError, ErrorResponse
+from maskery.api.openapi import segmentation_body
+from maskery.api.request import parse_fields, to_job
+from maskery.api.response import render
+from maskery.api.services import Account, Services, ServicesDependency
+
+router = APIRouter(tags=["segmentation"])
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorResponse, "description": "Malformed JSON or base64"},
+    401: {"model": ErrorResponse, "description": "No API key, or one that is not known"},
+    404: {"model": ErrorResponse, "description": "The model is not installed"},
+    413: {"model": ErrorResponse, "description": "Too many bytes or pixels"},
+    415: {"model": ErrorResponse, "description": "Not an image that is read here"},
+    422: {"model": ErrorResponse, "description": "The prompt or an option is wrong; `param` says where"},
+    503: {"model": ErrorResponse, "description": "Too many requests are waiting; see Retry-After"},
+    504: {"model": ErrorResponse, "description": "The request's time was up"},
+}
+
+
+@router.post(
+    "/v1/images/segmentations",
+    summary="Segment a picture",
+    response_model=schemas.SegmentationResponse,
+    responses=_ERRORS,
+    openapi_extra={"requestBody": segmentation_body()},
+)
+async def create_segmentation(request: Request, services: ServicesDependency, account: Account) -> Response:
+    """One categorical mask: 0 is background, value k belongs to object k of the prompt."""
+    timeout = _timeout(request, services)
+    body = await read_body(request, services.settings.max_body_bytes)
+
+    def answer() -> bytes:
+        fields = parse_fields(parse_json_object(body))
+        request.state.user = fields.user
+        return render(services.engine.segment(to_job(fields)))
+
+    return Response(await services.workers.run(answer, timeout), media_type="application/json")
+
+
+def _timeout(request: Request, services: Services) -> float:
+    """Seconds that the client allows for its answer, else the server's default."""
+    text = request.headers.get("x-request-timeout")
+    if text is None:
+        return services.settings.default_timeout
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ApiError(422, "invalid_header", "x-request-timeout is a number of seconds above 0.", "x-request-timeout")
+    return min(seconds, services.settings.max_timeout)

@@ -1,0 +1,89 @@
+"""A fixed number of threads behind a bounded queue."""
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self, TypeVar
+
+from maskery.engine.errors import Busy, DeadlineExceeded
+
+Answer = TypeVar("Answer")
+
+# Weight of the newest job in the running mean of how long one takes.
+_NEWEST = 0.2
+
+
+class Workers:
+    """Runs blocking work off the event loop, as much at a time as there are workers.
+
+    Work that was given up, because its deadline passed or its client went away, is taken off the queue if it has
+    not started; started work runs to its end and keeps its worker until then, so that there are never more
+    threads computing than there are workers.
+
+    Args:
+        workers: jobs at a time.
+        max_queue: jobs that may wait; one more is refused.
+    """
+
+    def __init__(self, workers: int, max_queue: int) -> None:
+        self._workers = workers
+        self._places = workers + max_queue
+        self._taken = 0
+        self._seconds_a_job = 0.0
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="segment")
+
+    async def run(self, work: Callable[[], Answer], time_limit: float) -> Answer:
+        """The work's answer, or what it raised.
+
+        Raises:
+            Busy: the queue is full.
+            DeadlineExceeded: `time_limit` seconds went by.
+        """
+        if self._taken >= self._places:
+            raise Busy(f"{self._taken} requests are being answered or waiting, no more can wait", self._retry_after())
+        self._taken += 1
+        loop = asyncio.get_running_loop()
+        job = self._pool.submit(self._timed, work)
+        # A place is free when the work has really ended, also where nobody waits for it any more.
+        job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._give_back))
+        try:
+            async with asyncio.timeout(time_limit):
+                return await asyncio.wrap_future(job)
+        except TimeoutError:
+            if job.done() and not job.cancelled():
+                return job.result()
+            raise DeadlineExceeded(f"the answer was not there within the request's {time_limit:g} seconds") from None
+
+    def close(self) -> None:
+        """Wait for started work and drop the rest."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.close)
+
+    def _give_back(self) -> None:
+        self._taken -= 1
+
+    def _timed(self, work: Callable[[], Answer]) -> Answer:
+        started = time.perf_counter()
+        try:
+            return work()
+        finally:
+            seconds = time.perf_counter() - started
+            mean = self._seconds_a_job
+            self._seconds_a_job = mean + _NEWEST * (seconds - mean) if mean else seconds
+
+    def _retry_after(self) -> int:
+        """Whole seconds in which the queue is expected to be half empty."""
+        return max(1, math.ceil(self._seconds_a_job * self._taken / self._workers / 2))
+
+
+def processors() -> int:
+    """Processors that this process may use, which a container may have made fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,219 @@
+"""Segmentation without training: GrabCut from points, a box or a mask. The baseline for learned models to beat.
+
+Rother, Kolmogorov, Blake: "GrabCut": interactive foreground extraction using iterated graph cuts, SIGGRAPH 2004;
+the cuts themselves are OpenCV's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture, Size
+
+Bools = NDArray[np.bool_]
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+# The time of a cut grows with the pixels; more of them find the same object with a finer edge.
+_WORKING_PIXELS = 50_000
+
+# Sizes of the first guess that are tried: a part of the object, the object, what it belongs to.
+_EXTENTS = (0.56, 1.0, 1.4)
+
+# Radius of the disc around a point that is first taken for the object, in short sides of the picture.
+_DISC = 0.25
+
+# A cut that leaves less of its first guess than this has found nothing: the colours do not tell the two apart.
+_COLLAPSED = 0.05
+
+_TOKEN_SIDE = 16
+
+
+class GrabCut:
+    """The model `maskery/grabcut`: a cut from each of three first guesses of different size.
+
+    The score of a candidate rises with its mean IoU with the other two (an object with a clear edge is found
+    from any guess), with the picture's gradient along its edge, and falls with the share of the picture's
+    border that it covers. Slope and offset make it comparable to an IoU.
+    """
+
+    name = "maskery/grabcut"
+    revision = "1"
+    created = 1767225600
+    owned_by = "maskery"
+
+    def encode(self, picture: Picture) -> Embedding:
+        """Keeps a small copy: ``picture``, uint8 [rows, columns, 3]."""
+        columns, rows = _working_size(picture.size)
+        small = cv2.resize(picture.pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+        tokens = -(-columns // _TOKEN_SIDE) * -(-rows // _TOKEN_SIDE)
+        return Embedding({"picture": small}, picture.size, tokens)
+
+    def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
+        """Three candidates per object; logits are distances to the edge, in cells of the small copy.
+
+        A cell that holds a positive point is inside, one that holds only negative points is outside.
+        """
+        picture = embedding.arrays["picture"].astype(np.uint8, copy=False)
+        gradient = _relative_gradient(picture)
+        return [_candidates(picture, gradient, _Hints.of(each, embedding.size, picture)) for each in objects]
+
+
+def _working_size(size: Size) -> tuple[int, int]:
+    """(columns, rows) with the picture's proportions, at most `_WORKING_PIXELS` and no more than it has."""
+    shrink = min(1.0, (_WORKING_PIXELS / size.pixels) ** 0.5)
+    rows = min(max(1, round(size.height * shrink)), _WORKING_PIXELS)
+    columns = min(max(1, round(size.width * shrink)), _WORKING_PIXELS // rows)
+    return columns, rows
+
+
+def _relative_gradient(picture: Bytes) -> Floats:
+    """Length of the gradient over its mean, float32 [rows, columns]; 0 everywhere in a picture of one colour."""
+    smooth = cv2.GaussianBlur(picture, (0, 0), 1).astype(np.float32)
+    slopes = [cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx).reshape(picture.shape) for dx in (0, 1)]
+    length: Floats = np.sqrt((slopes[0] ** 2 + slopes[1] ** 2).sum(axis=2))
+    return length / max(float(length.mean()), 1e-3)
+
+
+@dataclass(frozen=True, eq=False)
+class _Hints:
+    """A prompt on the working grid; arrays are [rows, columns].
+
+    Attributes:
+        on, off: bool, the cells around positive points and around negative ones; none is in both.
+        to_on, to_off: float32, cells to the nearest such point; huge without any.
+        box: bool, the cells that the box touches, or None.
+        ellipse: float32, 1 on the ellipse that the box encloses, less inside; or None.
+        mask: float32, cells to the edge of the mask to start from, positive inside; or None.
+    """
+
+    on: Bools
+    off: Bools
+    to_on: Floats
+    to_off: Floats
+    box: Bools | None
+    ellipse: Floats | None
+    mask: Floats | None
+
+    @classmethod
+    def of(cls, prompt: ObjectPrompt, size: Size, picture: Bytes) -> "_Hints":
+        rows, columns = picture.shape[:2]
+        scale = np.array((columns / size.width, rows / size.height))
+        cells = ((np.floor(prompt.points) + 0.5) * scale).astype(np.intp).clip(0, (columns - 1, rows - 1))
+        to_on, to_off = (_distance_to(cells[prompt.labels == label], (rows, columns)) for label in (1, 0))
+        # The neighbours of a point's cell go with it: stretching the answer cannot move the edge over the point.
+        belongs = to_on <= to_off
+        box = ellipse = mask = None
+        if prompt.box is not None:
+            box, ellipse = _box_and_ellipse(prompt.box.reshape(2, 2) * scale, (rows, columns))
+        if prompt.mask is not None and prompt.mask.any():
+            share = cv2.resize(prompt.mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+            mask = _signed_distance(share > min(0.5, share.max() / 2))
+        return cls(belongs & (to_on < 2), ~belongs & (to_off < 2), to_on, to_off, box, ellipse, mask)
+
+    def guess(self, extent: float) -> tuple[Bools, Bools]:
+        """What may be the object, and what is first taken for it; bool [rows, columns] each."""
+        reach = extent * _DISC * min(self.on.shape)
+        near = self.to_on < reach
+        if self.mask is not None:
+            side = np.count_nonzero(self.mask > 0) ** 0.5
+            possible, guessed = self.mask > -side / 2, self.mask > (1 - extent) * side / 10
+        elif self.box is not None and self.ellipse is not None:
+            possible, guessed = self.box, self.box & (self.ellipse <= 0.5 + 0.4 * extent)
+        else:
+            possible, guessed = self.to_on < 2 * reach, near
+        if self.box is not None:
+            possible, guessed = possible & self.box, guessed & self.box
+        guessed = (guessed | near) & ((self.to_off >= reach) | (self.to_on <= self.to_off))
+        possible = (possible | guessed | self.on) & ~self.off
+        guessed = (guessed | self.on) & ~self.off
+        return possible, guessed if guessed.any() else possible
+
+
+def _distance_to(cells: NDArray[np.intp], shape: tuple[int, int]) -> Floats:
+    if not len(cells):
+        return np.full(shape, 1e6, np.float32)
+    elsewhere = np.ones(shape, np.uint8)
+    elsewhere[cells[:, 1], cells[:, 0]] = 0
+    return cv2.distanceTransform(elsewhere, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float32, copy=False)
+
+
+def _box_and_ellipse(corners: NDArray[np.float64], shape: tuple[int, int]) -> tuple[Bools, Floats]:
+    rows, columns = shape
+    low = np.floor(corners[0]).clip(0, (columns - 1, rows - 1))
+    high = np.maximum(np.ceil(corners[1]), low + 1)
+    half, centre = (high - low) / 2, (high + low) / 2
+    x = np.abs(np.arange(columns) + 0.5 - centre[0]) / half[0]
+    y = np.abs(np.arange(rows) + 0.5 - centre[1])[:, None] / half[1]
+    return (x <= 1) & (y <= 1), np.hypot(x, y).astype(np.float32)
+
+
+def _candidates(picture: Bytes, gradient: Floats, hints: _Hints) -> Candidates:
+    masks = np.stack([_cut(picture, hints, *hints.guess(extent)) for extent in _EXTENTS])
+    scores = _scores(masks, gradient)
+    order = np.argsort(-scores, kind="stable")
+    logits = np.stack([_signed_distance(mask) for mask in masks[order]])
+    rows, columns = gradient.shape
+    return Candidates(logits, scores[order], (float(columns), float(rows)))
+
+
+def _cut(picture: Bytes, hints: _Hints, possible: Bools, guessed: Bools) -> Bools:
+    """The object that GrabCut makes of a first guess, or the guess itself where colours say nothing."""
+    if guessed.all() or not guessed.any():
+        return guessed
+    trimap = np.where(guessed, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    trimap[~possible] = cv2.GC_BGD
+    trimap[hints.on] = cv2.GC_FGD
+    # OpenCV keeps a random generator per thread: seeded here, the same prompt has the same answer on any of them.
+    cv2.setRNGSeed(0)
+    cv2.grabCut(picture, trimap, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
+    found = _tidy((trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD), hints)
+    collapsed = np.count_nonzero(found & guessed) < _COLLAPSED * np.count_nonzero(guessed)
+    return _tidy(guessed, hints) if collapsed else found
+
+
+def _tidy(mask: Bools, hints: _Hints) -> Bools:
+    """A smooth edge, no speckle, no holes but those that a negative point has made."""
+    smooth = (cv2.medianBlur(mask.astype(np.uint8), 5).reshape(mask.shape) > 0 | hints.on) & ~hints.off
+    parts = _components(smooth)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    kept = np.unique(parts[hints.on]) if hints.on.any() else np.flatnonzero(sizes > sizes.max() / 10)
+    outside = _components(np.pad(~np.isin(parts, kept), 1, constant_values=True))
+    open_parts = np.append(np.unique(outside[1:-1, 1:-1][hints.off]), outside[0, 0])
+    return ~np.isin(outside, open_parts)[1:-1, 1:-1]
+
+
+def _components(mask: Bools) -> NDArray[np.int32]:
+    return cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1].astype(np.int32, copy=False)
+
+
+def _signed_distance(mask: Bools) -> Floats:
+    """Cells to the edge, positive inside; where there is no edge, the grid's longer side."""
+    inside, outside = (
+        cv2.distanceTransform(np.ascontiguousarray(each, np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        for each in (mask, ~mask)
+    )
+    return (np.where(mask, inside - 0.5, 0.5 - outside)).clip(-max(mask.shape), max(mask.shape)).astype(np.float32)
+
+
+def _scores(masks: Bools, gradient: Floats) -> Floats:
+    """Predicted IoU, float32 [masks], of masks [masks, rows, columns]; see `GrabCut`."""
+    flat = masks.reshape(len(masks), -1).astype(np.float32)
+    shared = flat @ flat.T
+    areas = shared.diagonal()
+    unions = areas[:, None] + areas - shared
+    agreement = (shared / np.maximum(unions, 1)).mean(axis=1)
+    border = np.stack([np.concatenate((mask[0], mask[-1], mask[:, 0], mask[:, -1])).mean() for mask in masks])
+    contrast = np.array([_along_edge(mask, gradient) for mask in masks])
+    scores = 0.2 + 0.5 * (agreement + 0.2 * contrast - border)
+    return np.where(areas > 0, scores, 0).clip(0, 1).astype(np.float32)
+
+
+def _along_edge(mask: Bools, gradient: Floats) -> float:
+    shape = mask.astype(np.uint8)
+    edge = cv2.morphologyEx(shape, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).reshape(mask.shape) > 0
+    return float(gradient[edge].mean()) if edge.any() else 0.0

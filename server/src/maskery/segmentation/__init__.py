@@ -1,0 +1,42 @@
+"""The subject itself: pictures, prompts, masks. Knows no HTTP, no database and no particular model."""
+
+from maskery.segmentation.errors import (
+    NotAPicture,
+    PictureError,
+    PictureTooLarge,
+    PromptError,
+    SegmentationError,
+)
+from maskery.segmentation.image import Exif, ImageLimits, Picture, PictureFile, Size, open_picture
+from maskery.segmentation.mask import Mask, Segment, to_png
+from maskery.segmentation.model import Candidates, Embedding, Model
+from maskery.segmentation.prompt import ObjectPrompt, PromptLimits, parse_prompt
+from maskery.segmentation.segmenter import Options, Segmentation, Usage, segment, segment_embedding
+
+__all__ = [
+    "Candidates",
+    "Embedding",
+    "Exif",
+    "ImageLimits",
+    "Mask",
+    "Model",
+    "NotAPicture",
+    "ObjectPrompt",
+    "Options",
+    "Picture",
+    "PictureError",
+    "PictureFile",
+    "PictureTooLarge",
+    "PromptError",
+    "PromptLimits",
+    "Segment",
+    "Segmentation",
+    "SegmentationError",
+    "Size",
+    "Usage",
+    "open_picture",
+    "parse_prompt",
+    "segment",
+    "segment_embedding",
+    "to_png",
+]

@@ -1,0 +1,191 @@
+"""File bytes to an upright RGB picture, with limits checked before any pixel is decoded."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from maskery.segmentation.errors import NotAPicture, PictureTooLarge
+
+Exif = Literal["apply", "ignore"]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP and TIFF"
+
+# The limit on pixels is ours (PictureTooLarge), is checked before decoding, and may be set above Pillow's own.
+Image.MAX_IMAGE_PIXELS = None
+
+# Its readers register themselves when first needed, which two threads must not do at the same time.
+Image.init()
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TURNED = frozenset({5, 6, 7, 8})
+
+# Pillow's modes whose conversion to RGB means what a person sees.
+_PLAIN_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
+_TRANSPARENT_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_DEEP_GRAY_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+
+
+class Size(NamedTuple):
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What a picture may weigh.
+
+    Attributes:
+        max_bytes: of the file.
+        max_pixels: width × height, from the file's header.
+    """
+
+    max_bytes: int = 64 * 2**20
+    max_pixels: int = 64_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An upright picture.
+
+    Attributes:
+        pixels: uint8 [height, width, 3], RGB.
+    """
+
+    pixels: NDArray[np.uint8]
+
+    @property
+    def size(self) -> Size:
+        height, width = self.pixels.shape[:2]
+        return Size(width, height)
+
+
+def digest(data: bytes, exif: Exif = "apply") -> str:
+    """Name of the picture that `open_picture` makes of these bytes: 64 hexadecimal digits."""
+    return hashlib.sha256(exif.encode() + b"\0" + data).hexdigest()
+
+
+class PictureFile:
+    """An image file whose header has been read and found within the limits; no pixel has been decoded.
+
+    Args:
+        data: the file's bytes.
+        exif: ``"apply"`` turns the picture as its EXIF orientation says, ``"ignore"`` leaves it as stored.
+        limits: what it may weigh.
+
+    Raises:
+        NotAPicture: not an image, or of a kind that we do not read.
+        PictureTooLarge: over one of the limits.
+    """
+
+    def __init__(self, data: bytes, exif: Exif = "apply", limits: ImageLimits | None = None) -> None:
+        limits = limits or ImageLimits()
+        if len(data) > limits.max_bytes:
+            raise PictureTooLarge(f"the picture has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted")
+        self._data = data
+        self._exif = exif
+        self._image = _open(data)
+        stored = Size(*self._image.size)
+        if stored.pixels > limits.max_pixels:
+            raise PictureTooLarge(
+                f"the picture is {stored} ({stored.pixels:,} pixels); at most {limits.max_pixels:,} pixels are "
+                "accepted: send a smaller copy"
+            )
+        self._orientation = _orientation(self._image) if exif == "apply" else 1
+        turned = self._orientation in _TURNED
+        #: Size of the upright picture.
+        self.size = Size(stored.height, stored.width) if turned else stored
+
+    @cached_property
+    def digest(self) -> str:
+        """Name of the upright picture: 64 hexadecimal digits."""
+        return digest(self._data, self._exif)
+
+    def decode(self) -> Picture:
+        """Decode the pixels.
+
+        Transparent parts are shown on white, deep grays are scaled to 8 bits, an animation gives its first
+        frame.
+
+        Raises:
+            NotAPicture: the file is damaged, or its pixels are of a kind that has no RGB meaning.
+        """
+        try:
+            self._image.load()
+            image = _to_rgb(self._image)
+        except (OSError, SyntaxError, ValueError, EOFError, IndexError, ZeroDivisionError) as error:
+            if isinstance(error, NotAPicture):
+                raise
+            raise NotAPicture(f"the picture is damaged: {_sentence(error)}") from error
+        transpose = _UPRIGHT.get(self._orientation)
+        if transpose is not None:
+            image = image.transpose(transpose)
+        return Picture(np.asarray(image))
+
+
+def open_picture(data: bytes, exif: Exif = "apply", limits: ImageLimits | None = None) -> Picture:
+    """File bytes to an upright RGB picture; arguments and errors as of `PictureFile`."""
+    return PictureFile(data, exif, limits).decode()
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise NotAPicture(f"the bytes are not an image of a kind that is read here: {READABLE}") from None
+    # Pillow's readers raise whatever a malformed header leads them into.
+    except Exception as error:
+        raise NotAPicture(f"the picture's header is damaged: {_sentence(error)}") from error
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    # EXIF is an attachment: a malformed one leaves the picture as it is stored, as viewers do.
+    except Exception:  # noqa: BLE001
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _DEEP_GRAY_MODES:
+        gray = np.asarray(image).astype(np.uint16) >> 8
+        return Image.fromarray(gray.astype(np.uint8)).convert("RGB")
+    if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    if image.mode in _PLAIN_MODES:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    raise NotAPicture(
+        f"the picture's pixels ({image.mode!r}, {image.format}) have no fixed meaning as colours: "
+        "send 8 bits a channel, or 16-bit gray"
+    )
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,83 @@
+"""The answered mask: a value for every pixel, and the segments that the values stand for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskery.segmentation import polygons, rle
+from maskery.segmentation.image import Size
+from maskery.segmentation.upscale import Region
+
+Values = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One value of the mask.
+
+    Attributes:
+        value: 1-based place in the prompt of the first object that it answers.
+        prompts: 0-based places of all objects that it answers; several where they turned out to be the same.
+        score: predicted IoU with the object that was meant, 0 to 1.
+        area: pixels.
+        region: bounding box of those pixels; empty where there are none.
+        pixels: a region to bool [rows, columns], whether each of its pixels belongs to the segment. Asked for
+            when needed: 500 masks of a large picture would not fit in memory.
+    """
+
+    value: int
+    prompts: tuple[int, ...]
+    score: float
+    area: int
+    region: Region
+    pixels: Callable[[Region], NDArray[np.bool_]]
+
+    @property
+    def bbox(self) -> tuple[int, int, int, int] | None:
+        """(x, y, width, height) as COCO has it, or None where there are no pixels."""
+        x0, y0, x1, y1 = self.region
+        return (x0, y0, x1 - x0, y1 - y0) if self.area else None
+
+    def rle(self, size: Size) -> rle.Rle:
+        """COCO RLE in a mask of this size."""
+        return rle.encode(self.pixels(self.region), self.region[:2], size)
+
+    def polygons(self) -> list[polygons.Polygon]:
+        """Polygons along the pixels' edges; see `polygons.trace`."""
+        return polygons.trace(self.pixels(self.region), self.region[:2])
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """One reading of the whole prompt.
+
+    Attributes:
+        size: of the mask.
+        segments: in the order of their values.
+        values: uint8 (uint16 with more than 255 objects) [height, width], 0 is background; None where each
+            segment is its object's whole mask, and they may overlap.
+    """
+
+    size: Size
+    segments: tuple[Segment, ...]
+    values: Values | None
+
+    @property
+    def score(self) -> float:
+        """Mean over the segments, weighted by area; the plain mean when all are empty."""
+        scores = np.array([segment.score for segment in self.segments])
+        areas = np.array([segment.area for segment in self.segments], np.float64)
+        return float(np.average(scores, weights=areas if areas.any() else None))
+
+
+def to_png(values: Values) -> bytes:
+    """A categorical mask as a one-channel PNG of 8 or 16 bits, as the array has it; lossless."""
+    # A mask is long runs of one value: run-length matching finds them all, the costlier strategies find no more.
+    parameters = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    done, png = cv2.imencode(".png", values, parameters)
+    if not done:
+        raise RuntimeError(f"OpenCV could not write a PNG of shape {values.shape}")
+    return png.tobytes()

@@ -1,0 +1,61 @@
+"""A mask to start from, as it is sent: a COCO RLE or a base64 PNG."""
+
+import base64
+import binascii
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from maskery.segmentation import rle
+from maskery.segmentation.errors import PromptError
+from maskery.segmentation.image import Size
+
+_EXPECTED = 'a mask is a COCO RLE ({"size": [height, width], "counts": …}) or a base64 PNG of the picture\'s size'
+
+
+def read_mask_prompt(value: Any, path: str, size: Size) -> NDArray[np.bool_]:
+    """What was sent as bool [height, width]; in a PNG, whatever is not 0 is object.
+
+    Raises:
+        PromptError: it is neither, is damaged, or has another size than the picture.
+    """
+    if isinstance(value, dict):
+        return _from_rle(value, path, size)
+    if isinstance(value, str):
+        return _from_png(value, path, size)
+    raise PromptError(f"{path} is not a mask; {_EXPECTED}", path)
+
+
+def _from_rle(value: dict[str, Any], path: str, size: Size) -> NDArray[np.bool_]:
+    if value.get("size") != [size.height, size.width]:
+        raise PromptError(
+            f"{path}.size must be [height, width] of the picture, [{size.height}, {size.width}]",
+            f"{path}.size",
+        )
+    try:
+        return rle.decode(value.get("counts"), size)
+    except ValueError as error:
+        raise PromptError(f"{path}.counts {error}", f"{path}.counts") from None
+
+
+def _from_png(value: str, path: str, size: Size) -> NDArray[np.bool_]:
+    payload = value.partition(",")[2] if value.startswith("data:") else value
+    try:
+        image = Image.open(io.BytesIO(base64.b64decode(payload, validate=True)), formats=("PNG",))
+    except (binascii.Error, OSError, SyntaxError, ValueError):
+        raise PromptError(f"{path} is text but not a base64 PNG; {_EXPECTED}", path) from None
+    if image.size != size:
+        raise PromptError(
+            f"{path} is {image.width}x{image.height}, the picture is {size}: both must have one size", path
+        )
+    try:
+        pixels: NDArray[np.generic] = np.asarray(image)
+    except (OSError, SyntaxError, ValueError):
+        raise PromptError(f"{path} is a damaged PNG", path) from None
+    if pixels.ndim != 2:
+        raise PromptError(f"{path} has colours; a mask has one channel", path)
+    mask: NDArray[np.bool_] = pixels != 0
+    return mask

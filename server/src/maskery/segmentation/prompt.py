@@ -1,0 +1,249 @@
+"""What is asked: objects, each with points and labels, a box, a mask to start from; every check on them.
+
+A check that fails raises `PromptError` with the path of what is wrong, in the names of the wire.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskery.segmentation.errors import PromptError
+from maskery.segmentation.image import Size
+from maskery.segmentation.mask_prompt import read_mask_prompt
+
+_NESTING = "segment_prompt is a list of objects, each a list of points [x, y]: [[[450, 600]]] asks for one object"
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectPrompt:
+    """One object that is asked for.
+
+    Attributes:
+        points: float32 [points, 2], (x, y) in pixels of the upright picture; may be empty.
+        labels: uint8 [points], 1 = on the object, 0 = not on it.
+        box: float32 [4], (x0, y0, x1, y1) in the same pixels, or None.
+        mask: bool [height, width] of the upright picture, a mask to start from, or None.
+    """
+
+    points: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    box: NDArray[np.float32] | None = None
+    mask: NDArray[np.bool_] | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Points and box corners."""
+        return len(self.points) + (2 if self.box is not None else 0)
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether this is the one prompt that has several fair readings: a single point on the object."""
+        return len(self.points) == 1 and self.box is None and self.mask is None
+
+
+@dataclass(frozen=True)
+class PromptLimits:
+    """How much may be asked in one request.
+
+    Attributes:
+        max_objects: objects.
+        max_points: points of all objects together.
+    """
+
+    max_objects: int = 512
+    max_points: int = 2048
+
+
+def parse_prompt(
+    segment_prompt: Any,
+    size: Size,
+    point_labels: Any = None,
+    boxes: Any = None,
+    mask_prompts: Any = None,
+    limits: PromptLimits | None = None,
+) -> tuple[ObjectPrompt, ...]:
+    """Check what was sent and give it types.
+
+    Args:
+        segment_prompt: per object a list of points ``[x, y]``; or JSON text that holds it; or None when boxes
+            or masks say where the objects are.
+        size: of the upright picture that the coordinates refer to.
+        point_labels: per object and point 1 or 0; None (also per object) means all 1.
+        boxes: per object ``[x0, y0, x1, y1]`` or None.
+        mask_prompts: per object a COCO RLE, a base64 PNG or None.
+        limits: how much may be asked.
+
+    Raises:
+        PromptError: with the path of what is wrong.
+    """
+    limits = limits or PromptLimits()
+    if isinstance(segment_prompt, str):
+        segment_prompt = _from_json_text(segment_prompt)
+    count = _count_objects(segment_prompt, boxes, mask_prompts, limits)
+    groups = _per_object(segment_prompt, "segment_prompt", count)
+    labels = _per_object(point_labels, "point_labels", count)
+    corners = _per_object(boxes, "boxes", count)
+    masks = _per_object(mask_prompts, "mask_prompts", count)
+    _check_point_count(groups, limits)
+    return tuple(
+        _parse_object(index, groups[index], labels[index], corners[index], masks[index], size) for index in range(count)
+    )
+
+
+def _from_json_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise PromptError(f"segment_prompt is text but not JSON; {_NESTING}", "segment_prompt") from None
+
+
+def _count_objects(segment_prompt: Any, boxes: Any, mask_prompts: Any, limits: PromptLimits) -> int:
+    for name, value in (("segment_prompt", segment_prompt), ("boxes", boxes), ("mask_prompts", mask_prompts)):
+        if value is None:
+            continue
+        if not isinstance(value, list):
+            reason = _NESTING if name == "segment_prompt" else f"{name} is a list with an entry per object"
+            raise PromptError(f"{name} is {_kind(value)}; {reason}", name)
+        if not value:
+            raise PromptError(f"{name} is empty: ask for at least one object", name)
+        if len(value) > limits.max_objects:
+            raise PromptError(f"{name} holds {len(value):,} objects; at most {limits.max_objects:,} are accepted", name)
+        return len(value)
+    raise PromptError(f"segment_prompt is missing; {_NESTING}", "segment_prompt")
+
+
+def _per_object(value: Any, name: str, count: int) -> list[Any]:
+    if value is None:
+        return [None] * count
+    if not isinstance(value, list):
+        raise PromptError(f"{name} is {_kind(value)}; it is a list with an entry (or null) per object", name)
+    if len(value) != count:
+        raise PromptError(
+            f"{name} has {len(value):,} entries for {count:,} objects: give one (or null) per object", name
+        )
+    return value
+
+
+def _check_point_count(groups: Sequence[Any], limits: PromptLimits) -> None:
+    points = sum(len(group) for group in groups if isinstance(group, list))
+    if points > limits.max_points:
+        raise PromptError(
+            f"segment_prompt holds {points:,} points; at most {limits.max_points:,} are accepted",
+            "segment_prompt",
+        )
+
+
+def _parse_object(index: int, group: Any, labels: Any, box: Any, mask: Any, size: Size) -> ObjectPrompt:
+    path = f"segment_prompt[{index}]"
+    points = _parse_points(group, path, size)
+    parsed_labels = _parse_labels(labels, f"point_labels[{index}]", len(points))
+    parsed_box = None if box is None else _parse_box(box, f"boxes[{index}]", size)
+    parsed_mask = None if mask is None else read_mask_prompt(mask, f"mask_prompts[{index}]", size)
+    if parsed_box is None and parsed_mask is None:
+        if not len(points):
+            raise PromptError(f"{path} is empty: give object {index} a point, a box or a mask", path)
+        if not parsed_labels.any():
+            raise PromptError(
+                f"point_labels[{index}] are all 0: an object needs a point labelled 1, a box or a mask",
+                f"point_labels[{index}]",
+            )
+    return ObjectPrompt(points, parsed_labels, parsed_box, parsed_mask)
+
+
+def _parse_points(group: Any, path: str, size: Size) -> NDArray[np.float32]:
+    if group is None:
+        return np.empty((0, 2), np.float32)
+    if not isinstance(group, list):
+        raise PromptError(f"{path} is {_kind(group)}; {_NESTING}", path)
+    points = np.empty((len(group), 2), np.float32)
+    for index, point in enumerate(group):
+        points[index] = _parse_point(point, f"{path}[{index}]", size)
+    return points
+
+
+def _parse_point(point: Any, path: str, size: Size) -> tuple[float, float]:
+    if not isinstance(point, list) or len(point) != 2:
+        found = f"has {len(point)} entries" if isinstance(point, list) else f"is {_kind(point)}"
+        raise PromptError(f"{path} {found}, not two numbers [x, y]; {_NESTING}", path)
+    x, y = _number(point[0], f"{path}[0]"), _number(point[1], f"{path}[1]")
+    if not (0 <= x < size.width and 0 <= y < size.height):
+        raise PromptError(
+            f"{path} is ({x:g}, {y:g}), outside the image, which is {size.width} wide and {size.height} high: "
+            f"x is 0 to {size.width - 1}, y is 0 to {size.height - 1}",
+            path,
+        )
+    return x, y
+
+
+def _parse_labels(labels: Any, path: str, count: int) -> NDArray[np.uint8]:
+    if labels is None:
+        return np.ones(count, np.uint8)
+    if not isinstance(labels, list):
+        raise PromptError(f"{path} is {_kind(labels)}; it is a list of 1 (on the object) and 0 (not on it)", path)
+    if len(labels) != count:
+        raise PromptError(f"{path} has {len(labels)} labels for {count} points: give one per point", path)
+    for index, label in enumerate(labels):
+        if isinstance(label, bool) or label not in (0, 1):
+            raise PromptError(
+                f"{path}[{index}] is {_show(label)}; a label is 1 (on the object) or 0 (not on it)",
+                f"{path}[{index}]",
+            )
+    return np.array(labels, np.uint8)
+
+
+def _parse_box(box: Any, path: str, size: Size) -> NDArray[np.float32]:
+    if not isinstance(box, list) or len(box) != 4:
+        found = f"has {len(box)} entries" if isinstance(box, list) else f"is {_kind(box)}"
+        raise PromptError(f"{path} {found}; a box is [x0, y0, x1, y1]", path)
+    x0, y0, x1, y1 = (_number(value, f"{path}[{index}]") for index, value in enumerate(box))
+    if not (x0 < x1 and y0 < y1):
+        raise PromptError(
+            f"{path} is [{x0:g}, {y0:g}, {x1:g}, {y1:g}]; a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1",
+            path,
+        )
+    if x0 < 0 or y0 < 0 or x1 > size.width or y1 > size.height:
+        raise PromptError(
+            f"{path} is [{x0:g}, {y0:g}, {x1:g}, {y1:g}], partly outside the image, "
+            f"which is {size.width} wide and {size.height} high",
+            path,
+        )
+    return np.array([x0, y0, x1, y1], np.float32)
+
+
+def _number(value: Any, path: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PromptError(f"{path} is {_show(value)}; a coordinate is a number, in pixels", path)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise PromptError(f"{path} is {number}; a coordinate is a finite number, in pixels", path)
+    return number
+
+
+def _kind(value: Any) -> str:
+    """What a JSON value is, as a noun with its article."""
+    kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        (type(None), "null"),
+        (bool, "a truth value"),
+        ((int, float), "a number"),
+        (str, "text"),
+        (list, "a list"),
+    )
+    return next((noun for kind, noun in kinds if isinstance(value, kind)), "an object")
+
+
+def _show(value: Any) -> str:
+    """A JSON value in a sentence, at a length fit for one."""
+    if isinstance(value, list | dict):
+        return _kind(value)
+    if isinstance(value, int) and abs(value) > 10**15:
+        return "a huge number"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -1,0 +1,89 @@
+"""Logits stretched over the answered picture, a region at a time."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskery.segmentation.image import Size
+
+
+class Region(NamedTuple):
+    """Pixels x0 ≤ x < x1, y0 ≤ y < y1."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def is_empty(self) -> bool:
+        return self.x0 >= self.x1 or self.y0 >= self.y1
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the region in an array [height, width]."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    def intersection(self, other: "Region") -> "Region":
+        return Region(max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1))
+
+    def hull(self, other: "Region") -> "Region":
+        """The smallest region that holds both."""
+        if self.is_empty or other.is_empty:
+            return self if other.is_empty else other
+        return Region(min(self.x0, other.x0), min(self.y0, other.y0), max(self.x1, other.x1), max(self.y1, other.y1))
+
+
+class UpscaledLogits:
+    """One object's logits as they lie over a mask of another size.
+
+    Bilinear, with pixel centres at half-integers on both grids, as `torch.nn.functional.interpolate` with
+    ``align_corners=False`` does it. A region is computed when it is asked for.
+
+    Args:
+        logits: float32 [rows, columns].
+        extent: (columns, rows) of the grid that the picture covers.
+        size: of the mask.
+    """
+
+    def __init__(self, logits: NDArray[np.float32], extent: tuple[float, float], size: Size) -> None:
+        self._logits = logits
+        self._step_x = extent[0] / size.width
+        self._step_y = extent[1] / size.height
+        #: The region outside which no logit is above zero.
+        self.support = self._find_support(size)
+
+    def region(self, region: Region) -> NDArray[np.float32]:
+        """Logits float32 [rows, columns] of a region that is not empty."""
+        rows, columns = self._logits.shape
+        # Rows by hand, at the grid's own width, which is small; columns by OpenCV, which is fast, from the left
+        # edge on, because it cannot start at a fraction of a column.
+        y = (np.arange(region.y0, region.y1) + 0.5) * self._step_y - 0.5
+        above = np.floor(y).astype(np.intp)
+        weight = (y - above).astype(np.float32)[:, None]
+        last = min(columns, int((region.x1 + 1) * self._step_x + 2))
+        grid = self._logits[:, :last]
+        upper, lower = grid[above.clip(0, rows - 1)], grid[(above + 1).clip(0, rows - 1)]
+        band = upper + (lower - upper) * weight
+        stretched: NDArray[np.float32] = cv2.resize(
+            band, None, fx=1 / self._step_x, fy=1, interpolation=cv2.INTER_LINEAR
+        )
+        return stretched[:, region.x0 : region.x1]
+
+    def _find_support(self, size: Size) -> Region:
+        positive = self._logits > 0
+        rows, columns = np.flatnonzero(positive.any(1)), np.flatnonzero(positive.any(0))
+        if not len(rows):
+            return Region(0, 0, 0, 0)
+        x0, x1 = _reach(int(columns[0]), int(columns[-1]), self._step_x, size.width)
+        y0, y1 = _reach(int(rows[0]), int(rows[-1]), self._step_y, size.height)
+        return Region(x0, y0, x1, y1)
+
+
+def _reach(first: int, last: int, step: float, length: int) -> tuple[int, int]:
+    """Pixels whose interpolation touches grid cells `first` to `last`."""
+    start = int((first - 0.5) / step - 0.5)
+    stop = int((last + 1.5) / step - 0.5) + 2
+    return max(0, start), min(length, stop)

@@ -1,0 +1,161 @@
+"""All settings of a server, from the environment (`MASKERY_*`) or a TOML file.
+
+Order: command line, environment, the TOML file named by `MASKERY_CONFIG` (else `maskery.toml` in the home folder, if
+there is one), defaults. `docs/settings.md` lists them all; a test compares it with this class, both ways.
+"""
+
+import ipaddress
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import platformdirs
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from maskery.engine import processors
+from maskery.segmentation import ImageLimits, PromptLimits
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message names it and says what would be right."""
+
+
+def default_home() -> Path:
+    """`MASKERY_HOME`, else the platform's folder for application data."""
+    named = os.environ.get("MASKERY_HOME")
+    return Path(named) if named else Path(platformdirs.user_data_dir("maskery"))
+
+
+class Settings(BaseSettings):
+    """What can be set. Make one with `Settings.load`, which turns mistakes into `SettingsError`."""
+
+    model_config = SettingsConfigDict(env_prefix="MASKERY_", extra="forbid", frozen=True, env_ignore_empty=True)
+
+    home: Path = Field(
+        default_factory=default_home, description="Folder for everything a server keeps: keys, models, caches."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on. Loopback prints a key at first start.")
+    port: int = Field(8484, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    anonymous: bool = Field(False, description="Answer without a key. Meant for a machine that nobody else reaches.")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Host names that requests may carry; empty: loopback names on loopback, any elsewhere."
+    )
+    aliases: Annotated[dict[str, str], NoDecode] = Field(
+        {}, description="Model names answered by another, installed model, as JSON or `NAME=MODEL,…`."
+    )
+    workers: int = Field(default_factory=processors, ge=1, description="Requests segmented at the same time.")
+    max_queue: int = Field(64, ge=0, description="Requests that may wait for a worker; more are answered 503.")
+    default_timeout: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds for a request whose client does not name a limit; later it is answered 504.",
+    )
+    max_timeout: float = Field(600.0, gt=0, description="Most seconds that a client may allow for its request.")
+    max_image_bytes: int = Field(64 * 2**20, ge=1, description="Bytes of a picture's file.")
+    max_image_pixels: int = Field(64_000_000, ge=1, description="Pixels of a picture, and of an answered mask.")
+    max_objects: int = Field(512, ge=1, le=65535, description="Objects in one request.")
+    max_points: int = Field(2048, ge=1, description="Points in one request, over all objects.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+
+    @classmethod
+    def load(cls, **named: Any) -> "Settings":
+        """Settings from all sources; `named` ones (None: not named) go before the others.
+
+        Raises:
+            SettingsError: one sentence on what is wrong.
+        """
+        try:
+            return cls(**{name: value for name, value in named.items() if value is not None})
+        except ValidationError as error:
+            raise SettingsError(_explain(error)) from None
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = Path(os.environ.get("MASKERY_CONFIG") or default_home() / "maskery.toml")
+        if "MASKERY_CONFIG" in os.environ and not file.is_file():
+            raise ValueError(f"MASKERY_CONFIG names {file}, which is not a file")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+
+    @field_validator("aliases", mode="before")
+    @classmethod
+    def _read_aliases(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("{"):
+            return _from_json(value)
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if not all(equals and name.strip() and model.strip() for name, equals, model in pairs):
+            raise ValueError("give NAME=MODEL,… or a JSON object")
+        return {name.strip(): model.strip() for name, _, model in pairs}
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _read_hosts(cls, value: Any) -> Any:
+        return [host.strip() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.lower() not in {"debug", "info", "warning", "error"}:
+            raise ValueError("must be debug, info, warning or error")
+        return value.lower()
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only programs of this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def database(self) -> Path:
+        return self.home / "maskery.db"
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        return ImageLimits(self.max_image_bytes, self.max_image_pixels)
+
+    @property
+    def prompt_limits(self) -> PromptLimits:
+        return PromptLimits(self.max_objects, self.max_points)
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Bytes of a request: the largest picture in base64, and room for the prompt."""
+        return self.max_image_bytes * 4 // 3 + 4 * 2**20
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError("is not JSON") from None
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"there is no setting {name}; docs/settings.md lists those there are"
+    return f"setting {name} (MASKERY_{name.partition('.')[0].upper()}): {message}"

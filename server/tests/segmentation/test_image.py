@@ -1,0 +1,131 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskery.segmentation import ImageLimits, NotAPicture, PictureFile, PictureTooLarge, open_picture
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def corner() -> Image.Image:
+    """40 x 20, white but for a red corner at the top left."""
+    image = Image.new("RGB", (40, 20), "white")
+    image.paste((255, 0, 0), (0, 0, 8, 8))
+    return image
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_upright_whatever_its_exif_orientation(corner: Image.Image, orientation: int) -> None:
+    backwards = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = corner.transpose(backwards[orientation]) if orientation > 1 else corner
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = PictureFile(encode(stored, exif=exif.tobytes()))
+    assert file.size == (40, 20)
+    assert (file.decode().pixels == np.asarray(corner)).all()
+
+
+def test_exif_is_ignored_when_asked_for(corner: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(corner, exif=exif.tobytes())
+    assert open_picture(data).size == (20, 40)
+    assert open_picture(data, exif="ignore").size == (40, 20)
+    assert PictureFile(data).digest != PictureFile(data, "ignore").digest
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_malformed_exif_leaves_the_picture_as_stored(corner: Image.Image) -> None:
+    assert open_picture(encode(corner, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")).size == (40, 20)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])
+def test_every_format_that_is_promised_can_be_read(corner: Image.Image, kind: str) -> None:
+    pixels = open_picture(encode(corner, kind)).pixels.astype(int)
+    assert abs(pixels - np.asarray(corner).astype(int)).mean() < 12
+
+
+def test_gray_pictures_become_rgb() -> None:
+    gray = Image.fromarray(np.arange(200, dtype=np.uint8).reshape(10, 20))
+    pixels = open_picture(encode(gray)).pixels
+    assert pixels.shape == (10, 20, 3)
+    assert (pixels == np.asarray(gray)[..., None]).all()
+
+
+def test_sixteen_bit_gray_is_scaled_not_clipped() -> None:
+    deep = np.linspace(0, 65535, 200).astype(np.uint16).reshape(10, 20)
+    pixels = open_picture(encode(Image.fromarray(deep))).pixels
+    assert (pixels[..., 0] == deep >> 8).all()
+
+
+def test_cmyk_jpegs_keep_their_colours() -> None:
+    pixels = open_picture(encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG")).pixels
+    red, green, blue = pixels[8, 8].tolist()
+    assert red > 200
+    assert green < 60
+    assert blue < 60
+
+
+def test_transparent_parts_are_shown_on_white() -> None:
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    assert (open_picture(encode(clear)).pixels == 255).all()
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 10, 20, 30])
+    assert (open_picture(encode(palette, transparency=1)).pixels == 255).all()
+    assert (open_picture(encode(palette)).pixels == (10, 20, 30)).all()
+
+
+def test_an_animation_gives_its_first_frame() -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert (open_picture(data).pixels == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("data", [b"", b"hello, world", b"%PDF-1.7", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
+def test_other_bytes_are_refused_and_the_formats_named(data: bytes) -> None:
+    with pytest.raises(NotAPicture, match="JPEG, PNG"):
+        open_picture(data)
+
+
+def test_a_truncated_file_is_refused() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    for kind in ("JPEG", "PNG", "WEBP", "AVIF", "TIFF"):
+        data = encode(Image.fromarray(noise), kind)
+        with pytest.raises(NotAPicture, match=r"damaged|not an image"):
+            open_picture(data[: len(data) // 2])
+
+
+def test_colours_without_a_meaning_are_refused() -> None:
+    data = encode(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF")
+    with pytest.raises(NotAPicture, match="8 bits a channel"):
+        open_picture(data)
+
+
+def test_the_header_alone_tells_that_a_picture_is_too_large() -> None:
+    header = encode(Image.new("1", (50_000, 50_000)))[:64]
+    with pytest.raises(PictureTooLarge, match="50000x50000"):
+        PictureFile(header)
+
+
+def test_limits_are_inclusive(corner: Image.Image) -> None:
+    data = encode(corner)
+    PictureFile(data, limits=ImageLimits(len(data), 800))
+    with pytest.raises(PictureTooLarge, match="bytes"):
+        PictureFile(data, limits=ImageLimits(len(data) - 1, 800))
+    with pytest.raises(PictureTooLarge, match="40x20"):
+        PictureFile(data, limits=ImageLimits(len(data), 799))

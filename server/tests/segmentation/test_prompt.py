@@ -1,0 +1,135 @@
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskery.segmentation import PromptError, PromptLimits, Size, parse_prompt
+from maskery.segmentation.rle import encode
+
+SIZE = Size(100, 50)
+
+
+def refused(segment_prompt: Any, **more: Any) -> PromptError:
+    with pytest.raises(PromptError) as caught:
+        parse_prompt(segment_prompt, SIZE, **more)
+    return caught.value
+
+
+def test_the_points_of_one_list_are_one_object() -> None:
+    first, second = parse_prompt([[[1, 2], [3.5, 4]], [[99, 49]]], SIZE)
+    assert first.points.tolist() == [[1, 2], [3.5, 4]]
+    assert first.labels.tolist() == [1, 1]
+    assert second.points.tolist() == [[99, 49]]
+    assert first.tokens == 2
+
+
+def test_json_text_is_as_good_as_the_list() -> None:
+    (only,) = parse_prompt(json.dumps([[[1, 2]]]), SIZE)
+    assert only.points.tolist() == [[1, 2]]
+
+
+def test_labels_go_with_points_and_may_be_null() -> None:
+    first, second = parse_prompt([[[1, 2], [3, 4]], [[5, 6]]], SIZE, point_labels=[[1, 0], None])
+    assert first.labels.tolist() == [1, 0]
+    assert second.labels.tolist() == [1]
+
+
+def test_a_box_needs_no_points() -> None:
+    (only,) = parse_prompt(None, SIZE, boxes=[[10, 5, 100, 50]])
+    assert only.box is not None
+    assert only.box.tolist() == [10, 5, 100, 50]
+    assert only.tokens == 2
+    both = parse_prompt([[], [[1, 1]]], SIZE, boxes=[[1, 1, 2, 2], None])
+    assert both[1].box is None
+
+
+def test_a_mask_to_start_from_is_an_rle_or_a_png() -> None:
+    mask = np.zeros((50, 100), bool)
+    mask[10:20, 30:60] = True
+    compressed = encode(mask, (0, 0), SIZE)
+    (only,) = parse_prompt(None, SIZE, mask_prompts=[compressed])
+    assert only.mask is not None
+    assert (only.mask == mask).all()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "param"),
+    [
+        (None, "segment_prompt"),
+        ([], "segment_prompt"),
+        ({}, "segment_prompt"),
+        (7, "segment_prompt"),
+        ("[[[1, 2]", "segment_prompt"),
+        ("7", "segment_prompt"),
+        ([[]], "segment_prompt[0]"),
+        ([[[1, 2]], None], "segment_prompt[1]"),
+        ([[1, 2]], "segment_prompt[0][0]"),
+        ([[[[1, 2]]]], "segment_prompt[0][0]"),
+        ([[[1, 2, 3]]], "segment_prompt[0][0]"),
+        ([[[1, 2], [3]]], "segment_prompt[0][1]"),
+        ([[["1", 2]]], "segment_prompt[0][0][0]"),
+        ([[[1, None]]], "segment_prompt[0][0][1]"),
+        ([[[True, 2]]], "segment_prompt[0][0][0]"),
+        ([[[1, math.nan]]], "segment_prompt[0][0][1]"),
+        ([[[math.inf, 1]]], "segment_prompt[0][0][0]"),
+        ([[[10**400, 1]]], "segment_prompt[0][0][0]"),
+        ([[[1e30, 1]]], "segment_prompt[0][0]"),
+        ([[[100, 1]]], "segment_prompt[0][0]"),
+        ([[[1, 1], [1, 50]]], "segment_prompt[0][1]"),
+        ([[[-0.5, 1]]], "segment_prompt[0][0]"),
+    ],
+)
+def test_a_wrong_prompt_is_refused_by_its_path(prompt: Any, param: str) -> None:
+    error = refused(prompt)
+    assert error.param == param
+    assert param in str(error)
+
+
+def test_a_point_outside_names_itself_and_the_size_of_the_image() -> None:
+    text = str(refused([[[1, 1], [450, 600]]]))
+    assert "(450, 600)" in text
+    assert "100 wide and 50 high" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"point_labels": 1}, "point_labels"),
+        ({"point_labels": [[1], [1]]}, "point_labels"),
+        ({"point_labels": [1]}, "point_labels[0]"),
+        ({"point_labels": [[1, 1]]}, "point_labels[0]"),
+        ({"point_labels": [[2]]}, "point_labels[0][0]"),
+        ({"point_labels": [[True]]}, "point_labels[0][0]"),
+        ({"point_labels": [["1"]]}, "point_labels[0][0]"),
+        ({"point_labels": [[0]]}, "point_labels[0]"),
+        ({"boxes": [1, 2, 3, 4]}, "boxes"),
+        ({"boxes": [[1, 2, 3]]}, "boxes[0]"),
+        ({"boxes": ["all"]}, "boxes[0]"),
+        ({"boxes": [[5, 5, 5, 9]]}, "boxes[0]"),
+        ({"boxes": [[9, 5, 5, 9]]}, "boxes[0]"),
+        ({"boxes": [[1, 2, 3, math.nan]]}, "boxes[0][3]"),
+        ({"boxes": [[0, 0, 101, 50]]}, "boxes[0]"),
+        ({"mask_prompts": [5]}, "mask_prompts[0]"),
+        ({"mask_prompts": ["no mask"]}, "mask_prompts[0]"),
+        ({"mask_prompts": [{"size": [100, 50], "counts": ""}]}, "mask_prompts[0].size"),
+        ({"mask_prompts": [{"size": [50, 100], "counts": "!"}]}, "mask_prompts[0].counts"),
+        ({"mask_prompts": [{"size": [50, 100], "counts": [1, 2]}]}, "mask_prompts[0].counts"),
+        ({"mask_prompts": [{"size": [50, 100], "counts": [-1, 5001]}]}, "mask_prompts[0].counts"),
+        ({"mask_prompts": [{"size": [50, 100]}]}, "mask_prompts[0].counts"),
+    ],
+)
+def test_what_goes_with_the_points_is_refused_by_its_path(more: dict[str, Any], param: str) -> None:
+    assert refused([[[1, 1]]], **more).param == param
+
+
+def test_limits_are_named_in_the_error() -> None:
+    limits = PromptLimits(max_objects=2, max_points=3)
+    parse_prompt([[[1, 1], [2, 2]], [[3, 3]]], SIZE, limits=limits)
+    assert "at most 2" in str(refused([[[1, 1]]] * 3, limits=limits))
+    assert "at most 3" in str(refused([[[1, 1]] * 4], limits=limits))
+
+
+def test_an_error_shows_no_more_of_the_input_than_a_sentence_bears() -> None:
+    assert len(str(refused([[["x" * 10_000, 1]]]))) < 300
