@@ -7,6 +7,7 @@ there is one), defaults. `docs/settings.md` lists them all; a test compares it w
 import ipaddress
 import json
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from maskery.engine import processors
+from maskery.engine import memory, processors
 from maskery.segmentation import ImageLimits, PromptLimits
 
 
@@ -32,6 +33,14 @@ def default_home() -> Path:
     """`MASKERY_HOME`, else the platform's folder for application data."""
     named = os.environ.get("MASKERY_HOME")
     return Path(named) if named else Path(platformdirs.user_data_dir("maskery"))
+
+
+def affordable_pixels() -> int:
+    """Pixels whose segmentation, on every processor at once, takes at most half of the memory there is.
+
+    A pixel in flight was measured to cost at most 24 bytes: decoded and upright picture, logits, values, the file.
+    """
+    return min(64_000_000, memory() // 2 // (24 * processors()))
 
 
 class Settings(BaseSettings):
@@ -60,7 +69,9 @@ class Settings(BaseSettings):
     )
     max_timeout: float = Field(600.0, gt=0, description="Most seconds that a client may allow for its request.")
     max_image_bytes: int = Field(64 * 2**20, ge=1, description="Bytes of a picture's file.")
-    max_image_pixels: int = Field(64_000_000, ge=1, description="Pixels of a picture, and of an answered mask.")
+    max_image_pixels: int = Field(
+        default_factory=affordable_pixels, ge=1, description="Pixels of a picture, and of an answered mask."
+    )
     max_objects: int = Field(512, ge=1, le=65535, description="Objects in one request.")
     max_points: int = Field(2048, ge=1, description="Points in one request, over all objects.")
     log_level: str = Field("info", description="debug, info, warning or error.")
@@ -91,7 +102,11 @@ class Settings(BaseSettings):
         file = Path(os.environ.get("MASKERY_CONFIG") or default_home() / "maskery.toml")
         if "MASKERY_CONFIG" in os.environ and not file.is_file():
             raise ValueError(f"MASKERY_CONFIG names {file}, which is not a file")
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+        try:
+            from_file = TomlConfigSettingsSource(settings_cls, file)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{file} is not TOML: {error}") from None
+        return init_settings, env_settings, from_file
 
     @field_validator("aliases", mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from maskery.accounts import KeyStore
-from maskery.api import authentication, errors, health, models, segmentations
+from maskery.api import authentication, errors, health, limits, models, segmentations
 from maskery.api.middleware import LOOPBACK_NAMES, HostGuard, RequestLog
 from maskery.api.openapi import describe
 from maskery.api.paths import CanonicalPaths
@@ -44,10 +44,11 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
         docs_url=None,
+        swagger_ui_oauth2_redirect_url=None,
         redoc_url=None,
     )
     app.state.services = services
-    for module in (segmentations, models, authentication, health):
+    for module in (segmentations, models, limits, authentication, health):
         app.include_router(module.router)
     errors.install(app)
     describe(app)

@@ -39,7 +39,7 @@ async def validate(request: Request, services: ServicesDependency) -> Validation
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key:
         body = await read_body(request, _MAX_BODY)
-        named = parse_json_object(body).get("api_key") if body.strip() else None
+        named = parse_json_object(body.json).get("api_key") if body.json.strip() else None
         key = named if isinstance(named, str) else ""
     return Validation(organization_id=await account_of(services, key.strip()))
 

@@ -1,6 +1,5 @@
 """Every way a request can fail, as the one shape that errors have on the wire."""
 
-import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
@@ -12,8 +11,6 @@ from starlette.exceptions import HTTPException
 from maskery.engine import Busy, DeadlineExceeded
 from maskery.models import ModelNotInstalled
 from maskery.segmentation import NotAPicture, PictureTooLarge, PromptError
-
-_log = logging.getLogger("maskery.api")
 
 # The kinds that clients of such APIs branch on, by status.
 _TYPES = {
@@ -106,15 +103,11 @@ def install(app: FastAPI) -> None:
 
         app.add_exception_handler(kind, answer)
 
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        _log.error("unexpected error, request %s", request.state.request_id, exc_info=error)
-        return ApiError(
-            500,
-            "internal_error",
-            f"The server failed; its log says why under request {request.state.request_id}.",
-        ).response()
 
-    app.add_exception_handler(Exception, unexpected)
+def unexpected(request_id: str) -> ApiError:
+    """The server's own failure, of which a client learns only where to look."""
+    message = f"The server failed; its log says why under request {request_id}."
+    return ApiError(500, "internal_error", message)
 
 
 def _sentence(error: Exception) -> str:

@@ -9,11 +9,14 @@ from collections.abc import Collection
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from maskery.api.errors import ApiError
+from maskery.api.errors import ApiError, unexpected
 
 _log = logging.getLogger("maskery.access")
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+# What the log says of a request whose client went away first.
+_NOT_ANSWERED = 499
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -36,7 +39,7 @@ class RequestLog:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         started = time.perf_counter()
-        status = 499
+        status = _NOT_ANSWERED
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -47,6 +50,11 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, send_with_id)
+        # The last place where a failure can still be given its id, and its client an answer.
+        except Exception:  # noqa: BLE001
+            _log.exception("unexpected error, request=%s", request_id)
+            if status == _NOT_ANSWERED:
+                await unexpected(request_id).response()(scope, receive, send_with_id)
         finally:
             _log.info(
                 "%s %s %d %.1fms request=%s account=%s user=%r",

@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from maskery.api.body import Body, parse_json_object
 from maskery.api.errors import ApiError
 from maskery.api.schemas import SegmentationRequest
 from maskery.engine import Job, Prompt
-from maskery.segmentation import Options
+from maskery.segmentation import MERGE_IOU, ImageLimits, Options, Size
 
 _REQUIRED = ("model", "image_prompt")
 _NAMES = tuple(SegmentationRequest.model_fields)
@@ -47,19 +48,63 @@ def parse_fields(fields: dict[str, Any]) -> SegmentationRequest:
         raise _invalid(error, nested) from None
 
 
-def to_job(request: SegmentationRequest) -> Job:
+def parse_request(body: Body) -> tuple[SegmentationRequest, bytes]:
+    """The checked fields of a request, and its picture's file.
+
+    Raises:
+        ApiError: 400, 422.
+    """
+    fields = parse_json_object(body.json)
+    if body.image is None:
+        request = parse_fields(fields)
+        return request, decode_picture(request.image_prompt)
+    if fields.get("image_prompt") is not None:
+        raise ApiError(422, "given_twice", "The picture is sent as a file and as image_prompt.", "image_prompt")
+    return parse_fields({**fields, "image_prompt": ""}), body.image
+
+
+def to_job(request: SegmentationRequest, image: bytes, limits: ImageLimits) -> Job:
     """A checked request as the engine takes it.
 
     Raises:
-        ApiError: 400; the picture is not base64.
+        ApiError: 422; options that do not go together, or a mask larger than the limit.
     """
-    options = Options() if request.merge_iou is None else Options(merge_iou=request.merge_iou)
+    compose = request.compose is not False
+    if not compose and request.response_format in (None, "b64_json"):
+        raise ApiError(
+            422,
+            "invalid_field",
+            "compose false answers masks that may overlap, which one PNG cannot hold: ask for response_format rle or "
+            "polygons.",
+            "compose",
+        )
     return Job(
         model=request.model,
-        image=decode_picture(request.image_prompt),
-        prompt=Prompt(request.segment_prompt, request.point_labels),
-        options=options,
+        image=image,
+        prompt=Prompt(request.segment_prompt, request.point_labels, request.boxes, request.mask_prompts),
+        options=Options(
+            n=request.n or 1,
+            size=_read_size(request.size, limits),
+            compose=compose,
+            merge_iou=MERGE_IOU if request.merge_iou is None else request.merge_iou,
+        ),
+        exif=request.exif or "apply",
     )
+
+
+def _read_size(text: str | None, limits: ImageLimits) -> Size | None:
+    if text is None:
+        return None
+    width, _, height = text.partition("x")
+    size = Size(int(width), int(height))
+    if size.pixels > limits.max_pixels:
+        raise ApiError(
+            422,
+            "invalid_field",
+            f"size is {size} ({size.pixels:,} pixels); at most {limits.max_pixels:,} pixels are answered.",
+            "size",
+        )
+    return size
 
 
 def decode_picture(text: str) -> bytes:

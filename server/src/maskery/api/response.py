@@ -4,16 +4,16 @@ import base64
 import time
 
 from maskery.api import schemas
-from maskery.segmentation import Mask, Segment, Segmentation, to_png
+from maskery.segmentation import Mask, Segment, Segmentation, Size, to_png
 
 
-def render(segmentation: Segmentation) -> bytes:
-    """The answer's JSON."""
+def render(segmentation: Segmentation, form: schemas.ResponseFormat) -> bytes:
+    """The answer's JSON, with the masks in one of the three formats."""
     usage = segmentation.usage
     input_tokens = usage.image_tokens + usage.point_tokens
     answer = schemas.SegmentationResponse(
         created=int(time.time()),
-        data=[_mask(mask) for mask in segmentation.masks],
+        data=[_mask(mask, form) for mask in segmentation.masks],
         usage=schemas.UsageSchema(
             input_tokens=input_tokens,
             input_tokens_details={"image_tokens": usage.image_tokens, "point_tokens": usage.point_tokens},
@@ -24,23 +24,27 @@ def render(segmentation: Segmentation) -> bytes:
     return answer.model_dump_json().encode()
 
 
-def _mask(mask: Mask) -> schemas.MaskSchema:
-    png = None if mask.values is None else base64.b64encode(to_png(mask.values)).decode("ascii")
+def _mask(mask: Mask, form: schemas.ResponseFormat) -> schemas.MaskSchema:
+    png = None
+    if form == "b64_json" and mask.values is not None:
+        png = base64.b64encode(to_png(mask.values)).decode("ascii")
     return schemas.MaskSchema(
         b64_json=png,
         label=None,
         score=mask.score,
         width=mask.size.width,
         height=mask.size.height,
-        segments=[_segment(segment) for segment in mask.segments],
+        segments=[_segment(segment, mask.size, form) for segment in mask.segments],
     )
 
 
-def _segment(segment: Segment) -> schemas.SegmentSchema:
+def _segment(segment: Segment, size: Size, form: schemas.ResponseFormat) -> schemas.SegmentSchema:
     return schemas.SegmentSchema(
         value=segment.value,
         prompts=list(segment.prompts),
         score=segment.score,
         area=segment.area,
         bbox=None if segment.bbox is None else list(segment.bbox),
+        rle=schemas.RleSchema(**segment.rle(size)) if form == "rle" else None,
+        polygons=segment.polygons() if form == "polygons" else None,
     )

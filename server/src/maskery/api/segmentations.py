@@ -6,10 +6,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from maskery.api import schemas
-from maskery.api.body import parse_json_object, read_body
+from maskery.api.body import read_body
 from maskery.api.errors import ApiError, ErrorResponse
 from maskery.api.openapi import segmentation_body
-from maskery.api.request import parse_fields, to_job
+from maskery.api.request import parse_request, to_job
 from maskery.api.response import render
 from maskery.api.services import Account, Services, ServicesDependency
 
@@ -40,9 +40,10 @@ async def create_segmentation(request: Request, services: ServicesDependency, ac
     body = await read_body(request, services.settings.max_body_bytes)
 
     def answer() -> bytes:
-        fields = parse_fields(parse_json_object(body))
+        fields, image = parse_request(body)
         request.state.user = fields.user
-        return render(services.engine.segment(to_job(fields)))
+        job = to_job(fields, image, services.engine.image_limits)
+        return render(services.engine.segment(job), fields.response_format or "b64_json")
 
     return Response(await services.workers.run(answer, timeout), media_type="application/json")
 

@@ -2,6 +2,7 @@
 
 from maskery.engine.engine import Engine, Job, Prompt
 from maskery.engine.errors import Busy, DeadlineExceeded, EngineError
-from maskery.engine.workers import Workers, processors
+from maskery.engine.machine import memory, processors
+from maskery.engine.workers import Workers
 
-__all__ = ["Busy", "DeadlineExceeded", "Engine", "EngineError", "Job", "Prompt", "Workers", "processors"]
+__all__ = ["Busy", "DeadlineExceeded", "Engine", "EngineError", "Job", "Prompt", "Workers", "memory", "processors"]

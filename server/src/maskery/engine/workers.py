@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -82,8 +81,3 @@ class Workers:
     def _retry_after(self) -> int:
         """Whole seconds in which the queue is expected to be half empty."""
         return max(1, math.ceil(self._seconds_a_job * self._taken / self._workers / 2))
-
-
-def processors() -> int:
-    """Processors that this process may use, which a container may have made fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

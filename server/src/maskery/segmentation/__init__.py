@@ -1,5 +1,6 @@
 """The subject itself: pictures, prompts, masks. Knows no HTTP, no database and no particular model."""
 
+from maskery.segmentation.compose import MERGE_IOU
 from maskery.segmentation.errors import (
     NotAPicture,
     PictureError,
@@ -7,13 +8,15 @@ from maskery.segmentation.errors import (
     PromptError,
     SegmentationError,
 )
-from maskery.segmentation.image import Exif, ImageLimits, Picture, PictureFile, Size, open_picture
+from maskery.segmentation.image import READABLE, Exif, ImageLimits, Picture, PictureFile, Size, open_picture
 from maskery.segmentation.mask import Mask, Segment, to_png
 from maskery.segmentation.model import Candidates, Embedding, Model
 from maskery.segmentation.prompt import ObjectPrompt, PromptLimits, parse_prompt
 from maskery.segmentation.segmenter import Options, Segmentation, Usage, segment, segment_embedding
 
 __all__ = [
+    "MERGE_IOU",
+    "READABLE",
     "Candidates",
     "Embedding",
     "Exif",

@@ -14,8 +14,10 @@ from maskery.segmentation.errors import NotAPicture, PictureTooLarge
 
 Exif = Literal["apply", "ignore"]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
-READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP and TIFF"
+#: Formats that are read, as people write them.
+READABLE = ("JPEG", "PNG", "WebP", "AVIF", "GIF", "BMP", "TIFF")
+
+_FORMATS = tuple(name.upper() for name in READABLE)
 
 # The limit on pixels is ours (PictureTooLarge), is checked before decoding, and may be set above Pillow's own.
 Image.MAX_IMAGE_PIXELS = None
@@ -154,9 +156,9 @@ def open_picture(data: bytes, exif: Exif = "apply", limits: ImageLimits | None =
 
 def _open(data: bytes) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
-        raise NotAPicture(f"the bytes are not an image of a kind that is read here: {READABLE}") from None
+        raise NotAPicture(f"the bytes are not an image of a kind that is read here: {', '.join(READABLE)}") from None
     # Pillow's readers raise whatever a malformed header leads them into.
     except Exception as error:
         raise NotAPicture(f"the picture's header is damaged: {_sentence(error)}") from error

@@ -31,6 +31,9 @@ _COLLAPSED = 0.05
 
 _TOKEN_SIDE = 16
 
+# OpenCV wants a rectangle even where it reads the trimap instead.
+_NO_BOX = (0, 0, 0, 0)
+
 
 class GrabCut:
     """The model `maskery/grabcut`: a cut from each of three first guesses of different size.
@@ -138,7 +141,14 @@ def _distance_to(cells: NDArray[np.intp], shape: tuple[int, int]) -> Floats:
         return np.full(shape, 1e6, np.float32)
     elsewhere = np.ones(shape, np.uint8)
     elsewhere[cells[:, 1], cells[:, 0]] = 0
-    return cv2.distanceTransform(elsewhere, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float32, copy=False)
+    return _distance(elsewhere)
+
+
+def _distance(elsewhere: Bytes) -> Floats:
+    """Cells to the nearest 0, float32 [rows, columns]; huge without any."""
+    distance = cv2.distanceTransform(elsewhere, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # Squares of distances between cells are whole numbers; the last bit of OpenCV's roots depends on its threads.
+    return np.sqrt(np.rint(np.square(distance, dtype=np.float64))).astype(np.float32)
 
 
 def _box_and_ellipse(corners: NDArray[np.float64], shape: tuple[int, int]) -> tuple[Bools, Floats]:
@@ -162,14 +172,14 @@ def _candidates(picture: Bytes, gradient: Floats, hints: _Hints) -> Candidates:
 
 def _cut(picture: Bytes, hints: _Hints, possible: Bools, guessed: Bools) -> Bools:
     """The object that GrabCut makes of a first guess, or the guess itself where colours say nothing."""
-    if guessed.all() or not guessed.any():
-        return guessed
+    if guessed.all() or not guessed.any() or (picture == picture[0, 0]).all():
+        return _tidy(guessed, hints)
     trimap = np.where(guessed, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     trimap[~possible] = cv2.GC_BGD
     trimap[hints.on] = cv2.GC_FGD
     # OpenCV keeps a random generator per thread: seeded here, the same prompt has the same answer on any of them.
     cv2.setRNGSeed(0)
-    cv2.grabCut(picture, trimap, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(picture, trimap, _NO_BOX, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
     found = _tidy((trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD), hints)
     collapsed = np.count_nonzero(found & guessed) < _COLLAPSED * np.count_nonzero(guessed)
     return _tidy(guessed, hints) if collapsed else found
@@ -177,8 +187,8 @@ def _cut(picture: Bytes, hints: _Hints, possible: Bools, guessed: Bools) -> Bool
 
 def _tidy(mask: Bools, hints: _Hints) -> Bools:
     """A smooth edge, no speckle, no holes but those that a negative point has made."""
-    smooth = (cv2.medianBlur(mask.astype(np.uint8), 5).reshape(mask.shape) > 0 | hints.on) & ~hints.off
-    parts = _components(smooth)
+    smooth = cv2.medianBlur(mask.astype(np.uint8), 5).reshape(mask.shape) > 0
+    parts = _components(((smooth if smooth.any() else mask) | hints.on) & ~hints.off)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     kept = np.unique(parts[hints.on]) if hints.on.any() else np.flatnonzero(sizes > sizes.max() / 10)
@@ -193,10 +203,7 @@ def _components(mask: Bools) -> NDArray[np.int32]:
 
 def _signed_distance(mask: Bools) -> Floats:
     """Cells to the edge, positive inside; where there is no edge, the grid's longer side."""
-    inside, outside = (
-        cv2.distanceTransform(np.ascontiguousarray(each, np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        for each in (mask, ~mask)
-    )
+    inside, outside = (_distance(each.astype(np.uint8)) for each in (mask, ~mask))
     return (np.where(mask, inside - 0.5, 0.5 - outside)).clip(-max(mask.shape), max(mask.shape)).astype(np.float32)
 
 
@@ -209,7 +216,7 @@ def _scores(masks: Bools, gradient: Floats) -> Floats:
     agreement = (shared / np.maximum(unions, 1)).mean(axis=1)
     border = np.stack([np.concatenate((mask[0], mask[-1], mask[:, 0], mask[:, -1])).mean() for mask in masks])
     contrast = np.array([_along_edge(mask, gradient) for mask in masks])
-    scores = 0.2 + 0.5 * (agreement + 0.2 * contrast - border)
+    scores = 0.45 * (agreement + 0.2 * contrast - border)
     return np.where(areas > 0, scores, 0).clip(0, 1).astype(np.float32)
 
 

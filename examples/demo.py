@@ -1,0 +1,61 @@
+"""A server of its own, the two example programs against it, and a picture of what comes out: `make demo`."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from air import AIRefinery
+
+HERE = Path(__file__).parent
+PHOTO = HERE / "photos" / "coffee.png"
+OUT = HERE.parent / "demo"
+
+# Three things on the photograph: the coffee, the saucer (and not the coffee), the spoon.
+PROMPT = [[[285, 150]], [[430, 220], [285, 150]], [[365, 280]]]
+LABELS = [[1], [1, 0], [1]]
+
+
+@contextlib.contextmanager
+def server(home: str) -> Iterator[tuple[str, str]]:
+    """A server on a free port with a home folder of its own: its address and a key."""
+    environment = {**os.environ, "MASKERY_HOME": home, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "maskery", "serve", "--port", "0", "--log-level", "warning"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            lines = [process.stdout.readline() for _ in range(2)] if process.stdout else []
+            address, key = re.search(r"http://\S+:\d+", "".join(lines)), re.search(r"mk_\S+", "".join(lines))
+            if not (address and key):
+                sys.exit("The server did not start; what it said stands above.")
+            yield address[0], key[0]
+        finally:
+            process.terminate()
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as home, server(home) as (url, key):
+        print(f"A server answers on {url}")
+        environment = {**os.environ, "ACCOUNT": "local", "API_KEY": key, "AIREFINERY_ADDRESS": url}
+        for program in ("segment_sync.py", "segment_async.py"):
+            print(f"\n$ python examples/{program}", flush=True)
+            subprocess.run([sys.executable, HERE / program], env=environment, check=True)
+        with AIRefinery(api_key=key, base_url=url) as client:
+            started = time.perf_counter()
+            response = client.images.segment(PHOTO, PROMPT, "maskery/grabcut", point_labels=LABELS)
+            seconds = time.perf_counter() - started
+        mask = response.data[0]
+        OUT.mkdir(exist_ok=True)
+        mask.save(OUT / "mask.png")
+        mask.overlay(PHOTO).save(OUT / "overlay.png")
+        print(f"\nThree objects in one request: score {mask.score:.2f}, {seconds:.2f} s")
+        print(f"mask:    {OUT / 'mask.png'}  (values 1 to 3, so it looks black)")
+        print(f"overlay: {OUT / 'overlay.png'}")
+
+
+if __name__ == "__main__":
+    main()

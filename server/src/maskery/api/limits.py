@@ -1,0 +1,33 @@
+"""GET /v1/limits: what a request may weigh."""
+
+from fastapi import APIRouter
+
+from maskery.api import schemas
+from maskery.api.body import MAX_DEPTH, MAX_VALUES
+from maskery.api.errors import ErrorResponse
+from maskery.api.services import Account, ServicesDependency
+from maskery.segmentation import READABLE
+
+router = APIRouter(tags=["limits"])
+
+
+@router.get(
+    "/v1/limits",
+    summary="Show the limits in force",
+    responses={401: {"model": ErrorResponse, "description": "No API key, or one that is not known"}},
+)
+async def show_limits(services: ServicesDependency, account: Account) -> schemas.LimitsSchema:
+    """What is larger is refused before it costs anything, with 413 or 422."""
+    settings = services.settings
+    return schemas.LimitsSchema(
+        max_body_bytes=settings.max_body_bytes,
+        max_image_bytes=settings.max_image_bytes,
+        max_image_pixels=settings.max_image_pixels,
+        max_objects=settings.max_objects,
+        max_points=settings.max_points,
+        max_json_depth=MAX_DEPTH,
+        max_json_values=MAX_VALUES,
+        default_timeout=settings.default_timeout,
+        max_timeout=settings.max_timeout,
+        image_formats=list(READABLE),
+    )

@@ -1,0 +1,292 @@
+"""Bad input: the status, the code, the path of what is wrong, a sentence that helps; a server still well."""
+
+import base64
+import json
+import socket
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from samples import MODEL, b64, jpeg, png, squares
+
+ROUTE = "/v1/images/segmentations"
+
+
+@pytest.fixture
+def client(make_client: Callable[..., httpx.Client], body: dict[str, Any]) -> Iterator[httpx.Client]:
+    """Whatever a test sends, a right request is answered after it."""
+    client = make_client()
+    yield client
+    assert client.post(ROUTE, json=body).status_code == 200
+
+
+def check(response: httpx.Response, status: int, code: str, param: str | None = None) -> str:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-request-id"]
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["code"], error["param"]) == (code, param)
+    assert error["message"][0].isupper() or param
+    message: str = error["message"]
+    return message
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """A PNG whose header claims a size, with next to no pixels behind it."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100)))
+
+
+@pytest.mark.parametrize(
+    ("image", "status", "code"),
+    [
+        ("%%%", 400, "invalid_base64"),
+        ("YWJj=YWJj", 400, "invalid_base64"),
+        ("", 400, "invalid_base64"),
+        ("https://example.com/cat.png", 400, "invalid_base64"),
+        ("data:image/png,AAAA", 400, "invalid_base64"),
+        ("ä" * 8, 400, "invalid_base64"),
+        (b64(b"just some text, no picture"), 415, "unsupported_image"),
+        (b64(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), 415, "unsupported_image"),
+        (b64(jpeg(squares())[:900]), 415, "unsupported_image"),
+        (b64(png(squares())[:900]), 415, "unsupported_image"),
+        (b64(png_claiming(50_000, 50_000)), 413, "image_too_large"),
+        (b64(png(np.zeros((8, 9_000_000), np.uint8))), 413, "image_too_large"),
+    ],
+)
+def test_a_wrong_picture(client: httpx.Client, body: dict[str, Any], image: str, status: int, code: str) -> None:
+    check(client.post(ROUTE, json={**body, "image_prompt": image}), status, code, "image_prompt")
+
+
+def test_no_address_is_ever_fetched(client: httpx.Client, body: dict[str, Any]) -> None:
+    response = client.post(ROUTE, json={**body, "image_prompt": "http://127.0.0.1:8484/health/live"})
+    assert "not fetched" in check(response, 400, "invalid_base64", "image_prompt")
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"segment_prompt": []}, "segment_prompt"),
+        ({"segment_prompt": None}, "segment_prompt"),
+        ({"segment_prompt": [[]]}, "segment_prompt[0]"),
+        ({"segment_prompt": [[20, 20]]}, "segment_prompt[0][0]"),
+        ({"segment_prompt": [[[[20, 20]]]]}, "segment_prompt[0][0]"),
+        ({"segment_prompt": [[["20", 20]]]}, "segment_prompt[0][0][0]"),
+        ({"segment_prompt": [[[96, 20]]]}, "segment_prompt[0][0]"),
+        ({"segment_prompt": [[[1e300, 20]]]}, "segment_prompt[0][0]"),
+        ({"segment_prompt": [[[20, 20]] * 10_000]}, "segment_prompt"),
+        ({"segment_prompt": [[[20, 20]]] * 1000}, "segment_prompt"),
+        ({"segment_prompt": "[[[20, 20]"}, "segment_prompt"),
+        ({"point_labels": [[3]]}, "point_labels[0][0]"),
+        ({"boxes": [[0, 0, 500, 10]]}, "boxes[0]"),
+        ({"mask_prompts": [b64(png(np.zeros((3, 3), np.uint8)))]}, "mask_prompts[0]"),
+        ({"mask_prompts": [b64(png(squares()))]}, "mask_prompts[0]"),
+        ({"mask_prompts": [b64(png(np.zeros((64, 96), np.uint8))[:60])]}, "mask_prompts[0]"),
+    ],
+)
+def test_a_wrong_prompt(client: httpx.Client, body: dict[str, Any], change: dict[str, Any], param: str) -> None:
+    check(client.post(ROUTE, json={**body, **change}), 422, "invalid_prompt", param)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_json_does_not_have(client: httpx.Client, body: dict[str, Any], number: str) -> None:
+    text = json.dumps(body).replace("[[[20, 20]]]", f"[[[{number}, 20]]]")
+    response = client.post(ROUTE, content=text, headers={"Content-Type": "application/json"})
+    check(response, 422, "invalid_prompt", "segment_prompt[0][0][0]")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "param"),
+    [
+        ({"n": 4}, "invalid_field", "n"),
+        ({"n": 0}, "invalid_field", "n"),
+        ({"n": "1"}, "invalid_field", "n"),
+        ({"n": True}, "invalid_field", "n"),
+        ({"size": "big"}, "invalid_field", "size"),
+        ({"size": "0x10"}, "invalid_field", "size"),
+        ({"size": "99999x99999"}, "invalid_field", "size"),
+        ({"exif": "maybe"}, "invalid_field", "exif"),
+        ({"response_format": "url"}, "invalid_field", "response_format"),
+        ({"compose": "no"}, "invalid_field", "compose"),
+        ({"compose": False}, "invalid_field", "compose"),
+        ({"merge_iou": 0}, "invalid_field", "merge_iou"),
+        ({"merge_iou": 1.1}, "invalid_field", "merge_iou"),
+        ({"user": 7}, "invalid_field", "user"),
+        ({"user": "u" * 300}, "invalid_field", "user"),
+        ({"model": None}, "invalid_field", "model"),
+        ({"image_prompt": 5}, "invalid_field", "image_prompt"),
+        ({"extra_body": 5}, "invalid_field", "extra_body"),
+        ({"extra_body": {"n": 9}}, "invalid_field", "extra_body.n"),
+        ({"n": 1, "extra_body": {"n": 1}}, "given_twice", "extra_body.n"),
+        ({"extra_body": {"sise": "1x1"}}, "unknown_field", "extra_body.sise"),
+        ({"extra_body": {"model": "x"}}, "unknown_field", "extra_body.model"),
+        ({"segment_promt": []}, "unknown_field", "segment_promt"),
+        ({"x" * 5000: 1}, "unknown_field", "x" * 120),
+    ],
+)
+def test_a_wrong_option(
+    client: httpx.Client, body: dict[str, Any], change: dict[str, Any], code: str, param: str
+) -> None:
+    check(client.post(ROUTE, json={**body, **change}), 422, code, param)
+
+
+def test_a_misspelt_option_is_answered_with_the_nearest_name(client: httpx.Client, body: dict[str, Any]) -> None:
+    response = client.post(ROUTE, json={**body, "point_label": [[1]]})
+    assert "Did you mean point_labels?" in check(response, 422, "unknown_field", "point_label")
+
+
+@pytest.mark.parametrize("name", ["model", "image_prompt"])
+def test_a_missing_field(client: httpx.Client, body: dict[str, Any], name: str) -> None:
+    short = {key: value for key, value in body.items() if key != name}
+    check(client.post(ROUTE, json=short), 422, "missing_field", name)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"not json",
+        b"[]",
+        b"null",
+        b'"text"',
+        b'{"model": "\xff\xfe"}',
+        b"[" * 100_000,
+        b'{"a":' * 20 + b"1" + b"}" * 20,
+        b'{"extra_body": ' + b"[" * 40 + b"]" * 40 + b"}",
+        b'{"segment_prompt": [' + b"1," * 1_000_001 + b"1]}",
+        b'{"n": ' + b"9" * 10_000 + b"}",
+    ],
+    ids=[
+        "empty",
+        "cut",
+        "text",
+        "list",
+        "null",
+        "string",
+        "utf8",
+        "deep",
+        "deep-objects",
+        "deep-lists",
+        "many",
+        "digits",
+    ],
+)
+def test_a_body_that_is_not_a_json_object(client: httpx.Client, content: bytes) -> None:
+    response = client.post(ROUTE, content=content, headers={"Content-Type": "application/json"})
+    check(response, 400, "malformed_json")
+
+
+def test_a_key_given_twice(client: httpx.Client, body: dict[str, Any]) -> None:
+    text = json.dumps(body)[:-1] + ', "model": "other"}'
+    response = client.post(ROUTE, content=text, headers={"Content-Type": "application/json"})
+    check(response, 400, "malformed_json", "model")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "image/png", "x"])
+def test_a_body_of_another_kind(client: httpx.Client, body: dict[str, Any], kind: str) -> None:
+    response = client.post(ROUTE, content=json.dumps(body), headers={"Content-Type": kind})
+    assert "application/json" in check(response, 415, "unsupported_media_type", "content-type")
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "status", "code", "param"),
+    [
+        ({}, {"request": "{}"}, 422, "missing_field", "image"),
+        ({"image": b"x"}, {}, 422, "missing_field", "request"),
+        ({"image": b"x"}, {"request": "{"}, 400, "malformed_json", None),
+        ({"image": b"x"}, {"request": "{}", "more": "x"}, 400, "malformed_form", None),
+        (
+            {"image": b"x"},
+            {"request": json.dumps({"model": MODEL, "image_prompt": "x"})},
+            422,
+            "given_twice",
+            "image_prompt",
+        ),
+        ({"image": b"x"}, {"request": json.dumps({"model": MODEL})}, 415, "unsupported_image", "image_prompt"),
+    ],
+)
+def test_a_wrong_form(
+    client: httpx.Client, files: dict[str, bytes], data: dict[str, str], status: int, code: str, param: str | None
+) -> None:
+    parts = {name: (None, text.encode()) for name, text in data.items()}
+    response = client.post(ROUTE, files={**{name: ("file", content) for name, content in files.items()}, **parts})
+    check(response, status, code, param)
+
+
+def test_a_form_without_a_boundary(client: httpx.Client) -> None:
+    response = client.post(ROUTE, content=b"--x", headers={"Content-Type": "multipart/form-data"})
+    check(response, 400, "malformed_form")
+
+
+def test_a_declared_size_over_the_limit_is_refused_before_a_byte_is_sent(client: httpx.Client) -> None:
+    limit = client.get("/v1/limits").json()["max_body_bytes"]
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=10) as connection:
+        head = [
+            f"POST {ROUTE} HTTP/1.1",
+            "Host: 127.0.0.1",
+            f"Authorization: {client.headers['authorization']}",
+            "Content-Type: application/json",
+            f"Content-Length: {limit + 1}",
+        ]
+        connection.sendall("\r\n".join([*head, "", ""]).encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_bytes_of_a_picture_over_the_limit(make_client: Callable[..., httpx.Client], body: dict[str, Any]) -> None:
+    client = make_client(max_image_bytes=1000)
+    check(client.post(ROUTE, json=body), 413, "image_too_large", "image_prompt")
+
+
+def test_an_unknown_model_is_answered_with_those_installed(client: httpx.Client, body: dict[str, Any]) -> None:
+    message = check(client.post(ROUTE, json={**body, "model": "maskery/grabcat"}), 404, "model_not_found", "model")
+    assert "Did you mean 'maskery/grabcut'?" in message
+
+
+def test_a_known_model_is_answered_with_how_to_install_it(client: httpx.Client, body: dict[str, Any]) -> None:
+    name = "syscv-community/sam-hq-vit-base"
+    message = check(client.post(ROUTE, json={**body, "model": name}), 404, "model_not_installed", "model")
+    assert f"maskery models install {name}" in message
+    assert MODEL in message
+
+
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf"])
+def test_a_time_limit_that_is_none(client: httpx.Client, body: dict[str, Any], value: str) -> None:
+    response = client.post(ROUTE, json=body, headers={"x-request-timeout": value})
+    check(response, 422, "invalid_header", "x-request-timeout")
+
+
+def test_a_deadline_that_passes(client: httpx.Client, body: dict[str, Any]) -> None:
+    check(client.post(ROUTE, json=body, headers={"x-request-timeout": "0.0001"}), 504, "deadline_exceeded")
+
+
+def test_an_unknown_path_and_method(client: httpx.Client) -> None:
+    check(client.get("/v1/pictures"), 404, "not_found")
+    check(client.get(ROUTE), 405, "method_not_allowed")
+
+
+def test_a_failure_of_the_server_itself(
+    client: httpx.Client, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("maskery.models.builtin.grabcut.GrabCut.decode", fail)
+        response = client.post(ROUTE, json=body)
+    message = check(response, 500, "internal_error")
+    assert response.headers["x-request-id"] in message
+    assert "secret detail" not in response.text
+
+
+def test_a_100_megabyte_body_is_refused(client: httpx.Client, body: dict[str, Any]) -> None:
+    image = base64.b64encode(bytes(75 * 2**20)).decode()
+    check(client.post(ROUTE, json={**body, "image_prompt": image}), 413, "body_too_large")

@@ -1,0 +1,116 @@
+"""The command line, run as its users run it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from samples import png, squares
+
+
+def maskery(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "maskery", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "200", **environment},
+    )
+
+
+def fails(*arguments: object, **environment: str) -> str:
+    """What a command says that ends with exit code 2: one sentence, no traceback, nothing on standard output."""
+    result = maskery(*arguments, **environment)
+    assert result.returncode == 2, result
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    path.write_bytes(png(squares()))
+    return path
+
+
+def test_a_picture_is_segmented_here(photo: Path, tmp_path: Path) -> None:
+    mask, overlay = tmp_path / "out" / "mask.png", tmp_path / "overlay.png"
+    result = maskery(
+        "segment", photo, "--point", "20,20", "--object", "70,40 20,20,0", "-o", mask, "--overlay", overlay
+    )
+    assert result.returncode == 0, result.stderr
+    assert "object 1: score" in result.stdout
+    values = np.asarray(Image.open(mask))
+    assert values[20, 20] == 1
+    assert values[40, 70] == 2
+    drawn = np.asarray(Image.open(overlay)).astype(int)
+    changed = np.abs(drawn - squares()).sum(axis=2) > 30
+    assert changed[20, 20]
+    assert not changed[60, 5]
+
+
+def test_a_folder_is_segmented_and_its_bad_files_are_named(photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "b.PNG"):
+        (folder / name).write_bytes(photo.read_bytes())
+    (folder / "notes.txt").write_text("no picture")
+    good = maskery("segment", folder, "-p", "20,20", "-o", tmp_path / "masks", "--overlay", tmp_path / "overlays")
+    assert good.returncode == 0, good.stderr
+    assert "2 of 2" in good.stdout
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a.png.png", "b.PNG.png"]
+    assert sorted(path.name for path in (tmp_path / "overlays").iterdir()) == ["a.png.png", "b.PNG.png"]
+    (folder / "broken.jpg").write_text("broken")
+    bad = maskery("segment", folder, "-p", "20,20", "-o", tmp_path / "masks")
+    assert bad.returncode == 2
+    assert "2 of 3" in bad.stdout
+    assert "broken.jpg" in bad.stderr
+
+
+def test_mistakes_are_one_sentence(photo: Path, tmp_path: Path) -> None:
+    assert "--point X,Y" in fails("segment", photo)
+    assert "not a point" in fails("segment", photo, "-p", "20;20")
+    assert "outside the image" in fails("segment", photo, "-p", "500,500")
+    assert "cannot read" in fails("segment", tmp_path / "none.png", "-p", "1,1")
+    assert "not an image" in fails("segment", __file__, "-p", "1,1")
+    assert "There is no model" in fails("segment", photo, "-p", "1,1", "--model", "x")
+    assert "maskery models install" in fails("segment", photo, "-p", "1,1", "--model", "facebook/sam-vit-base")
+    assert "no answer from" in fails("segment", photo, "-p", "1,1", "--url", "http://127.0.0.1:9")
+    assert "MASKERY_PORT" in fails("serve", MASKERY_PORT="x")
+    assert "no active key" in fails("keys", "revoke", "none")
+    assert "account's name" in fails("keys", "create", "--account", "<b>")
+    assert "cannot hold the keys" in fails("keys", "list", MASKERY_HOME=str(photo))
+
+
+def test_keys_are_made_listed_and_revoked() -> None:
+    key = maskery("keys", "create", "--account", "team", "--quiet").stdout
+    assert key.startswith("mk_")
+    assert key.count("\n") == 1
+    listed = maskery("keys", "list").stdout
+    assert "team" in listed
+    assert "active" in listed
+    assert key.strip() not in listed
+    assert maskery("keys", "revoke", key.split("_")[1]).returncode == 0
+    assert "revoked" in maskery("keys", "list").stdout
+
+
+def test_models_are_listed_with_their_state() -> None:
+    listed = maskery("models", "list").stdout
+    assert "maskery/grabcut" in listed
+    assert "built in" in listed
+    assert "syscv-community/sam-hq-vit-base" in listed
+
+
+def test_serving_beyond_this_machine_needs_a_key_first() -> None:
+    said = fails("serve", "--host", "0.0.0.0", "--port", 0)
+    assert "maskery keys create" in said
+
+
+def test_help_and_version() -> None:
+    assert "segment" in maskery("--help").stdout
+    assert "X,Y" in maskery("segment", "--help").stdout
+    assert maskery("--version").stdout.strip()
+    assert maskery("sgment").returncode == 2

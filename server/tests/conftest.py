@@ -1,0 +1,74 @@
+"""What the tests of the server share: a home folder of their own, and the real application on a real port."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from samples import MODEL, b64, png, squares
+
+from maskery.accounts import KeyStore
+from maskery.api import create_app
+from maskery.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or writes the home folder of who runs it."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("MASKERY_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def picture() -> bytes:
+    return png(squares())
+
+
+@pytest.fixture
+def body(picture: bytes) -> dict[str, Any]:
+    """A request that is right: tests change one thing of it."""
+    return {"model": MODEL, "image_prompt": b64(picture), "segment_prompt": [[[20, 20]]]}
+
+
+@pytest.fixture
+def make_client(own_home: Path) -> Iterator[Callable[..., httpx.Client]]:
+    """A client, with a key of account `team`, of a server in this process; settings as keyword arguments."""
+    stops: list[Callable[[], None]] = []
+
+    def make(**settings: Any) -> httpx.Client:
+        loaded = Settings.load(port=0, **settings)
+        store = KeyStore(loaded.database)
+        _, key = store.create("team")
+        store.close()
+        config = uvicorn.Config(create_app(loaded), port=0, log_config=None, access_log=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        client = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}, timeout=60
+        )
+
+        def stop() -> None:
+            client.close()
+            server.should_exit = True
+            thread.join()
+
+        stops.append(stop)
+        return client
+
+    yield make
+    for stop in stops:
+        stop()
+
+
+@pytest.fixture
+def client(make_client: Callable[..., httpx.Client]) -> httpx.Client:
+    return make_client()

@@ -1,0 +1,56 @@
+"""Imports run downwards only; the server never needs the SDK, nor the SDK the server."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SERVER = ROOT / "server" / "src" / "maskery"
+
+# What each room may import, beside itself and libraries.
+ALLOWED: dict[str, set[str]] = {
+    "segmentation": set(),
+    "models": {"segmentation"},
+    "engine": {"segmentation", "models"},
+    "accounts": set(),
+    "settings": {"segmentation", "engine"},
+    "api": {"segmentation", "models", "engine", "accounts", "settings"},
+    "cli": {"segmentation", "models", "engine", "accounts", "settings", "api", "__version__"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of what a file imports, at any depth."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inside = "." * node.level
+            names |= {f"{inside}{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", sorted(SERVER.rglob("*.py")), ids=lambda path: str(path.relative_to(SERVER)))
+def test_imports_run_downwards(path: Path) -> None:
+    room = path.relative_to(SERVER).parts[0].removesuffix(".py")
+    for name in imports(path):
+        package, _, rest = name.partition(".")
+        assert package != "air", f"{path} imports the SDK"
+        if package == "maskery":
+            other = rest.partition(".")[0]
+            assert other in ALLOWED[room] | {room}, f"{room} must not import {other}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sdk" / "src").rglob("*.py")), ids=lambda path: path.name)
+def test_the_sdk_knows_only_the_wire(path: Path) -> None:
+    assert not any(name.partition(".")[0] == "maskery" for name in imports(path))
+
+
+def test_the_segmentation_room_knows_no_framework() -> None:
+    outside = {"fastapi", "starlette", "pydantic", "sqlalchemy", "uvicorn", "httpx", "typer"}
+    for path in (SERVER / "segmentation").rglob("*.py"):
+        assert not {name.partition(".")[0] for name in imports(path)} & outside

@@ -1,0 +1,82 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from maskery.settings import Settings, SettingsError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_environment_goes_before_the_file_and_the_call_before_both(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_home.mkdir()
+    (own_home / "maskery.toml").write_text('port = 1\nworkers = 1\nmax_queue = 1\n[aliases]\n"a/b" = "c/d"\n')
+    monkeypatch.setenv("MASKERY_WORKERS", "2")
+    monkeypatch.setenv("MASKERY_MAX_QUEUE", "2")
+    settings = Settings.load(max_queue=3, host=None)
+    assert (settings.port, settings.workers, settings.max_queue) == (1, 2, 3)
+    assert settings.aliases == {"a/b": "c/d"}
+    assert settings.home == own_home
+
+
+def test_the_file_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "other.toml"
+    monkeypatch.setenv("MASKERY_CONFIG", str(file))
+    with pytest.raises(SettingsError, match="MASKERY_CONFIG names"):
+        Settings.load()
+    file.write_text("port = 7")
+    assert Settings.load().port == 7
+
+
+@pytest.mark.parametrize("text", ['{"a/b": "c/d", "e": "f"}', "a/b=c/d,e=f", " a/b = c/d , e = f, "])
+def test_aliases_are_json_or_pairs(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("MASKERY_ALIASES", text)
+    assert Settings.load().aliases == {"a/b": "c/d", "e": "f"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("MASKERY_PORT", "99999", "MASKERY_PORT"),
+        ("MASKERY_PORT", "many", "MASKERY_PORT"),
+        ("MASKERY_ALIASES", "a", "NAME=MODEL"),
+        ("MASKERY_ALIASES", "{", "not JSON"),
+        ("MASKERY_LOG_LEVEL", "loud", "debug, info"),
+    ],
+)
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        Settings.load()
+
+
+def test_an_unknown_setting_in_the_file_is_refused(own_home: Path) -> None:
+    own_home.mkdir()
+    (own_home / "maskery.toml").write_text("prot = 1")
+    with pytest.raises(SettingsError, match="no setting prot"):
+        Settings.load()
+    (own_home / "maskery.toml").write_text("port = ")
+    with pytest.raises(SettingsError, match=r"maskery\.toml"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.9.9.9", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_loopback_is_known(host: str, loopback: bool) -> None:
+    assert Settings.load(host=host).on_loopback is loopback
+
+
+def test_every_setting_is_documented_and_every_documented_setting_exists() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    documented = set(re.findall(r"^\| `MASKERY_([A-Z_]+)` \|", page, re.MULTILINE))
+    assert {name.lower() for name in documented} == set(Settings.model_fields)
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    code = "\n".join(path.read_text() for path in (ROOT / "server" / "src").rglob("*.py"))
+    for name in Settings.model_fields:
+        assert re.search(rf"(settings|self)\.{name}\b", code), f"nothing reads the setting {name}"

@@ -1,0 +1,79 @@
+"""Every code block of the README and the guides runs: ```python and ```sh as they stand, ```console is for people."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maskery.api.schemas import SegmentationRequest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "sdk" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[Any]:
+    found = []
+    for page in PAGES:
+        for number, match in enumerate(re.finditer(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)):
+            found.append(pytest.param(match[1], id=f"{page.relative_to(ROOT)}-{number + 1}"))
+    return found
+
+
+@pytest.fixture
+def run(server: Any, tmp_path: Path) -> Any:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    environment = {
+        **os.environ,
+        "AIR_BASE_URL": server.url,
+        "AIR_API_KEY": server.key,
+        "MASKERY_HOME": str(tmp_path / "home"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+
+    def run(*command: str) -> None:
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_blocks_run(run: Any, code: str) -> None:
+    run(sys.executable, "-W", "error", "-c", code)
+
+
+@pytest.mark.parametrize("code", blocks("sh"))
+def test_shell_blocks_run(run: Any, code: str) -> None:
+    run("bash", "-euo", "pipefail", "-c", code)
+
+
+def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"^make ([a-z-]+)", (ROOT / "README.md").read_text(), re.M))
+    assert {"demo", "test"} <= named <= targets
+
+
+def test_the_table_of_options_is_what_the_server_accepts() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    table = page.partition("| field | type |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", table, re.M)) == set(SegmentationRequest.model_fields)
+
+
+def test_links_inside_the_repository_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_table_of_errors_names_every_code_that_the_server_uses() -> None:
+    table = (ROOT / "docs" / "api.md").read_text().partition("| status | code |")[2].partition("\n\n")[0]
+    documented = set(re.findall(r"`([a-z_]+)`", table.replace("`Retry-After`", "")))
+    source = "\n".join(path.read_text() for path in (ROOT / "server" / "src" / "maskery" / "api").glob("*.py"))
+    used = set(re.findall(r'ApiError\(\s*\d+,\s*"([a-z_]+)"', source))
+    used |= set(re.findall(r'_not_let_in\([^)]*?, "([a-z_]+)"\)', source))
+    assert used <= documented
+    assert documented - used <= {"not_found", "method_not_allowed", "model_not_installed", "model_not_found"}
