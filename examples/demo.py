@@ -16,9 +16,13 @@ HERE = Path(__file__).parent
 PHOTO = HERE / "photos" / "coffee.png"
 OUT = HERE.parent / "demo"
 
-# Three things on the photograph: the coffee, the saucer (and not the coffee), the spoon.
-PROMPT = [[[285, 150]], [[430, 220], [285, 150]], [[365, 280]]]
-LABELS = [[1], [1, 0], [1]]
+# Three things on the photograph: the cup's inside, the saucer, the spoon; 0 marks what does not belong to it.
+PROMPT = [
+    [[285, 150]],
+    [[130, 200], [420, 330], [285, 150], [365, 280]],
+    [[365, 280], [350, 300], [400, 100], [300, 260]],
+]
+LABELS = [[1], [1, 1, 0, 0], [1, 1, 1, 0]]
 
 
 @contextlib.contextmanager

@@ -1,10 +1,12 @@
 """The command line, run as its users run it."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -114,3 +116,37 @@ def test_help_and_version() -> None:
     assert "X,Y" in maskery("segment", "--help").stdout
     assert maskery("--version").stdout.strip()
     assert maskery("sgment").returncode == 2
+
+
+def test_a_server_gives_the_same_mask_as_this_process(photo: Path, tmp_path: Path, client: httpx.Client) -> None:
+    key = client.headers["authorization"].removeprefix("Bearer ")
+    here, there = tmp_path / "here.png", tmp_path / "there.png"
+    prompt = ("segment", photo, "--point", "20,20", "--object", "70,40 50,20,90,60")
+    assert maskery(*prompt, "-o", here).returncode == 0
+    result = maskery(*prompt, "-o", there, "--url", client.base_url, MASKERY_API_KEY=key)
+    assert result.returncode == 0, result.stderr
+    assert here.read_bytes() == there.read_bytes()
+    assert "API key is not known" in fails(*prompt, "--url", client.base_url, "--key", "wrong")
+    assert "outside the image" in fails("segment", photo, "-p", "500,1", "--url", client.base_url, "--key", key)
+
+
+def test_every_option_of_the_api_has_one_here(photo: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.png"
+    start.write_bytes(png((squares()[..., 0] > 200).astype(np.uint8)))
+    out = tmp_path / "mask.png"
+    assert maskery("segment", photo, "--box", "50,20,90,60", "--size", "48x32", "-o", out).returncode == 0
+    values = np.asarray(Image.open(out))
+    assert values.shape == (32, 48)
+    assert values[20, 35] == 1
+    assert maskery("segment", photo, "--mask-prompt", start, "-p", "20,20", "--n", 3, "-o", out).returncode == 0
+    assert (tmp_path / "mask-2.png").is_file()
+    assert (tmp_path / "mask-3.png").is_file()
+    same = ("segment", photo, "-p", "20,20", "--object", "20,20", "--exif", "ignore")
+    described = tmp_path / "mask.json"
+    assert maskery(*same, "--whole", "--format", "rle", "-o", described).returncode == 0
+    assert len(json.loads(described.read_text())[0]["segments"]) == 2
+    assert maskery(*same, "--format", "polygons", "-o", described).returncode == 0
+    assert json.loads(described.read_text())[0]["segments"][0]["polygons"]
+    assert len(maskery(*same, "--merge-iou", "1", "-o", out).stdout.splitlines()) == 3
+    assert "response_format" in fails(*same, "--whole")
+    assert "size" in fails(*same, "--size", "big")

@@ -46,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
     for module in (segmentations, models, limits, authentication, health):

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from maskery.api.body import parse_json_object, read_body
 from maskery.api.errors import ApiError, ErrorResponse
+from maskery.api.openapi import token_body, validation_body
 from maskery.api.services import ServicesDependency, account_of
 
 router = APIRouter(tags=["authentication"])
@@ -15,6 +16,9 @@ _MAX_BODY = 16 * 1024
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorResponse, "description": "The body is malformed"},
     401: {"model": ErrorResponse, "description": "No API key, or one that is not known"},
+    413: {"model": ErrorResponse, "description": "The body is far larger than a key"},
+    415: {"model": ErrorResponse, "description": "The body is of another kind"},
+    422: {"model": ErrorResponse, "description": "A field is of another type"},
 }
 
 
@@ -33,14 +37,21 @@ class Token(BaseModel):
     expires_in: int = Field(default=3600, description="Seconds after which clients ask again; the key itself lives on.")
 
 
-@router.post("/authentication/validate", summary="Check a key", responses=_ERRORS)
+@router.post(
+    "/authentication/validate",
+    summary="Check a key",
+    responses=_ERRORS,
+    openapi_extra={"requestBody": validation_body(), "security": [{"HTTPBearer": []}, {}]},
+)
 async def validate(request: Request, services: ServicesDependency) -> Validation:
     """The key stands in the Authorization header, or, as older clients send it, in the body as `api_key`."""
+    body = await read_body(request, _MAX_BODY)
+    named = parse_json_object(body.json).get("api_key", "") if body.json.strip() else ""
+    if not isinstance(named, str):
+        raise ApiError(422, "invalid_field", "api_key is the key, as text.", "api_key")
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key:
-        body = await read_body(request, _MAX_BODY)
-        named = parse_json_object(body.json).get("api_key") if body.json.strip() else None
-        key = named if isinstance(named, str) else ""
+        key = named
     return Validation(organization_id=await account_of(services, key.strip()))
 
 
@@ -48,6 +59,7 @@ async def validate(request: Request, services: ServicesDependency) -> Validation
     "/realms/airefinery-realm/protocol/openid-connect/token",
     summary="Exchange a key for a token",
     responses=_ERRORS,
+    openapi_extra={"requestBody": token_body()},
 )
 async def token(request: Request, services: ServicesDependency) -> Token:
     """OAuth client credentials for SDK 1.10 to 1.12: `client_id` is the account, `client_secret` the key."""

@@ -13,6 +13,32 @@ from maskery.models import DEFAULT_MODEL
 from maskery.segmentation import to_png
 
 _SCHEMA = "SegmentationRequest"
+_FORM_SCHEMA = "SegmentationForm"
+
+_FORM = {
+    "title": _FORM_SCHEMA,
+    "description": "The picture's file beside the rest of the request, without base64.",
+    "type": "object",
+    "properties": {
+        "image": {"type": "string", "format": "binary", "description": "The picture's file."},
+        "request": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": f"A {_SCHEMA} without image_prompt, as JSON text.",
+        },
+    },
+    "required": ["image", "request"],
+}
+
+_TOKEN_FORM = {
+    "type": "object",
+    "properties": {
+        "grant_type": {"type": "string", "const": "client_credentials"},
+        "client_id": {"type": "string", "description": "The account."},
+        "client_secret": {"type": "string", "description": "The API key."},
+    },
+    "required": ["grant_type", "client_id", "client_secret"],
+}
 
 
 def segmentation_body() -> dict[str, Any]:
@@ -30,9 +56,21 @@ def segmentation_body() -> dict[str, Any]:
             "application/json": {
                 "schema": {"$ref": f"#/components/schemas/{_SCHEMA}"},
                 "examples": {name: {"value": value} for name, value in examples.items()},
-            }
+            },
+            "multipart/form-data": {"schema": {"$ref": f"#/components/schemas/{_FORM_SCHEMA}"}},
         },
     }
+
+
+def token_body() -> dict[str, Any]:
+    """The form of the token route."""
+    return {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": _TOKEN_FORM}}}
+
+
+def validation_body() -> dict[str, Any]:
+    """What older clients send to /authentication/validate; the others send nothing."""
+    schema = {"type": "object", "properties": {"api_key": {"type": "string"}}}
+    return {"required": False, "content": {"application/json": {"schema": schema}}}
 
 
 def describe(app: FastAPI) -> None:
@@ -47,6 +85,7 @@ def describe(app: FastAPI) -> None:
             schemas = document["components"]["schemas"]
             schemas.update(schema.pop("$defs", {}))
             schemas[_SCHEMA] = schema
+            schemas[_FORM_SCHEMA] = _FORM
             app.openapi_schema = document
         return app.openapi_schema
 

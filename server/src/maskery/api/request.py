@@ -60,7 +60,7 @@ def parse_request(body: Body) -> tuple[SegmentationRequest, bytes]:
         return request, decode_picture(request.image_prompt)
     if fields.get("image_prompt") is not None:
         raise ApiError(422, "given_twice", "The picture is sent as a file and as image_prompt.", "image_prompt")
-    return parse_fields({**fields, "image_prompt": ""}), body.image
+    return parse_fields({**fields, "image_prompt": "-"}), body.image
 
 
 def to_job(request: SegmentationRequest, image: bytes, limits: ImageLimits) -> Job:

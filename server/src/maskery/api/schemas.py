@@ -40,7 +40,8 @@ class SegmentationRequest(BaseModel):
 
     model: str = Field(description="Name of an installed model, as GET /v1/models lists them.")
     image_prompt: str = Field(
-        description="The picture's file (JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF) in base64, bare or as a data: URL."
+        min_length=1,
+        description="The picture's file (JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF) in base64, bare or as a data: URL.",
     )
     segment_prompt: Groups = Field(
         None,

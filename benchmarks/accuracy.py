@@ -1,0 +1,279 @@
+"""How good the masks are: IoU after each click of a simulated person, and the time that a click takes.
+
+    python -m benchmarks.accuracy DATA --model NAME
+
+DATA holds ``images/<id>.*`` and ``masks/<id>.png`` of the same size: 255 object, 0 background, 128 ignored. One
+object a picture. The clicks accumulate as one object's points; what is judged is the first candidate, composed at
+the picture's size, as the server would answer.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.clicks import BACKGROUND, IGNORE, OBJECT, Click, Truth, clicks_needed, iou, next_click, rank_correlation
+from benchmarks.machine import describe as machine
+from maskery.models import ModelNotInstalled, load
+from maskery.segmentation import Model, ObjectPrompt, Picture, SegmentationError, open_picture, segment_embedding
+
+GOOD = 0.85
+REPORTED_CLICKS = (1, 3, 5)
+RESULTS = Path(__file__).parent / "results"
+
+Result = TypeVar("Result")
+
+
+class BadData(Exception):  # noqa: N818 - the name states what was found
+    """The folder does not hold what is measured on."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture on disk and its mask."""
+
+    name: str
+    image: Path
+    mask: Path
+
+    def read(self) -> tuple[Picture, Truth]:
+        """The picture, and what is wanted in it.
+
+        Raises:
+            BadData: with the file that is at fault.
+        """
+        try:
+            # As stored: a mask knows nothing of the EXIF orientation of its picture.
+            picture = open_picture(self.image.read_bytes(), exif="ignore")
+        except SegmentationError as error:
+            raise BadData(f"{self.image}: {error}") from error
+        values = cv2.imread(str(self.mask), cv2.IMREAD_UNCHANGED)
+        if values is None or values.ndim != 2 or not np.isin(values, (OBJECT, IGNORE, BACKGROUND)).all():
+            raise BadData(f"{self.mask} is not a one-channel mask of {OBJECT}, {IGNORE} and {BACKGROUND}")
+        if values.shape != picture.pixels.shape[:2]:
+            raise BadData(f"{self.mask} is {values.shape[1]}x{values.shape[0]}, its picture is {picture.size}")
+        if not (values == OBJECT).any():
+            raise BadData(f"{self.mask} marks no object: no pixel is {OBJECT}")
+        return picture, Truth.from_values(values.astype(np.uint8, copy=False))
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one picture.
+
+    Attributes:
+        name: of the picture.
+        clicks: that were made; fewer than asked for once nothing was wrong any more.
+        iou: after each click asked for; the last one stands for clicks that were not needed.
+        scores: that the model reported, likewise.
+        encode_seconds: for the picture.
+        decode_seconds: per click made, composing included.
+    """
+
+    name: str
+    clicks: list[Click]
+    iou: list[float]
+    scores: list[float]
+    encode_seconds: float
+    decode_seconds: list[float]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    console = Console()
+    try:
+        samples = find_samples(options.data)[: options.limit]
+        model = load(options.model)
+        rows = [
+            measure(model, sample, options.clicks)
+            for sample in track(samples, f"{options.model} on {options.data.name}", console=console)
+        ]
+    except (BadData, ModelNotInstalled) as error:
+        print(error, file=sys.stderr)
+        return 2
+    summary = summarise(rows)
+    folder = options.results / f"accuracy-{options.model.replace('/', '-')}-{options.data.resolve().name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    title = f"{options.model} on {options.data.resolve().name}, {len(rows)} pictures"
+    report = {
+        "model": {"name": model.name, "revision": model.revision},
+        "data": options.data.resolve().name,
+        "machine": machine(),
+        "summary": summary,
+        "pictures": [asdict(row) for row in rows],
+    }
+    (folder / "results.json").write_text(json.dumps(report, indent=1) + "\n")
+    (folder / "results.md").write_text(_markdown(title, summary))
+    _draw(title, _curve(rows), folder / "results.png")
+    console.print(_table(title, summary))
+    console.print(f"Kept in {folder}", soft_wrap=True)
+    return 0
+
+
+def find_samples(data: Path) -> list[Sample]:
+    """Every picture of the folder with its mask, by name.
+
+    Raises:
+        BadData: there are none, or a picture has no mask, or a mask no picture.
+    """
+    if not data.is_dir():
+        raise BadData(f"there is no folder {data}; it would hold images/<id>.* and masks/<id>.png")
+    images, masks = (
+        {path.stem: path for path in sorted(folder.glob(pattern))}
+        for folder, pattern in ((data / "images", "*.*"), (data / "masks", "*.png"))
+    )
+    if not images:
+        raise BadData(f"{data / 'images'} holds no pictures; {data} is to hold images/<id>.* and masks/<id>.png")
+    alone = sorted(images.keys() ^ masks.keys())
+    if alone:
+        missing = data / ("masks" if alone[0] in images else "images")
+        raise BadData(f"{len(alone)} pictures or masks have no partner: {alone[0]!r} is missing from {missing}")
+    return [Sample(name, images[name], masks[name]) for name in sorted(images)]
+
+
+def measure(model: Model, sample: Sample, clicks: int) -> Row:
+    """Click on a picture's object until it is right or the clicks are spent.
+
+    Raises:
+        BadData: the picture or its mask cannot be used.
+    """
+    picture, truth = sample.read()
+    encode_seconds, embedding = _timed(partial(model.encode, picture))
+    answer = np.zeros_like(truth.wanted)
+    made: list[Click] = []
+    ious: list[float] = []
+    scores: list[float] = []
+    decode_seconds: list[float] = []
+    for _ in range(clicks):
+        click = next_click(truth, answer)
+        if click is None:
+            break
+        made.append(click)
+        prompt = ObjectPrompt(
+            np.array([(each.x, each.y) for each in made], np.float32),
+            np.array([each.on_object for each in made], np.uint8),
+        )
+        seconds, segmentation = _timed(partial(segment_embedding, model, embedding, [prompt]))
+        mask = segmentation.masks[0]
+        assert mask.values is not None, "composing always gives values"
+        answer = mask.values > 0
+        ious.append(iou(truth, answer))
+        scores.append(mask.score)
+        decode_seconds.append(seconds)
+    spare = clicks - len(made)
+    return Row(
+        sample.name, made, ious + ious[-1:] * spare, scores + scores[-1:] * spare, encode_seconds, decode_seconds
+    )
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, Any]:
+    """The report's numbers, by name."""
+    curve = _curve(rows)
+    scores = np.array([row.scores[0] for row in rows])
+    correlation = rank_correlation(scores, curve[:, 0])
+    return {
+        "pictures": len(rows),
+        "mean_iou": curve.mean(axis=0).tolist(),
+        "median_iou": np.median(curve, axis=0).tolist(),
+        "share_good": (curve >= GOOD).mean(axis=0).tolist(),
+        "noc": float(clicks_needed(curve, GOOD).mean()),
+        "score_correlation": None if np.isnan(correlation) else correlation,
+        "mean_score": float(scores.mean()),
+        "encode_seconds": float(np.median([row.encode_seconds for row in rows])),
+        "decode_seconds": float(np.median([seconds for row in rows for seconds in row.decode_seconds])),
+    }
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder with images/ and masks/")
+    parser.add_argument("--model", required=True, metavar="NAME", help="an installed model")
+    parser.add_argument("--clicks", type=_count, default=5, metavar="N", help="at most, per picture (default: 5)")
+    parser.add_argument("--limit", type=_count, metavar="N", help="only the first N pictures")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where to keep the results")
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def _curve(rows: Sequence[Row]) -> NDArray[np.float64]:
+    """IoU float64 [pictures, clicks]."""
+    return np.array([row.iou for row in rows])
+
+
+def _cells(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The summary as (what, value)."""
+    clicks = len(summary["mean_iou"])
+    for after in (click for click in REPORTED_CLICKS if click <= clicks):
+        yield f"mean IoU, {after} {'click' if after == 1 else 'clicks'}", f"{summary['mean_iou'][after - 1]:.3f}"
+    yield "mean IoU, every click", " ".join(f"{value:.3f}" for value in summary["mean_iou"])
+    yield "median IoU, every click", " ".join(f"{value:.3f}" for value in summary["median_iou"])
+    yield f"share with IoU ≥ {GOOD}, every click", " ".join(f"{value:.0%}" for value in summary["share_good"])
+    yield f"NoC@{GOOD * 100:.0f} (at most {clicks})", f"{summary['noc']:.2f}"
+    correlation = summary["score_correlation"]
+    yield "rank correlation of score and IoU, 1 click", "undefined" if correlation is None else f"{correlation:.2f}"
+    yield "mean score, 1 click", f"{summary['mean_score']:.3f}"
+    yield "encode, median", f"{summary['encode_seconds'] * 1000:.0f} ms"
+    yield "decode, median", f"{summary['decode_seconds'] * 1000:.0f} ms"
+
+
+def _table(title: str, summary: dict[str, Any]) -> Table:
+    table = Table("measure", "value", title=title)
+    for what, value in _cells(summary):
+        table.add_row(what, value)
+    return table
+
+
+def _markdown(title: str, summary: dict[str, Any]) -> str:
+    lines = [f"# {title}", "", "| measure | value |", "| --- | --- |"]
+    lines += [f"| {what} | {value} |" for what, value in _cells(summary)]
+    where = machine()
+    lines += ["", f"{where['processor']}, {where['cores']} cores", "", "![IoU](results.png)", ""]
+    return "\n".join(lines)
+
+
+def _draw(title: str, curve: NDArray[np.float64], path: Path) -> None:
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    over_clicks, per_picture = figure.subplots(1, 2, sharey=True)
+    figure.suptitle(title)
+    clicks = np.arange(1, curve.shape[1] + 1)
+    low, high = np.quantile(curve, (0.25, 0.75), axis=0)
+    over_clicks.fill_between(clicks, low, high, alpha=0.2, linewidth=0, label="middle half of the pictures")
+    over_clicks.plot(clicks, curve.mean(axis=0), marker="o", label="mean")
+    over_clicks.set(xlabel="clicks", ylabel="IoU", xticks=clicks, ylim=(0, 1))
+    per_picture.bar(np.arange(len(curve)), np.sort(curve[:, 0]), width=1)
+    per_picture.set(xlabel="pictures, sorted", title="after 1 click")
+    for axes in (over_clicks, per_picture):
+        axes.axhline(GOOD, color="gray", linestyle="--", linewidth=1, label=f"{GOOD}")
+        axes.grid(alpha=0.3)
+    over_clicks.legend(loc="lower right")
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""``client.images``: segmenting pictures."""
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import Any, Literal
+
+from ._batch import Progress, SegmentResult, run_all, run_all_async
+from ._cutoff import Abort
+from ._pictures import Picture
+from ._prompts import Boxes, MaskPrompts, PointLabels, SegmentPrompt
+from ._segmentation import segmentation_call
+from ._transport import AsyncTransport, Transport
+from .types import SegmentationResponse
+
+
+class Images:
+    """Segments pictures, blocking the caller."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def segment(
+        self,
+        image: Picture,
+        segment_prompt: SegmentPrompt,
+        model: str,
+        timeout: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_body: object | None = None,
+        *,
+        point_labels: PointLabels | None = None,
+        boxes: Boxes | None = None,
+        mask_prompts: MaskPrompts | None = None,
+        n: int | None = None,
+        size: str | tuple[int, int] | None = None,
+        exif: Literal["apply", "ignore"] | None = None,
+        response_format: Literal["b64_json", "rle", "polygons"] | None = None,
+        compose: bool | None = None,
+        merge_iou: float | None = None,
+        user: str | None = None,
+        **kwargs: Any,
+    ) -> SegmentationResponse:
+        """Ask which pixels belong to the objects that the prompt points at.
+
+        Args:
+            image: the picture. A str is base64, with or without ``data:`` prefix; bytes are a picture file's; a
+                `pathlib.Path` is read; a PIL image or an array (uint8 [height, width], [height, width, 3] RGB or
+                [height, width, 4] RGBA) is sent as its pixels stand.
+            segment_prompt: for each object its points: ``[[[x, y], ...], ...]``, in pixels from the upper left
+                corner of the picture as a person sees it. Points in one inner list refine one object; a further
+                inner list asks for a further object. JSON text of such a list is passed on as it is.
+            model: a name that ``models.list()`` answers.
+            timeout: seconds for everything: retries, waiting, and the answer's last byte. None: the client's.
+            extra_headers: override the client's headers.
+            extra_body: sent as the body's key ``extra_body``.
+            point_labels: for each object for each point 1 (on the object) or 0 (not on it), or None for an object
+                whose points are all on it.
+            boxes: for each object ``[x0, y0, x1, y1]`` in pixels around it, or None.
+            mask_prompts: for each object a mask to start from, or None: COCO RLE, base64 of a PNG, a PNG's bytes
+                or path, a PIL image, or bool or uint8 [height, width]; whatever is not 0 is on the object.
+            n: how many readings of an ambiguous prompt to answer, 1 to 3, best first.
+            size: of the answered mask, ``"WIDTHxHEIGHT"`` or (width, height); the picture's own if None.
+                Coordinates refer to the picture that is sent in any case.
+            exif: "apply" (the server's default) turns the picture as its EXIF orientation says; "ignore" does not.
+            response_format: "b64_json" (a PNG), "rle" or "polygons".
+            compose: False answers each object's whole mask, so that they may overlap; needs "rle" or "polygons".
+            merge_iou: objects whose masks overlap at least so much, 0 to 1, are one; 1 keeps all apart.
+            user: your name for the end user, for the server's log.
+            **kwargs: sent as further keys of the body.
+
+        Returns:
+            As many masks as ``n``, and what they cost.
+
+        Raises:
+            InputError: an argument cannot be sent; nothing was.
+            OSError: the picture's file cannot be read.
+            MissingExtraError: pixels were passed, and numpy or Pillow is not installed.
+            APIConnectionError: no answer.
+            APITimeoutError: no whole answer in time.
+            BadResponseError: an answer that is not what the API promises.
+            APIStatusError: the server refused or failed; one subclass for each status, see `air.errors`.
+        """
+        return self._segment(
+            {
+                "image": image,
+                "segment_prompt": segment_prompt,
+                "model": model,
+                "timeout": timeout,
+                "extra_headers": extra_headers,
+                "extra_body": extra_body,
+                "point_labels": point_labels,
+                "boxes": boxes,
+                "mask_prompts": mask_prompts,
+                "n": n,
+                "size": size,
+                "exif": exif,
+                "response_format": response_format,
+                "compose": compose,
+                "merge_iou": merge_iou,
+                "user": user,
+                **kwargs,
+            }
+        )
+
+    def segment_many(
+        self,
+        requests: Iterable[Mapping[str, Any]],
+        *,
+        concurrency: int = 4,
+        progress: Progress | None = None,
+        **defaults: Any,
+    ) -> list[SegmentResult]:
+        """Ask for many pictures, a few at a time.
+
+        Args:
+            requests: for each picture a mapping of `segment`'s arguments. Read as places become free, so that a
+                generator over a folder never has more than ``concurrency`` pictures in memory. A Path costs no
+                memory until its turn.
+            concurrency: how many requests are in flight at most.
+            progress: called after each request with the number of those done and of all, or None where
+                ``requests`` has no length. Always called from the caller's thread.
+            **defaults: arguments of `segment` for the requests that do not set them, such as ``model=...``.
+
+        Returns:
+            One result per request, in their order. A request that fails does not stop the others: its result holds
+            the error.
+
+        Raises:
+            InputError: ``concurrency`` is not a positive integer.
+            Exception: whatever ``requests`` or ``progress`` raises, KeyboardInterrupt too; requests in flight are
+                cut off first.
+        """
+        return run_all(requests, self._segment, defaults, concurrency, progress)
+
+    def _segment(self, arguments: dict[str, Any], abort: Abort | None = None) -> SegmentationResponse:
+        call = segmentation_call(self._transport.config.upload, **arguments)
+        return self._transport.send(call, abort)
+
+
+class AsyncImages:
+    """Segments pictures from asyncio: `Images`' twin."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def segment(
+        self,
+        image: Picture,
+        segment_prompt: SegmentPrompt,
+        model: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - the API's own argument
+        extra_headers: Mapping[str, str] | None = None,
+        extra_body: object | None = None,
+        *,
+        point_labels: PointLabels | None = None,
+        boxes: Boxes | None = None,
+        mask_prompts: MaskPrompts | None = None,
+        n: int | None = None,
+        size: str | tuple[int, int] | None = None,
+        exif: Literal["apply", "ignore"] | None = None,
+        response_format: Literal["b64_json", "rle", "polygons"] | None = None,
+        compose: bool | None = None,
+        merge_iou: float | None = None,
+        user: str | None = None,
+        **kwargs: Any,
+    ) -> SegmentationResponse:
+        """Ask which pixels belong to the objects that the prompt points at.
+
+        The same arguments, answer and errors as `Images.segment`. Files are read and pixels compressed in a
+        thread.
+        """
+        return await self._segment(
+            {
+                "image": image,
+                "segment_prompt": segment_prompt,
+                "model": model,
+                "timeout": timeout,
+                "extra_headers": extra_headers,
+                "extra_body": extra_body,
+                "point_labels": point_labels,
+                "boxes": boxes,
+                "mask_prompts": mask_prompts,
+                "n": n,
+                "size": size,
+                "exif": exif,
+                "response_format": response_format,
+                "compose": compose,
+                "merge_iou": merge_iou,
+                "user": user,
+                **kwargs,
+            }
+        )
+
+    async def segment_many(
+        self,
+        requests: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        *,
+        concurrency: int = 4,
+        progress: Progress | None = None,
+        **defaults: Any,
+    ) -> list[SegmentResult]:
+        """Ask for many pictures, a few at a time.
+
+        The same arguments and results as `Images.segment_many`; ``requests`` may be async. Cancelling it cancels
+        the requests in flight, and waits until they have ended.
+        """
+        return await run_all_async(requests, self._segment, defaults, concurrency, progress)
+
+    async def _segment(self, arguments: dict[str, Any]) -> SegmentationResponse:
+        return await self._transport.send(segmentation_call(self._transport.config.upload, **arguments))

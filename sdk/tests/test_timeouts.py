@@ -1,0 +1,145 @@
+"""``timeout`` is the limit of everything, whatever the server does."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from air import AIRefinery, APIConnectionError, APITimeoutError
+
+LIMIT = 0.25
+LATE = 0.35  # what a busy machine may add
+
+
+def assert_in_time(began):
+    assert LIMIT - 0.05 <= time.monotonic() - began < LIMIT + LATE
+
+
+BOTH_SCHEMES = pytest.mark.parametrize("stub", ["http", "https"], indirect=True)
+
+
+@BOTH_SCHEMES
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(lambda stub: stub.silent(), id="silent"),
+        pytest.param(lambda stub: stub.dribbles("body"), id="dribbling body"),
+        pytest.param(lambda stub: stub.dribbles("body", length=False), id="dribbling body of unknown length"),
+        pytest.param(lambda stub: stub.dribbles("headers"), id="dribbling headers"),
+    ],
+)
+def test_no_server_can_hold_a_caller_beyond_the_limit(twin, stub, fault):
+    stub.plays(fault(stub))
+    began = time.monotonic()
+    with pytest.raises(APITimeoutError, match=r"within 0\.25 s"):
+        twin.segment(timeout=LIMIT)
+    assert_in_time(began)
+    assert len(stub.requests) == 1
+
+
+@BOTH_SCHEMES
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_nor_on_a_connection_that_is_used_again(twin, stub, part):
+    stub.plays(stub.segmented(), stub.dribbles(part))
+
+    def blocking(client):
+        client.images.segment("aW1hZ2U=", [[[1, 2]]], "m")
+        began = time.monotonic()
+        with pytest.raises(APITimeoutError):
+            client.images.segment("aW1hZ2U=", [[[1, 2]]], "m", timeout=LIMIT)
+        assert_in_time(began)
+
+    async def awaiting(client):
+        await client.images.segment("aW1hZ2U=", [[[1, 2]]], "m")
+        began = time.monotonic()
+        with pytest.raises(APITimeoutError):
+            await client.images.segment("aW1hZ2U=", [[[1, 2]]], "m", timeout=LIMIT)
+        assert_in_time(began)
+
+    twin.run(blocking if twin.kind == "sync" else awaiting)
+    assert len({request.connection for request in stub.requests}) == 1
+
+
+def test_retries_and_their_waits_count(twin, stub):
+    stub.plays(*[stub.reply(503, {}, delay=0.1)] * 5)
+    began = time.monotonic()
+    with pytest.raises(APITimeoutError):
+        twin.segment(timeout=LIMIT, client={"max_retries": 9})
+    assert_in_time(began)
+    assert 2 <= len(stub.requests) <= 4
+
+
+def test_time_spent_on_reading_the_picture_counts(twin, stub):
+    class SlowArray:
+        def tolist(self):
+            time.sleep(LIMIT)
+            return [[[1, 2]]]
+
+        def __array__(self):
+            raise NotImplementedError
+
+    with pytest.raises(APITimeoutError):
+        twin.segment(prompt=SlowArray(), timeout=LIMIT / 2)
+    assert stub.requests == []
+
+
+def test_a_client_goes_on_after_a_timeout(stub):
+    stub.plays(stub.dribbles("body"), stub.segmented())
+    with AIRefinery("some-key", stub.url) as client:
+        with pytest.raises(APITimeoutError):
+            client.images.segment("aW1hZ2U=", [[[1, 2]]], "m", timeout=0.1)
+        assert client.images.segment("aW1hZ2U=", [[[1, 2]]], "m").created
+
+
+def test_no_thread_is_left_behind(stub):
+    before = threading.active_count()
+    with AIRefinery("some-key", stub.url) as client:
+        client.images.segment("aW1hZ2U=", [[[1, 2]]], "m")
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("air-")]
+    assert threading.active_count() <= before + 1  # the stub's own
+
+
+def test_one_callers_timeout_does_not_disturb_anothers_answer(stub):
+    """Both wait on connections used before, when a client does not know which socket is whose."""
+    slow, results = stub.segmented(delay=0.6), []
+    with AIRefinery("some-key", stub.url) as client:
+
+        def segment(timeout):
+            try:
+                results.append(client.images.segment("aW1hZ2U=", [[[1, 2]]], "m", timeout=timeout))
+            except APITimeoutError as error:
+                results.append(error)
+
+        def both(*timeouts):
+            threads = [threading.Thread(target=segment, args=(timeout,)) for timeout in timeouts]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        stub.plays(stub.segmented(delay=0.1))
+        both(5, 5)
+        stub.plays(slow)
+        results.clear()
+        both(5, 0.3)
+    assert sorted(type(result).__name__ for result in results) == ["APITimeoutError", "SegmentationResponse"]
+    assert len(stub.requests) == 4  # none was repeated
+
+
+def test_a_host_that_does_not_accept_is_a_connection_error_and_not_a_timeout(twin, monkeypatch):
+    monkeypatch.setattr("air._transport._CONNECT_TIMEOUT", 0.05)
+    with socket.socket() as full:  # a backlog that is never emptied
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(3)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        try:
+            base_url = f"http://127.0.0.1:{full.getsockname()[1]}"
+            with pytest.raises(APIConnectionError, match="does not accept connections"):
+                twin.segment(client={"base_url": base_url, "max_retries": 1})
+        finally:
+            for filler in fillers:
+                filler.close()

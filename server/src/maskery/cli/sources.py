@@ -1,0 +1,78 @@
+"""Where answers come from: this process, or a server. Both give the API's own JSON."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from maskery.api.body import Body
+from maskery.api.errors import ApiError
+from maskery.api.request import parse_request, to_job
+from maskery.api.response import render
+from maskery.cli.errors import CommandError
+from maskery.engine import Engine
+from maskery.models import Registry
+from maskery.settings import Settings
+
+Answer = dict[str, Any]
+
+#: A picture's file to the answer; safe from several threads at once.
+Source = Callable[[bytes], Answer]
+
+
+def local(fields: dict[str, Any]) -> Source:
+    """Segments in this process.
+
+    Args:
+        fields: the request's, without the picture.
+
+    Raises:
+        ModelNotInstalled: before any picture is read.
+    """
+    settings = Settings.load()
+    engine = Engine(Registry(settings.aliases), settings.image_limits, settings.prompt_limits)
+    engine.models.get(fields["model"])
+
+    def ask(image: bytes) -> Answer:
+        try:
+            request, data = parse_request(Body(json.dumps(fields).encode(), image))
+            job = to_job(request, data, engine.image_limits)
+        except ApiError as error:
+            raise CommandError(error.message) from None
+        answer: Answer = json.loads(render(engine.segment(job), request.response_format or "b64_json"))
+        return answer
+
+    return ask
+
+
+def remote(fields: dict[str, Any], url: str, key: str | None, timeout: float) -> Source:
+    """Asks a server, in forms: no base64."""
+    client = httpx.Client(headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=timeout)
+    address = f"{url.rstrip('/')}/v1/images/segmentations"
+    request = json.dumps(fields)
+
+    def ask(image: bytes) -> Answer:
+        try:
+            response = client.post(
+                address,
+                data={"request": request},
+                files={"image": ("image", image)},
+                headers={"x-request-timeout": str(timeout)},
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise CommandError(f"no answer from {url}: {error or type(error).__name__}.") from None
+        return _read(response, url)
+
+    return ask
+
+
+def _read(response: httpx.Response, url: str) -> Answer:
+    try:
+        answer: Answer = response.json()
+        if response.is_success:
+            return answer
+        sentence = answer["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        raise CommandError(f"{url} is not a segmentation server: it answers {response.status_code}.") from None
+    raise CommandError(sentence)
