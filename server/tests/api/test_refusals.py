@@ -50,7 +50,7 @@ def png_claiming(width: int, height: int) -> bytes:
     [
         ("%%%", 400, "invalid_base64"),
         ("YWJj=YWJj", 400, "invalid_base64"),
-        ("", 400, "invalid_base64"),
+        ("", 422, "invalid_field"),
         ("https://example.com/cat.png", 400, "invalid_base64"),
         ("data:image/png,AAAA", 400, "invalid_base64"),
         ("ä" * 8, 400, "invalid_base64"),
