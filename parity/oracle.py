@@ -1,0 +1,150 @@
+"""transformers' own SAM and SAM-HQ with random weights: what ours is compared with, one object at a time."""
+
+import inspect
+import json
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import SamConfig, SamHQConfig, SamHQModel, SamModel
+from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+from transformers.models.sam_hq import modeling_sam_hq
+
+from maskery.segmentation import ObjectPrompt, Picture
+
+_SLIP = "point_embedding, iou_token_out = self.transformer("
+_MEANT = "point_embedding, image_embeddings = self.transformer("
+
+
+def mend_transformers() -> bool:
+    """Give SAM-HQ's mask decoder back what the two-way transformer made of the picture.
+
+    transformers 5 throws it away and upscales the encoder's embedding instead, rows and columns exchanged; the
+    authors' code and transformers' own first release (4.52) upscale the transformer's output. Whether there was
+    anything to mend.
+    """
+    source = textwrap.dedent(inspect.getsource(modeling_sam_hq.SamHQMaskDecoder.forward))
+    if _SLIP not in source:
+        return False
+    names = dict(vars(modeling_sam_hq))
+    exec("from __future__ import annotations\n" + source.replace(_SLIP, _MEANT), names)
+    modeling_sam_hq.SamHQMaskDecoder.forward = names["forward"]
+    return True
+
+
+def small_config(architecture: str) -> dict[str, Any]:
+    """Every part of a network, small: windows that reach over the edge, two global layers, odd head sizes."""
+    return {
+        "model_type": architecture,
+        "vision_config": {
+            "hidden_size": 48,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 3,
+            "image_size": 128,
+            "patch_size": 8,
+            "window_size": 6,
+            "global_attn_indexes": [1, 3],
+            "output_channels": 32,
+            "mlp_dim": 96,
+            "num_pos_feats": 16,
+        },
+        "prompt_encoder_config": {"hidden_size": 32, "image_size": 128, "patch_size": 8, "mask_input_channels": 8},
+        "mask_decoder_config": {
+            "hidden_size": 32,
+            "mlp_dim": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "iou_head_hidden_dim": 24,
+            "vit_dim": 48,
+        },
+    }
+
+
+def write_model(folder: Path, config: dict[str, Any], seed: int = 0) -> None:
+    """A folder as the hub has it, with random weights of a real scale."""
+    hq = config["model_type"] == "sam_hq"
+    model = SamHQModel(SamHQConfig(**config)) if hq else SamModel(SamConfig(**config))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator) * _scale(name, weight))
+            if "norm" in name and name.endswith("weight"):
+                weight.add_(1)
+    model.save_pretrained(folder)
+    side = config["vision_config"].get("image_size", 1024)
+    preprocessor = {
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "size": {"longest_edge": side},
+        "pad_size": {"height": side, "width": side},
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+
+
+def _scale(name: str, weight: torch.Tensor) -> float:
+    if "positional_embedding" in name:
+        return 1.0
+    if "norm" in name or "rel_pos" in name or name.endswith("bias"):
+        return 0.1
+    if ("embed" in name or "token" in name) and "attn" not in name and weight.ndim == 2:
+        return 0.5
+    if "pos_embed" in name:
+        return 0.2
+    if weight.ndim == 4 and any(part in name for part in ("upscale", "compress", "encoder_conv")):
+        return float(weight.shape[0]) ** -0.5
+    return (1.0 if weight.ndim == 4 else 0.5) * float(weight[0].numel()) ** -0.5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """float32 [masks, side, side] and [masks]: the single mask, then the three best first; without a choice made."""
+
+    logits: np.ndarray
+    scores: np.ndarray
+
+
+class Oracle:
+    """A folder's model in transformers."""
+
+    def __init__(self, folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        kind = SamHQModel if config["model_type"] == "sam_hq" else SamModel
+        self._hq = kind is SamHQModel
+        self._model: Any = kind.from_pretrained(folder, attn_implementation="eager").eval()
+        self._processor = SamImageProcessorPil.from_pretrained(folder)
+
+    def pixel_values(self, picture: Picture) -> np.ndarray:
+        values = self._processor(picture.pixels, return_tensors="np", input_data_format="channels_last")["pixel_values"]
+        return np.asarray(values)
+
+    @torch.no_grad()
+    def encode(self, picture: Picture) -> Any:
+        values = torch.from_numpy(self.pixel_values(picture))
+        if self._hq:
+            embedding, early = self._model.get_image_embeddings(values)
+            return {"image_embeddings": embedding, "intermediate_embeddings": early}
+        return {"image_embeddings": self._model.get_image_embeddings(values)}
+
+    @torch.no_grad()
+    def decode(self, known: Any, prompt: ObjectPrompt, scale: tuple[float, float], start: np.ndarray | None) -> Answer:
+        inputs: dict[str, Any] = {}
+        if len(prompt.points):
+            points = prompt.points.astype(np.float64) * scale
+            inputs["input_points"] = torch.from_numpy(points.astype(np.float32))[None, None]
+            inputs["input_labels"] = torch.from_numpy(prompt.labels.astype(np.int64))[None, None]
+        if prompt.box is not None:
+            box = prompt.box.astype(np.float64) * np.array([*scale, *scale])
+            inputs["input_boxes"] = torch.from_numpy(box.astype(np.float32))[None, None]
+        if start is not None:
+            inputs["input_masks"] = torch.from_numpy(start)[None]
+        answers = [self._model(**known, **inputs, multimask_output=several) for several in (False, True)]
+        logits = [answer.pred_masks[0, 0].numpy() for answer in answers]
+        scores = [answer.iou_scores[0, 0].numpy() for answer in answers]
+        if not self._hq:
+            # SAM leaves the three in their own order.
+            order = np.argsort(-scores[1], kind="stable")
+            logits[1], scores[1] = logits[1][order], scores[1][order]
+        return Answer(np.concatenate(logits), np.concatenate(scores))

@@ -1,0 +1,9 @@
+"""What can go wrong with the models of a machine."""
+
+
+class StoreError(Exception):
+    """A model cannot be installed, found, removed or loaded; the message is one sentence that says why."""
+
+
+class DownloadError(StoreError):
+    """The hub did not give what was asked; what has arrived is kept, and the next try goes on from there."""

@@ -1,0 +1,96 @@
+"""One ONNX graph on a CPU, by OpenVINO, compiled for each shape of its inputs that comes along."""
+
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+# OpenVINO's Python tools report their use to a server, and fork a process to do so, unless the package that does it
+# cannot be imported. This must come before them.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402
+
+Precision = Literal["f32", "bf16"]
+Arrays = Mapping[str, NDArray[Any]]
+
+# Compiled shapes kept, the least recently used dropped first. Each has its own copy of the repacked weights.
+_MAX_SHAPES = 8
+
+_core = openvino.Core()
+
+
+def choose_precision(wanted: str) -> Precision:
+    """What `auto` stands for on this machine: bf16 where the processor computes in it, else f32.
+
+    Raises:
+        ValueError: there is no such precision.
+    """
+    if wanted == "auto":
+        return "bf16" if "BF16" in _core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+    for precision in get_args(Precision):
+        if wanted == precision:
+            return cast(Precision, precision)
+    raise ValueError(f"precision {wanted!r} is not auto, f32 or bf16")
+
+
+class Network:
+    """A graph that can be run. Safe from several threads; one runs at a time, on all processors.
+
+    Args:
+        graph: the ONNX file.
+        precision: in which products of matrices are computed.
+        half: inputs that are given as float16.
+
+    Raises:
+        RuntimeError: OpenVINO cannot read or compile it.
+    """
+
+    def __init__(self, graph: Path, precision: Precision, half: Sequence[str] = ()) -> None:
+        self._graph = graph
+        self._half = tuple(half)
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._requests: OrderedDict[tuple[Any, ...], openvino.InferRequest] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Outputs by name."""
+        shapes = tuple((name, array.shape) for name, array in inputs.items())
+        with self._lock:
+            request = self._requests.pop(shapes, None) or self._compile(shapes)
+            self._requests[shapes] = request
+            while len(self._requests) > _MAX_SHAPES:
+                self._requests.popitem(last=False)
+            request.infer(dict(inputs), share_inputs=True)
+            return {
+                name: request.get_tensor(name).data.copy()
+                for output in request.model_outputs
+                for name in output.names & self._names
+            }
+
+    def _compile(self, shapes: Sequence[tuple[str, tuple[int, ...]]]) -> openvino.InferRequest:
+        model = _core.read_model(self._graph)
+        # Constants fold their names into the outputs' lists; only the graph's own names are answered.
+        self._names = {result.get_friendly_name().partition("/")[0] for result in model.get_results()}
+        model.reshape({name: list(shape) for name, shape in shapes})
+        if self._half:
+            steps = openvino.preprocess.PrePostProcessor(model)
+            for name in self._half:
+                steps.input(name).tensor().set_element_type(openvino.Type.f16)
+            model = steps.build()
+        return _core.compile_model(model, "CPU", self._settings).create_infer_request()
+
+
+def pad_rows(array: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
+    """The array with its first row repeated until it has that many."""
+    missing = rows - len(array)
+    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array

@@ -1,0 +1,1 @@
+"""SAM and SAM-HQ: graphs written from safetensors weights, and what goes around them."""

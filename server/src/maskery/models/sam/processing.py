@@ -1,0 +1,84 @@
+"""A picture as the network sees it, equal to transformers' `SamImageProcessor` and `SamHQImageProcessor`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from maskery.models.sam.config import UnsupportedModel
+from maskery.segmentation import Picture, Size
+
+_BILINEAR = 2
+
+
+@dataclass(frozen=True)
+class Processor:
+    """Scaling to a square, and normalisation.
+
+    Attributes:
+        side: of the square, in pixels; the picture's longer side is scaled to it, the rest is zero.
+        mean, std: per channel, of values from 0 to 1.
+        factor: from 8-bit values to those.
+    """
+
+    side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    factor: float = 1 / 255
+
+    @classmethod
+    def read(cls, folder: Path, side: int) -> "Processor":
+        """From `preprocessor_config.json`, or from `processor_config.json`, as transformers 5 saves it.
+
+        Raises:
+            UnsupportedModel: it says something that is not done here.
+        """
+        fields = _read_fields(folder)
+        longest = fields.get("size", {}).get("longest_edge", side)
+        if longest != side:
+            raise UnsupportedModel(f"pictures are scaled to {longest} pixels, but the network takes {side}")
+        if fields.get("resample", _BILINEAR) != _BILINEAR:
+            raise UnsupportedModel(
+                f"pictures are resampled by method {fields['resample']}; only 2, bilinear, is done here"
+            )
+        for step in ("do_resize", "do_rescale", "do_normalize", "do_pad"):
+            if not fields.get(step, True):
+                raise UnsupportedModel(f"the preprocessor leaves out a step: {step} is false")
+        mean, std = fields.get("image_mean"), fields.get("image_std")
+        if not (isinstance(mean, list) and isinstance(std, list) and len(mean) == len(std) == 3):
+            raise UnsupportedModel("the preprocessor's image_mean and image_std are not three numbers each")
+        return cls(side, tuple(map(float, mean)), tuple(map(float, std)), float(fields.get("rescale_factor", 1 / 255)))
+
+    def fit(self, size: Size) -> Size:
+        """Size of the scaled picture within the square."""
+        scale = self.side / max(size)
+        return Size(int(size.width * scale + 0.5), int(size.height * scale + 0.5))
+
+    def pixel_values(self, picture: Picture) -> NDArray[np.float32]:
+        """float32 [1, 3, side, side]."""
+        size = self.fit(picture.size)
+        # A line of one pixel that scaling would lose is kept.
+        size = Size(max(size.width, 1), max(size.height, 1))
+        scaled = np.asarray(Image.fromarray(picture.pixels).resize(size, Image.Resampling.BILINEAR))
+        values = np.zeros((1, 3, self.side, self.side), np.float32)
+        steps = np.arange(256, dtype=np.float32) * np.float32(self.factor)
+        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+            table = (steps - np.float32(mean)) / np.float32(std)
+            values[0, channel, : size.height, : size.width] = table[scaled[:, :, channel]]
+        return values
+
+
+def _read_fields(folder: Path) -> dict[str, Any]:
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        file = folder / name
+        if file.is_file():
+            fields = json.loads(file.read_bytes())
+            inner = fields.get("image_processor", fields) if isinstance(fields, dict) else None
+            if not isinstance(inner, dict):
+                raise UnsupportedModel(f"{name} does not describe a preprocessor")
+            return inner
+    raise UnsupportedModel("there is neither preprocessor_config.json nor processor_config.json")

@@ -1,0 +1,80 @@
+"""SAM and SAM-HQ against what transformers answered: the vectors that `make golden` keeps."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sam_cases import SIZES, picture, prompts
+from sam_folders import write_model
+
+from maskery.models.sam.model import load
+from maskery.segmentation import ObjectPrompt, Size
+
+GOLDEN = np.load(Path(__file__).with_name("golden.npz"))
+STRIDE = 2
+
+
+@pytest.fixture(scope="module", params=["sam", "sam_hq"])
+def architecture(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def folder(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    write_model(path, architecture, seed=1)
+    return path
+
+
+def batches(size: Size) -> list[list[ObjectPrompt]]:
+    return list(prompts(size))
+
+
+@pytest.mark.parametrize("size", SIZES[1:3], ids=str)
+def test_every_candidate_is_the_oracles(folder: Path, architecture: str, size: Size) -> None:
+    model = load("a/b", folder, "r", "f32")
+    known = model.encode(picture(size))
+    logits, scores = (GOLDEN[f"{architecture}-{size}-{what}"] for what in ("logits", "scores"))
+    candidates = [each for objects in batches(size) for each in model.decode(known, objects)]
+    asked = [each for objects in batches(size) for each in objects]
+    assert len(candidates) == len(logits)
+    for mine, prompt, expected, expected_scores in zip(candidates, asked, logits, scores, strict=True):
+        first = 1 if prompt.is_ambiguous else 0
+        own = mine.logits[:, ::STRIDE, ::STRIDE]
+        theirs = expected[first:, : own.shape[1], : own.shape[2]]
+        assert np.linalg.norm(own - theirs) < 1e-3 * np.linalg.norm(theirs)
+        np.testing.assert_allclose(mine.scores, expected_scores[first:].clip(0, 1), atol=1e-4)
+
+
+def test_an_answer_does_not_depend_on_its_neighbours(folder: Path) -> None:
+    model = load("a/b", folder, "r", "f32")
+    size = SIZES[1]
+    known = model.encode(picture(size))
+    everything = [each for objects in batches(size) for each in objects]
+    together = model.decode(known, everything)
+    for each, mine in zip(everything, together, strict=True):
+        (alone,) = model.decode(known, [each])
+        np.testing.assert_allclose(alone.logits, mine.logits, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_kept_of_a_picture_is_half_of_what_f32_needs(folder: Path) -> None:
+    size = SIZES[0]
+    half, full = (load("a/b", folder, "r", precision).encode(picture(size)) for precision in ("bf16", "f32"))
+    assert half.nbytes * 2 == full.nbytes
+    assert half.tokens == 64
+
+
+def test_graphs_are_written_once_and_again_for_other_weights(folder: Path) -> None:
+    load("a/b", folder, "one", "f32")
+    first = {path: path.stat().st_mtime_ns for path in folder.glob("graph-*.onnx")}
+    assert len(first) == 3
+    load("a/b", folder, "one", "bf16")
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("graph-*.onnx")} == first
+    load("a/b", folder, "two", "f32")
+    assert not {*folder.glob("graph-*.onnx")} & {*first}
+    assert len([*folder.glob("graph-*.onnx")]) == 3
+
+
+def test_an_unknown_precision_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="auto, f32 or bf16"):
+        load("a/b", folder, "r", "f64")

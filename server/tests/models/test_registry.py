@@ -1,0 +1,187 @@
+"""Models are loaded when asked for, once, beside each other, and within a budget."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from sam_folders import write_model
+
+from maskery.models import Listing, ModelNotInstalled, Registry, Store, StoreError, load
+from maskery.models.sam.config import UnsupportedModel
+
+
+class Loader:
+    """Stands for what runs a network: notes what is loaded, and can be made to wait."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+        self.precisions: set[str] = set()
+        self.gates: dict[str, threading.Event] = {}
+        self.error: Exception | None = None
+
+    def load(self, name: str, folder: Path, revision: str, precision: str = "auto") -> Any:
+        assert (folder / "model.safetensors").is_file()
+        self.loaded.append(name)
+        self.precisions.add(precision)
+        if name in self.gates:
+            assert self.gates[name].wait(10)
+        if self.error:
+            raise self.error
+        return SimpleNamespace(name=name, revision=revision)
+
+
+@pytest.fixture
+def loader(monkeypatch: pytest.MonkeyPatch) -> Loader:
+    loader = Loader()
+    monkeypatch.setitem(sys.modules, "maskery.models.sam.model", loader)
+    return loader
+
+
+@pytest.fixture
+def store(tmp_path: Path, own_home: Path) -> Store:
+    store = Store(own_home / "models")
+    for seed, name in enumerate(("a", "b", "team/c")):
+        store.install_from_folder(name, write_model(tmp_path / str(seed), seed=seed))
+    return store
+
+
+def test_installed_models_are_known_and_loaded_once(store: Store, loader: Loader) -> None:
+    registry = Registry(store=store, precision="f32")
+    assert registry.installed() == ["a", "b", "maskery/grabcut", "team/c"]
+    assert loader.loaded == []
+    assert registry.get("a") is registry.get("a")
+    assert registry.get("a").revision == store.card("a").revision
+    assert loader.loaded == ["a"]
+    assert loader.precisions == {"f32"}
+    with pytest.raises(ModelNotInstalled, match="Installed here: a, b, maskery/grabcut, team/c") as caught:
+        registry.get("facebook/sam-vit-base")
+    assert caught.value.known
+    with pytest.raises(ModelNotInstalled, match="There is no model"):
+        registry.get("../a")
+
+
+def test_without_a_store_there_is_what_is_built_in(loader: Loader) -> None:
+    assert Registry().installed() == ["maskery/grabcut"]
+    assert load("maskery/grabcut").name == "maskery/grabcut"
+    with pytest.raises(ModelNotInstalled):
+        load("a")
+
+
+def test_a_model_can_be_loaded_on_its_own(store: Store, loader: Loader) -> None:
+    assert load("team/c", store.folder, "bf16").name == "team/c"
+    assert loader.precisions == {"bf16"}
+
+
+def test_models_are_described_without_being_loaded(store: Store, loader: Loader) -> None:
+    registry = Registry({"nice": "team/c"}, store)
+    card = store.card("team/c")
+    assert registry.describe("nice") == Listing("nice", card.created, "team", "team/c")
+    assert [listing.name for listing in registry.listings()] == ["a", "b", "maskery/grabcut", "team/c", "nice"]
+    assert registry.listings()[-1] == registry.describe("nice")
+    assert registry.describe("maskery/grabcut").owned_by == "maskery"
+    store.remove("team/c")
+    assert [listing.name for listing in registry.listings()] == ["a", "b", "maskery/grabcut"]
+    with pytest.raises(ModelNotInstalled):
+        registry.describe("nice")
+    with pytest.raises(ModelNotInstalled, match="alias 'nice'"):
+        Registry({"nice": "team/c"}, store)
+    assert loader.loaded == []
+
+
+def test_the_api_lists_what_is_installed(
+    store: Store, loader: Loader, make_client: Callable[..., httpx.Client]
+) -> None:
+    client = make_client(aliases="nice=team/c")
+    models = client.get("/v1/models").json()["data"]
+    assert [(model["id"], model["root"]) for model in models][-2:] == [("team/c", "team/c"), ("nice", "team/c")]
+    assert models[-1]["owned_by"] == "team"
+    assert loader.loaded == []
+    store.remove("a")
+    assert "a" not in [model["id"] for model in client.get("/v1/models").json()["data"]]
+
+
+def in_thread(registry: Registry, name: str, answers: list[Any]) -> threading.Thread:
+    thread = threading.Thread(target=lambda: answers.append(registry.get(name)))
+    thread.start()
+    return thread
+
+
+def test_loading_one_model_does_not_keep_others_waiting(store: Store, loader: Loader) -> None:
+    registry, answers = Registry(store=store), []
+    loader.gates["a"] = threading.Event()
+    threads = [in_thread(registry, "a", answers) for _ in range(4)]
+    assert registry.get("b").name == "b"
+    assert registry.get("maskery/grabcut")
+    assert registry.listings()[0].name == "a"
+    assert answers == []
+    loader.gates["a"].set()
+    for thread in threads:
+        thread.join()
+    assert sorted(loader.loaded) == ["a", "b"]
+    assert len({id(answer) for answer in answers}) == 1
+
+
+def test_the_least_recently_used_makes_room(store: Store, loader: Loader) -> None:
+    needed = int(store.card("a").nbytes * 2.5)
+    registry = Registry(store=store, max_model_bytes=2 * needed + 10)
+    grabcut = registry.get("maskery/grabcut")
+    for name in ("a", "b", "a", "team/c", "a"):
+        registry.get(name)
+    assert loader.loaded == ["a", "b", "team/c"]
+    registry.get("b")
+    assert loader.loaded == ["a", "b", "team/c", "b"]
+    registry.get("a")
+    assert loader.loaded == ["a", "b", "team/c", "b"]
+    assert registry.get("maskery/grabcut") is grabcut
+
+
+def test_models_being_loaded_count(store: Store, loader: Loader) -> None:
+    needed = int(store.card("a").nbytes * 2.5)
+    registry, answers = Registry(store=store, max_model_bytes=2 * needed + 10), []
+    registry.get("b")
+    loader.gates["a"] = threading.Event()
+    thread = in_thread(registry, "a", answers)
+    while "a" not in loader.loaded:
+        time.sleep(0.001)
+    registry.get("team/c")
+    loader.gates["a"].set()
+    thread.join()
+    registry.get("a")
+    registry.get("team/c")
+    assert loader.loaded == ["b", "a", "team/c"]
+
+
+def test_a_model_larger_than_the_budget_is_loaded_alone(store: Store, loader: Loader) -> None:
+    registry = Registry(store=store, max_model_bytes=1)
+    assert registry.get("a") is registry.get("a")
+    assert registry.get("b").name == "b"
+    registry.get("a")
+    assert loader.loaded == ["a", "b", "a"]
+
+
+def test_what_changes_in_the_store_is_seen(tmp_path: Path, store: Store, loader: Loader) -> None:
+    registry = Registry(store=store)
+    before = registry.get("a")
+    store.install_from_folder("a", write_model(tmp_path / "new", seed=9))
+    assert registry.get("a").revision != before.revision
+    store.remove("a")
+    with pytest.raises(ModelNotInstalled):
+        registry.get("a")
+    store.install_from_folder("new", write_model(tmp_path / "new"))
+    assert registry.get("new").name == "new"
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_again(store: Store, loader: Loader) -> None:
+    registry = Registry(store=store, max_model_bytes=10**9)
+    for error in (OSError("gone"), UnsupportedModel("cut off")):
+        loader.error = error
+        with pytest.raises(StoreError, match=r"'a' cannot be loaded: (gone|cut off)"):
+            registry.get("a")
+    loader.error = None
+    assert registry.get("a").name == "a"

@@ -1,0 +1,572 @@
+"""Models come from a hub or a folder, whole or not at all. The hub is a small server of our own."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from sam_folders import config, random_tensors, write_model, write_safetensors
+
+from maskery.models import DownloadError, Store, StoreError
+
+NAME = "acme/sam-fine"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+# huggingface_hub writes what has come every 10 MiB.
+STEP = 10 * 2**20
+
+
+@dataclass
+class Hub:
+    """A hub with one repository. What it is told to do wrong, it does.
+
+    Attributes:
+        folder: the repository's files.
+        status: of every answer; 200 for what is right.
+        cut: bytes of a file after which the connection breaks, once.
+        stall: whether it hangs there instead.
+        after_cut: the status of all answers after that.
+        requests: path and headers of each, in order.
+    """
+
+    folder: Path
+    commit: str = COMMIT
+    status: int = 200
+    cut: int | None = None
+    stall: bool = False
+    after_cut: int = 200
+    error_code: str = ""
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    url: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        siblings = []
+        for path in sorted(self.folder.iterdir()):
+            entry: dict[str, Any] = {"rfilename": path.name, "size": path.stat().st_size, "blobId": "1"}
+            if path.name == "model.safetensors":
+                sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+                entry["lfs"] = {"sha256": sha256, "size": entry["size"], "pointerSize": 1}
+            siblings.append(entry)
+        return {
+            "id": NAME,
+            "modelId": NAME,
+            "sha": self.commit,
+            "lastModified": "2025-01-02T03:04:05.000Z",
+            "cardData": {"license": "mit"},
+            "siblings": siblings,
+            "tags": [],
+        }
+
+    def ranges(self, file: str = "model.safetensors") -> list[str | None]:
+        """What was asked of a file, request by request."""
+        return [headers.get("range") for path, headers in self.requests if path.endswith(file)]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+
+    def do_GET(self) -> None:
+        hub, path = self.hub, urlsplit(self.path).path
+        hub.requests.append((path, {name.lower(): value for name, value in self.headers.items()}))
+        if hub.status != 200:
+            self.answer(hub.status, b"{}")
+        elif path in (f"/api/models/{NAME}", f"/api/models/{NAME}/revision/{hub.commit}"):
+            self.answer(200, json.dumps(hub.describe()).encode())
+        elif path.startswith(f"/{NAME}/resolve/{hub.commit}/") and (hub.folder / path.split("/")[-1]).is_file():
+            self.send((hub.folder / path.split("/")[-1]).read_bytes())
+        else:
+            hub.error_code = "RevisionNotFound" if "/revision/" in path else "RepoNotFound"
+            self.answer(404, b"{}")
+
+    def send(self, data: bytes) -> None:
+        hub, start = self.hub, int(self.headers.get("range", "bytes=0-")[6:].split("-")[0])
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(data) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        if hub.cut is None or len(data) < hub.cut:
+            self.wfile.write(data[start:])
+            return
+        self.wfile.write(data[start : hub.cut])
+        while hub.stall:
+            time.sleep(0.02)
+        hub.cut, hub.status, self.close_connection = None, hub.after_cut, True
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        if self.hub.error_code:
+            self.send_header("X-Error-Code", self.hub.error_code)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    hub = Hub(write_model(tmp_path / "hub"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("HubHandler", (Handler,), {"hub": hub}))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    hub.url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("HF_TOKEN", "hf_team")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    yield hub
+    hub.stall = False
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def store(own_home: Path) -> Store:
+    return Store(own_home / "models")
+
+
+def files(store: Store) -> set[str]:
+    """Everything below the store's folder but its locks."""
+    found = {str(path.relative_to(store.folder)) for path in store.folder.rglob("*") if path.is_file()}
+    return {name for name in found if not name.endswith(".lock")}
+
+
+def refusal(action: Callable[[], Any]) -> str:
+    """What is said, which is one sentence."""
+    with pytest.raises(StoreError) as caught:
+        action()
+    said = str(caught.value)
+    assert "\n" not in said
+    assert 20 < len(said) < 400
+    return said
+
+
+def enlarge(hub: Hub) -> bytes:
+    """Weights that take three steps to download."""
+    write_model(hub.folder, extra={"more": np.random.default_rng(1).integers(0, 255, 2 * STEP + 999, np.uint8)})
+    return (hub.folder / "model.safetensors").read_bytes()
+
+
+def test_a_model_comes_from_the_hub(hub: Hub, store: Store) -> None:
+    steps: list[tuple[str, int, int | None]] = []
+    (hub.folder / "pytorch_model.bin").write_bytes(b"a pickle that nobody asked for")
+    card = store.install_from_hub(NAME, progress=lambda *step: steps.append(step))
+    weights = (hub.folder / "model.safetensors").read_bytes()
+    assert (card.name, card.architecture, card.revision, card.licence) == (NAME, "sam_hq", COMMIT, "mit")
+    assert (card.source, card.owner, card.created) == (f"{hub.url}/{NAME}", "acme", 1735787045)
+    assert (card.sha256, card.nbytes) == (hashlib.sha256(weights).hexdigest(), len(weights))
+    assert abs(card.installed - time.time()) < 60
+    folder = store.get(NAME)
+    assert {path.name for path in folder.iterdir()} == {
+        "card.json",
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    }
+    assert (folder / "model.safetensors").read_bytes() == weights
+    assert ("download model.safetensors", len(weights), len(weights)) in steps
+    assert store.installed() == [card] == [store.card(NAME)]
+    assert all(headers["authorization"] == "Bearer hf_team" for _, headers in hub.requests)
+    before = len(hub.requests)
+    assert store.install_from_hub(NAME, COMMIT) == card
+    assert len(hub.requests) == before + 1
+
+
+def test_another_revision_takes_the_place_of_the_first(hub: Hub, store: Store) -> None:
+    first = store.install_from_hub(NAME)
+    (store.get(NAME) / "graphs").mkdir()
+    hub.commit = COMMIT[::-1]
+    write_model(hub.folder, seed=1)
+    second = store.install_from_hub(NAME)
+    assert first.sha256 != second.sha256
+    assert store.installed() == [second]
+    assert not (store.get(NAME) / "graphs").exists()
+    assert "has no revision v9" in refusal(lambda: store.install_from_hub(NAME, "v9"))
+    assert store.installed() == [second]
+
+
+def test_an_interrupted_download_goes_on_where_it_was(hub: Hub, store: Store) -> None:
+    weights = enlarge(hub)
+    hub.cut, hub.after_cut = STEP + 5000, 503
+    assert "answers 503" in refusal(lambda: store.install_from_hub(NAME))
+    assert store.installed() == []
+    hub.status = 200
+    hub.requests.clear()
+    store.install_from_hub(NAME)
+    assert hub.ranges() == [f"bytes={STEP}-"]
+    assert hub.ranges("config.json") == []
+    assert (store.get(NAME) / "model.safetensors").read_bytes() == weights
+
+
+def test_what_is_left_of_another_revision_is_not_gone_on_with(hub: Hub, store: Store) -> None:
+    enlarge(hub)
+    hub.cut, hub.after_cut = STEP + 5000, 503
+    refusal(lambda: store.install_from_hub(NAME))
+    hub.status, hub.commit = 200, COMMIT[::-1]
+    hub.requests.clear()
+    store.install_from_hub(NAME)
+    assert hub.ranges() == [None]
+    assert {name.split("/")[0] for name in files(store)} == {"acme--sam-fine"}
+
+
+def test_what_arrives_changed_is_refused(hub: Hub, store: Store) -> None:
+    weights = enlarge(hub)
+    hub.cut, hub.after_cut = STEP + 5000, 503
+    refusal(lambda: store.install_from_hub(NAME))
+    [part] = store.folder.rglob("*.part")
+    part.write_bytes(bytes(STEP))
+    hub.status = 200
+    assert "did not arrive as the hub has it" in refusal(lambda: store.install_from_hub(NAME))
+    assert files(store) == set()
+    store.install_from_hub(NAME)
+    assert (store.get(NAME) / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (401, "set HF_TOKEN"),
+        (403, "accept its terms"),
+        (404, "has no model"),
+        (500, "answers 500"),
+        (429, "answers 429"),
+    ],
+)
+def test_a_hub_that_refuses_is_explained(hub: Hub, store: Store, status: int, says: str) -> None:
+    hub.status = status
+    assert says in refusal(lambda: store.install_from_hub(NAME))
+    assert files(store) == set()
+
+
+def test_a_hub_that_does_not_answer_is_explained(hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "has no model acme/other" in refusal(lambda: store.install_from_hub("acme/other"))
+    assert "is not the name of a repository" in refusal(lambda: store.install_from_hub("a/" + "b" * 120))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(DownloadError, match=r"no answer from http://127\.0\.0\.1:9"):
+        store.install_from_hub(NAME)
+
+
+def test_something_else_than_a_hub_is_explained(hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for answer in (b"<html>", b"[]", b"{}", b'{"id": "a", "sha": "../..", "siblings": []}'):
+        monkeypatch.setattr(Handler, "answer", _always(answer))
+        assert hub.url in refusal(lambda: store.install_from_hub(NAME))
+
+
+def _always(body: bytes) -> Callable[[Handler, int, bytes], None]:
+    answer = Handler.answer
+    return lambda handler, status, _body: answer(handler, status, body)
+
+
+def test_offline_nothing_is_asked_and_what_is_here_stays(
+    hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = store.install_from_hub(NAME)
+    hub.requests.clear()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert store.install_from_hub(NAME) == card
+    assert "HF_HUB_OFFLINE is set" in refusal(lambda: store.install_from_hub(NAME, "v2"))
+    store.remove(NAME)
+    assert "--from DIR" in refusal(lambda: store.install_from_hub(NAME))
+    assert hub.requests == []
+
+
+def test_a_repository_that_cannot_be_run_is_not_downloaded(hub: Hub, store: Store) -> None:
+    (hub.folder / "config.json").write_text(json.dumps({**config(), "model_type": "llama"}))
+    assert "model type 'llama'" in refusal(lambda: store.install_from_hub(NAME))
+    assert hub.ranges() == []
+    (hub.folder / "model.safetensors").rename(hub.folder / "pytorch_model.bin")
+    assert "pickle" in refusal(lambda: store.install_from_hub(NAME))
+    (hub.folder / "model.safetensors.index.json").write_text("{}")
+    assert "several files" in refusal(lambda: store.install_from_hub(NAME))
+    assert files(store) == set()
+
+
+def test_a_folder_is_copied_under_any_name(tmp_path: Path, store: Store) -> None:
+    source = write_model(tmp_path / "mine", "sam")
+    (source / "training_args.bin").write_bytes(b"a pickle")
+    seen: list[tuple[str, int, int | None]] = []
+    card = store.install_from_folder("mine", source, lambda *step: seen.append(step))
+    other = store.install_from_folder("syscv-community/sam-hq-vit-base", source)
+    assert [card.name for card in store.installed()] == ["mine", "syscv-community/sam-hq-vit-base"]
+    assert (card.architecture, card.source, card.licence) == ("sam", str(source), None)
+    assert card.revision == other.revision
+    assert not (store.get("mine") / "training_args.bin").exists()
+    assert seen[-1] == ("copy model.safetensors", card.nbytes, card.nbytes)
+    shutil.rmtree(source)
+    assert store.get("mine").is_dir()
+
+
+def test_a_folder_as_transformers_saves_it_is_known_by_its_content(tmp_path: Path, store: Store) -> None:
+    source = write_model(tmp_path / "mine")
+    first = store.install_from_folder("mine", source)
+    assert store.install_from_folder("mine", source).revision == first.revision
+    (source / "preprocessor_config.json").rename(source / "processor_config.json")
+    second = store.install_from_folder("mine", source)
+    assert second.revision != first.revision
+    assert second.sha256 == first.sha256
+    assert (store.get("mine") / "processor_config.json").is_file()
+    assert not (store.get("mine") / "preprocessor_config.json").exists()
+
+
+def without(*names: str) -> Callable[[Path], None]:
+    return lambda folder: [(folder / name).unlink() for name in names] and None
+
+
+def written(name: str, content: str | bytes) -> Callable[[Path], None]:
+    return lambda folder: (
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode()) and None
+    )
+
+
+def pickled(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def truncated(folder: Path) -> None:
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(100_000)
+
+
+def lacking(folder: Path) -> None:
+    tensors = random_tensors(folder)
+    del tensors["mask_decoder.hq_token.weight"], tensors["vision_encoder.pos_embed"]
+    write_safetensors(folder / "model.safetensors", tensors)
+
+
+def reshaped(folder: Path) -> None:
+    tensors = random_tensors(folder)
+    write_safetensors(
+        folder / "model.safetensors", {**tensors, "mask_decoder.hq_token.weight": np.zeros((2, 16), "f4")}
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (without("config.json"), "has no config.json"),
+        (without("model.safetensors"), "has no model.safetensors"),
+        (without("preprocessor_config.json"), "has no preprocessor_config.json"),
+        (written("preprocessor_config.json", "[1]"), "preprocessor_config.json is not a JSON object"),
+        (written("config.json", "{"), "config.json is not JSON"),
+        (written("config.json", json.dumps({**config(), "model_type": "sam2"})), "model type 'sam2'"),
+        (written("config.json", json.dumps({**config(), "vision_config": [1]})), "does not describe a network"),
+        (written("config.json", json.dumps(config(hidden_size=1e400))), "does not describe a network"),
+        (written("config.json", json.dumps(config(num_hidden_layers=10**9))), "layers"),
+        (written("config.json", json.dumps(config(num_hidden_layers=3))), "lacks vision_encoder.layers.2"),
+        (pickled, "pytorch_model.bin, a pickle"),
+        (truncated, "cut off"),
+        (written("model.safetensors", b"\x80\x04pickle in disguise"), "not a safetensors file"),
+        (lacking, "lacks vision_encoder.pos_embed and 1 more"),
+        (reshaped, "mask_decoder.hq_token.weight is 2 × 16; config.json says 1 × 16"),
+    ],
+)
+def test_a_bad_folder_is_one_sentence_and_nothing_is_installed(
+    tmp_path: Path, store: Store, spoil: Callable[[Path], None], says: str
+) -> None:
+    source = write_model(tmp_path / "mine")
+    spoil(source)
+    assert says in refusal(lambda: store.install_from_folder("mine", source))
+    assert files(store) == set()
+    assert store.installed() == []
+
+
+def test_a_bad_folder_leaves_the_model_that_was_there(tmp_path: Path, store: Store) -> None:
+    source = write_model(tmp_path / "mine")
+    card = store.install_from_folder("mine", source)
+    truncated(source)
+    refusal(lambda: store.install_from_folder("mine", source))
+    assert store.installed() == [card]
+    assert "is not a folder" in refusal(lambda: store.install_from_folder("mine", source / "none"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "a/../b",
+        "/etc",
+        "a/b/c",
+        "a/",
+        "a//b",
+        "a\\b",
+        "a b",
+        "-a",
+        "a.",
+        ".a",
+        "a\n",
+        "a--b",
+        "a/..",
+        "é",
+    ],
+)
+def test_a_name_that_is_none_is_refused(tmp_path: Path, store: Store, name: str) -> None:
+    source = write_model(tmp_path / "mine")
+    assert "is not a model's name" in refusal(lambda: store.install_from_folder(name, source))
+    assert store.find(name) is None
+    with pytest.raises(StoreError):
+        store.get(name)
+    with pytest.raises(StoreError):
+        store.remove(name)
+    assert not store.folder.exists()
+
+
+def test_a_built_in_name_is_refused(tmp_path: Path, store: Store) -> None:
+    assert "built in" in refusal(lambda: store.install_from_folder("maskery/grabcut", write_model(tmp_path / "mine")))
+
+
+def test_a_disk_without_room_is_told_before_and_while(
+    tmp_path: Path, hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_model(tmp_path / "mine")
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 1_000_000))  # type: ignore[attr-defined]
+        assert "has 1.0 MB left" in refusal(lambda: store.install_from_folder("mine", source))
+        assert "has 1.0 MB left" in refusal(lambda: store.install_from_hub(NAME))
+    assert hub.ranges("config.json") == []
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        assert "is full" in refusal(lambda: store.install_from_folder("mine", source))
+        assert "is full" in refusal(lambda: store.install_from_hub(NAME))
+    assert files(store) == set()
+
+
+def test_a_place_that_is_no_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file")
+    store = Store(tmp_path / "models")
+    assert store.installed() == []
+    assert "cannot be used" in refusal(lambda: store.install_from_folder("mine", write_model(tmp_path / "mine")))
+
+
+def test_a_removed_model_is_gone_with_what_was_made_of_it(tmp_path: Path, store: Store) -> None:
+    store.install_from_folder("mine", write_model(tmp_path / "mine"))
+    (store.get("mine") / "graphs").mkdir()
+    store.remove("mine")
+    assert files(store) == set()
+    assert [path.name for path in store.folder.iterdir()] == [".staging"]
+    assert "not installed" in refusal(lambda: store.remove("mine"))
+    assert "installed in" in refusal(lambda: store.get("mine"))
+
+
+def test_a_card_is_written_anew_and_a_broken_one_hides_its_model(tmp_path: Path, store: Store) -> None:
+    card = store.install_from_folder("mine", write_model(tmp_path / "mine"))
+    store.record(replace(card, int8_iou=0.98))
+    assert store.card("mine").int8_iou == 0.98
+    file = store.get("mine") / "card.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "of": "a later version"}))
+    assert store.card("mine").int8_iou == 0.98
+    for text in ("", "[]", "{}", json.dumps({**json.loads(file.read_text()), "name": "../other"})):
+        file.write_text(text)
+        assert store.installed() == []
+        assert store.find("mine") is None
+
+
+def test_installing_one_name_at_once_leaves_it_whole(tmp_path: Path, hub: Hub, store: Store) -> None:
+    folders = [write_model(tmp_path / str(seed), seed=seed) for seed in range(3)]
+
+    def install(index: int) -> None:
+        if index < 3:
+            store.install_from_folder(NAME, folders[index])
+        else:
+            Store(store.folder).install_from_hub(NAME)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(install, range(6)))
+    [card] = store.installed()
+    weights = (store.get(NAME) / "model.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() == card.sha256
+    assert {name.split("/")[0] for name in files(store)} == {"acme--sam-fine"}
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "maskery", "models", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    process = start(*arguments)
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
+def test_the_command_line_goes_on_after_it_was_killed(hub: Hub, store: Store) -> None:
+    weights = enlarge(hub)
+    hub.cut, hub.stall = STEP + 5000, True
+    process = start("install", NAME)
+    while not any(path.stat().st_size >= STEP for path in store.folder.rglob("*.part")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert store.installed() == []
+    hub.stall, hub.cut = False, None
+    hub.requests.clear()
+    code, out, err = run("install", NAME)
+    assert code == 0, err
+    assert "acme/sam-fine is installed: revision 0123456789ab, 21.2 MB." in out
+    assert "download model.safetensors" in err
+    assert "100%" in err or "21.2/21.2 MB" in err
+    assert hub.ranges() == [f"bytes={STEP}-"]
+    assert not [path for path, _ in hub.requests if "api" in path and "models" not in path]
+    assert (store.get(NAME) / "model.safetensors").read_bytes() == weights
+
+
+def test_the_command_line_installs_shows_lists_and_removes(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_model(tmp_path / "mine")
+    name = "syscv-community/sam-hq-vit-base"
+    code, out, err = run("install", name, "--from", source)
+    assert code == 0, err
+    assert name in out
+    _, listed, _ = run("list")
+    assert [line.split()[:2] for line in listed.splitlines()[1:3]] == [
+        ["maskery/grabcut", "built"],
+        [name, "installed"],
+    ]
+    _, shown, _ = run("show", name)
+    assert store.card(name).sha256 in shown
+    assert str(source) in shown
+    code, _, err = run("remove", name)
+    assert code == 0, err
+    assert store.installed() == []
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for arguments, says in [
+        (("install", name), "HF_HUB_OFFLINE is set"),
+        (("show", "syscv-comunity/sam-hq-vit-base"), "Did you mean 'syscv-community/sam-hq-vit-base'?"),
+    ]:
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "")
+        assert says in err
+        assert err.startswith("maskery: ")
+        assert err.count("\n") == 1
