@@ -9,7 +9,7 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import Field, ValidationError, field_validator
@@ -46,7 +46,9 @@ def affordable_pixels() -> int:
 class Settings(BaseSettings):
     """What can be set. Make one with `Settings.load`, which turns mistakes into `SettingsError`."""
 
-    model_config = SettingsConfigDict(env_prefix="MASKERY_", extra="forbid", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="MASKERY_", extra="forbid", frozen=True, env_ignore_empty=True, protected_namespaces=()
+    )
 
     home: Path = Field(
         default_factory=default_home, description="Folder for everything a server keeps: keys, models, caches."
@@ -59,6 +61,14 @@ class Settings(BaseSettings):
     )
     aliases: Annotated[dict[str, str], NoDecode] = Field(
         {}, description="Model names answered by another, installed model, as JSON or `NAME=MODEL,…`."
+    )
+    model_memory: int = Field(
+        default_factory=lambda: memory() // 2,
+        ge=0,
+        description="Bytes of memory for loaded models, by estimate; the least recently used makes room.",
+    )
+    precision: Literal["auto", "f32", "bf16", "int8"] = Field(
+        "auto", description="How installed models compute; auto: bf16 where the processor does, else f32."
     )
     workers: int = Field(default_factory=processors, ge=1, description="Requests segmented at the same time.")
     max_queue: int = Field(64, ge=0, description="Requests that may wait for a worker; more are answered 503.")
@@ -99,13 +109,18 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = Path(os.environ.get("MASKERY_CONFIG") or default_home() / "maskery.toml")
-        if "MASKERY_CONFIG" in os.environ and not file.is_file():
+        named = os.environ.get("MASKERY_CONFIG")
+        file = Path(named or default_home() / "maskery.toml")
+        if named and not file.is_file():
             raise ValueError(f"MASKERY_CONFIG names {file}, which is not a file")
         try:
             from_file = TomlConfigSettingsSource(settings_cls, file)
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{file} is not TOML: {error}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{file} is not UTF-8 text, which TOML is") from None
+        except OSError as error:
+            raise ValueError(f"{file} cannot be read: {error.strerror}") from None
         return init_settings, env_settings, from_file
 
     @field_validator("aliases", mode="before")
@@ -147,12 +162,18 @@ class Settings(BaseSettings):
         return self.home / "maskery.db"
 
     @property
+    def models(self) -> Path:
+        """Folder of the installed models."""
+        return self.home / "models"
+
+    @property
     def image_limits(self) -> ImageLimits:
         return ImageLimits(self.max_image_bytes, self.max_image_pixels)
 
     @property
     def prompt_limits(self) -> PromptLimits:
-        return PromptLimits(self.max_objects, self.max_points)
+        # A mask to start from is a byte a pixel: four pictures' worth stay within what `affordable_pixels` allows.
+        return PromptLimits(self.max_objects, self.max_points, 4 * self.max_image_pixels)
 
     @property
     def max_body_bytes(self) -> int:

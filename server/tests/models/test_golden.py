@@ -76,5 +76,5 @@ def test_graphs_are_written_once_and_again_for_other_weights(folder: Path) -> No
 
 
 def test_an_unknown_precision_is_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="auto, f32 or bf16"):
+    with pytest.raises(ValueError, match="auto, f32, bf16 or int8"):
         load("a/b", folder, "r", "f64")

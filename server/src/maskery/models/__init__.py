@@ -28,7 +28,7 @@ def load(name: str, folder: Path | None = None, precision: str = "auto") -> Mode
 
     Args:
         folder: where models are installed; None: the built-in ones only.
-        precision: auto, f32 or bf16, for models that can choose.
+        precision: auto, f32, bf16 or int8, for models that can choose.
 
     Raises:
         ModelNotInstalled: with what is installed, and how to install what is not.

@@ -75,7 +75,7 @@ class Registry:
         store: of installed models; None: the built-in ones only.
         max_model_bytes: memory for loaded models, estimated; the least recently used are dropped to make room.
             A model that needs more is loaded alone. None: no limit.
-        precision: auto, f32 or bf16, for models that can choose.
+        precision: auto, f32, bf16 or int8, for models that can choose.
 
     Raises:
         ModelNotInstalled: an alias stands for a model that is not installed.

@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,34 +25,27 @@ _MAX_SHAPES = 8
 _core = openvino.Core()
 
 
-def choose_precision(wanted: str) -> Precision:
-    """What `auto` stands for on this machine: bf16 where the processor computes in it, else f32.
-
-    Raises:
-        ValueError: there is no such precision.
-    """
-    if wanted == "auto":
-        return "bf16" if "BF16" in _core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-    for precision in get_args(Precision):
-        if wanted == precision:
-            return cast(Precision, precision)
-    raise ValueError(f"precision {wanted!r} is not auto, f32 or bf16")
+def best_precision() -> Precision:
+    """bf16 where the processor computes in it, else f32."""
+    return "bf16" if "BF16" in _core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
 
 
 class Network:
     """A graph that can be run. Safe from several threads; one runs at a time, on all processors.
 
     Args:
-        graph: the ONNX file.
-        precision: in which products of matrices are computed.
+        graph: an ONNX file, or OpenVINO's own form.
+        precision: in which products of matrices are computed, where the graph leaves that open.
+        outputs: names of what is answered.
         half: inputs that are given as float16.
 
     Raises:
         RuntimeError: OpenVINO cannot read or compile it.
     """
 
-    def __init__(self, graph: Path, precision: Precision, half: Sequence[str] = ()) -> None:
+    def __init__(self, graph: Path, precision: Precision, outputs: Sequence[str], half: Sequence[str] = ()) -> None:
         self._graph = graph
+        self._outputs = tuple(outputs)
         self._half = tuple(half)
         self._settings = {
             "INFERENCE_PRECISION_HINT": precision,
@@ -71,16 +64,10 @@ class Network:
             while len(self._requests) > _MAX_SHAPES:
                 self._requests.popitem(last=False)
             request.infer(dict(inputs), share_inputs=True)
-            return {
-                name: request.get_tensor(name).data.copy()
-                for output in request.model_outputs
-                for name in output.names & self._names
-            }
+            return {name: request.get_tensor(name).data.copy() for name in self._outputs}
 
     def _compile(self, shapes: Sequence[tuple[str, tuple[int, ...]]]) -> openvino.InferRequest:
         model = _core.read_model(self._graph)
-        # Constants fold their names into the outputs' lists; only the graph's own names are answered.
-        self._names = {result.get_friendly_name().partition("/")[0] for result in model.get_results()}
         model.reshape({name: list(shape) for name, shape in shapes})
         if self._half:
             steps = openvino.preprocess.PrePostProcessor(model)
@@ -88,6 +75,11 @@ class Network:
                 steps.input(name).tensor().set_element_type(openvino.Type.f16)
             model = steps.build()
         return _core.compile_model(model, "CPU", self._settings).create_infer_request()
+
+
+def read_graph(path: Path) -> openvino.Model:
+    """A graph that is to be changed rather than run."""
+    return _core.read_model(path)
 
 
 def pad_rows(array: NDArray[np.float32], rows: int) -> NDArray[np.float32]:

@@ -59,7 +59,7 @@ def window_order(vision: VisionConfig) -> tuple[NDArray[np.int64], list[Windows]
 
 def attend_in_windows(graph: Graph, tokens: Value, name: str, vision: VisionConfig, windows: list[Windows]) -> Value:
     """[grid², hidden], tokens in the order of `window_order`, to the same."""
-    qkv = graph.linear(tokens, f"{name}.qkv")
+    qkv = graph.linear_rows(tokens, f"{name}.qkv")
     parts = [_attend_in_group(graph, qkv, name, vision, group) for group in windows]
     return graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
 
@@ -91,7 +91,7 @@ def attend_globally(graph: Graph, tokens: Value, name: str, vision: VisionConfig
     Queries go in chunks: all scores at once would be heads × grid⁴ numbers, 800 MB for ViT-B.
     """
     grid, heads, head_size = vision.grid, vision.heads, vision.head_size
-    qkv = graph.reshape(graph.linear(tokens, f"{name}.qkv"), grid * grid, 3, heads, head_size)
+    qkv = graph.reshape(graph.linear_rows(tokens, f"{name}.qkv"), grid * grid, 3, heads, head_size)
     qkv = graph.transpose(qkv, 1, 2, 0, 3)
     query, key, value = (
         graph.reshape(graph.rows(qkv, index, index + 1), heads, grid * grid, head_size) for index in range(3)

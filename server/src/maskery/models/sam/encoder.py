@@ -34,10 +34,10 @@ def write_encoder(graph: Graph, config: SamConfig) -> None:
             attended = graph.gather(attend_globally(graph, graph.gather(normal, back), f"{name}.attn", vision), order)
         else:
             attended = attend_in_windows(graph, normal, f"{name}.attn", vision, windows)
-        tokens = graph.op("Add", tokens, graph.linear(attended, f"{name}.attn.proj"))
+        tokens = graph.op("Add", tokens, graph.linear_rows(attended, f"{name}.attn.proj"))
         normal = graph.layer_norm(tokens, f"{name}.layer_norm2", vision.eps)
-        inner = graph.op("Gelu", graph.linear(normal, f"{name}.mlp.lin1"))
-        tokens = graph.op("Add", tokens, graph.linear(inner, f"{name}.mlp.lin2"))
+        inner = graph.op("Gelu", graph.linear_rows(normal, f"{name}.mlp.lin1"))
+        tokens = graph.op("Add", tokens, graph.linear_rows(inner, f"{name}.mlp.lin2"))
         if first_global is None and layer in vision.global_layers:
             first_global = tokens
     picture = graph.gather(tokens, back)

@@ -46,6 +46,12 @@ def graph_files(folder: Path, weights: Weights, config: SamConfig, revision: str
     return paths
 
 
+def quantised_encoder(folder: Path, revision: str) -> Path:
+    """Where the int8 form of the encoder is kept; whole in itself, so it depends on the weights alone."""
+    key = hashlib.sha256(revision.encode()).hexdigest()[:16]
+    return folder / f"encode-int8-{key}.xml"
+
+
 @cache
 def _code() -> str:
     """Digest of the code that writes graphs, so that changing it cannot leave old ones in use."""

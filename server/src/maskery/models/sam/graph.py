@@ -100,6 +100,13 @@ class Graph:
     def gather(self, value: Value, indices: NDArray[np.int64], axis: int = 0) -> Value:
         return self.op("Gather", value, self.constant(indices, np.int64), axis=axis)
 
+    def linear_rows(self, value: Value, name: str) -> Value:
+        """A `torch.nn.Linear` of the weights' file for a value of two axes.
+
+        Unlike in `linear`, nothing stands between the weight and the product, which quantisers look for.
+        """
+        return self.op("Gemm", value, self.weight(f"{name}.weight"), self.weight(f"{name}.bias"), transB=1)
+
     def linear(self, value: Value, name: str) -> Value:
         """A `torch.nn.Linear` of the weights' file."""
         product = self.op("MatMul", value, self.transpose(self.weight(f"{name}.weight"), 1, 0))

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.models.runtime import Network, Precision, choose_precision, pad_rows
-from maskery.models.sam.config import SamConfig
-from maskery.models.sam.files import graph_files
+from maskery.models.runtime import Network, Precision, best_precision, pad_rows
+from maskery.models.sam.config import SamConfig, UnsupportedModel
+from maskery.models.sam.files import graph_files, quantised_encoder
 from maskery.models.sam.processing import Processor
 from maskery.models.sam.prompts import PromptEncoder, token_count
 from maskery.models.sam.weights import Weights, check
@@ -34,6 +35,7 @@ class Sam:
         folder: with config.json, model.safetensors and the preprocessor's file.
         revision: of the weights.
         precision: in which the network computes.
+        quantised: the image encoder is the int8 form that `quantize` made.
         hq_token_only: SAM-HQ answers by its own token alone, without adding the single mask or the three.
 
     Raises:
@@ -42,10 +44,16 @@ class Sam:
     """
 
     def __init__(
-        self, name: str, folder: Path, revision: str, precision: Precision, hq_token_only: bool = False
+        self,
+        name: str,
+        folder: Path,
+        revision: str,
+        precision: Precision,
+        quantised: bool = False,
+        hq_token_only: bool = False,
     ) -> None:
         self.name = name
-        self.revision = f"{revision}/{precision}"
+        self.revision = f"{revision}/{'int8' if quantised else precision}"
         self.created = int((folder / "model.safetensors").stat().st_mtime)
         self.owned_by = name.partition("/")[0]
         self._config = SamConfig.read(folder / "config.json")
@@ -54,14 +62,25 @@ class Sam:
         self.processor = Processor.read(folder, self._config.vision.image_size)
         self._prompts = PromptEncoder(weights, self._config.vision.image_size)
         self._hq_token_only = hq_token_only
-        graphs = graph_files(folder, weights, self._config, revision)
+        graphs = self.graphs = graph_files(folder, weights, self._config, revision)
         # Kept and decoded at the precision that the arithmetic has, so that the first click and the tenth agree.
         self._kept = np.float32 if precision == "f32" else np.float16
         stored = ["embedding", *(["hq_features"] if self._config.is_hq else [])]
         half = stored if self._kept is np.float16 else []
+        answered = ["logits", "scores", *(["hq_logits"] if self._config.is_hq else [])]
         self.networks = {
-            name: Network(path, precision, [] if name == "encode" else half) for name, path in graphs.items()
+            "encode": Network(graphs["encode"], precision, stored),
+            "decode": Network(graphs["decode"], precision, answered, half),
+            "decode-masks": Network(graphs["decode-masks"], precision, answered, half),
         }
+        if quantised:
+            file = quantised_encoder(folder, revision)
+            if not file.is_file():
+                raise UnsupportedModel(
+                    f"{name} has no int8 form yet: make it with `maskery models quantize {name} --images DIR`, "
+                    "or choose another precision"
+                )
+            self.networks["encode"] = Network(file, precision, stored)
 
     def encode(self, picture: Picture) -> Embedding:
         """The embedding, and for SAM-HQ the fused features; half precision unless the network computes in f32."""
@@ -137,10 +156,19 @@ class Sam:
 def load(name: str, folder: Path, revision: str, precision: str = "auto") -> Sam:
     """An installed network; errors as of `Sam`.
 
+    Args:
+        precision: f32; bf16; int8, which needs the form that `maskery models quantize` makes, computes the rest as
+            auto; auto: bf16 where the processor computes in it, else f32.
+
     Raises:
         ValueError: there is no such precision.
     """
-    return Sam(name, folder, revision, choose_precision(precision))
+    if precision in {"auto", "int8"}:
+        return Sam(name, folder, revision, best_precision(), quantised=precision == "int8")
+    for fixed in get_args(Precision):
+        if precision == fixed:
+            return Sam(name, folder, revision, fixed)
+    raise ValueError(f"precision {precision!r} is not auto, f32, bf16 or int8")
 
 
 def _bucket(tokens: int) -> int:
