@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PARITY := .venv-parity
+BENCH := .venv-bench
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 
@@ -19,6 +21,14 @@ demo: $(READY) ## Segment a photograph through a server of your own; pictures go
 .PHONY: test
 test: $(DEV_READY) ## Run every test that needs nothing outside this folder
 	@$(BIN)/python -m pytest -q
+
+.PHONY: test-parity
+test-parity: $(PARITY)/.ready ## Compare SAM and SAM-HQ with transformers, in an environment of its own (PyTorch)
+	@PYTHONPATH=.:server/tests $(PARITY)/bin/python -m pytest parity -q -s --rootdir . -c parity/pytest.ini
+
+.PHONY: golden
+golden: $(PARITY)/.ready ## Regenerate the vectors that make test compares with
+	@PYTHONPATH=.:server/tests $(PARITY)/bin/python -m parity.golden server/tests/models/golden.npz
 
 .PHONY: lint
 lint: $(DEV_READY) ## Check style and formatting
@@ -36,16 +46,20 @@ format: $(DEV_READY) ## Put style and formatting right
 bench-accuracy: $(VENV)/.bench-ready ## Measure accuracy by clicks: DATA=folder [MODEL=name]
 	@$(BIN)/python -m benchmarks.accuracy "$(DATA)" --model "$(or $(MODEL),maskery/grabcut)"
 
+.PHONY: bench-models
+bench-models: $(BENCH)/.ready ## Measure SAM-HQ beside transformers: [CONFIG=small] [RUNS=5], in an environment of its own (PyTorch)
+	@$(BENCH)/bin/python -m benchmarks.models --config $(or $(CONFIG),base) --runs $(or $(RUNS),5)
+
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(BENCH) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=..." >&2; exit 1; }
 	@echo "making $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
 
-$(READY): $(VENV)/bin/python sdk/pyproject.toml server/pyproject.toml
+$(READY): $(VENV)/bin/python sdk/pyproject.toml server/pyproject.toml constraints.txt
 	@echo "installing the server and the client ..."
 	@$(PIP) -e 'sdk[images]' -e server
 	@touch $@
@@ -58,4 +72,19 @@ $(DEV_READY): $(READY) requirements-dev.txt
 $(VENV)/.bench-ready: $(READY) benchmarks/requirements.txt
 	@echo "installing what benchmarks need ..."
 	@$(PIP) -r benchmarks/requirements.txt
+	@touch $@
+
+# The only place that needs PyTorch: the exact release, so that no looser requirement takes another build.
+$(PARITY)/.ready: server/pyproject.toml parity/requirements.txt
+	@echo "making $(PARITY) with PyTorch and transformers ..."
+	@$(PYTHON) -m venv $(PARITY)
+	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -r parity/requirements.txt
+	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -e server
+	@touch $@
+
+$(BENCH)/.ready: server/pyproject.toml benchmarks/requirements.txt benchmarks/requirements-models.txt
+	@echo "making $(BENCH) with PyTorch and transformers ..."
+	@$(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-models.txt
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt -e server
 	@touch $@

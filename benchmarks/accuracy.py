@@ -27,8 +27,9 @@ from rich.table import Table
 
 from benchmarks.clicks import BACKGROUND, IGNORE, OBJECT, Click, Truth, clicks_needed, iou, next_click, rank_correlation
 from benchmarks.machine import describe as machine
-from maskery.models import ModelNotInstalled, load
+from maskery.models import ModelNotInstalled, StoreError, load
 from maskery.segmentation import Model, ObjectPrompt, Picture, SegmentationError, open_picture, segment_embedding
+from maskery.settings import default_home
 
 GOOD = 0.85
 REPORTED_CLICKS = (1, 3, 5)
@@ -96,12 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         samples = find_samples(options.data)[: options.limit]
-        model = load(options.model)
+        model = load(options.model, default_home() / "models")
         rows = [
             measure(model, sample, options.clicks)
             for sample in track(samples, f"{options.model} on {options.data.name}", console=console)
         ]
-    except (BadData, ModelNotInstalled) as error:
+    except (BadData, ModelNotInstalled, StoreError) as error:
         print(error, file=sys.stderr)
         return 2
     summary = summarise(rows)

@@ -86,6 +86,43 @@ def test_a_file_is_turned_upright_as_the_server_does_and_pixels_are_not(to_png64
         assert np.array_equal(np.asarray(lying.overlay(image)), wide)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_of_every_format_is_read_as_the_server_does(to_png64, kind, orientation):
+    turned = {1: [], 2: [1], 3: [0, 1], 4: [0]}
+    upright = np.full((24, 40, 3), 255, np.uint8)
+    upright[:8, :8] = 0
+    across = orientation > 4
+    flips = turned[orientation] if not across else {5: [], 6: [1], 7: [0, 1], 8: [0]}[orientation]
+    # A stored picture is flipped along `flips`, then transposed, to be upright; here the way back.
+    stored = np.flip(upright, flips).transpose(1, 0, 2) if across else np.flip(upright, flips)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(stored)).save(file, kind, exif=exif)
+    for treatment, expected in (("apply", upright), ("ignore", stored)):
+        empty = Mask(b64_json=to_png64(np.zeros(expected.shape[:2], np.uint8)))
+        drawn = np.asarray(empty.overlay(file.getvalue(), exif=treatment)).astype(int)
+        assert drawn.shape == expected.shape
+        assert np.abs(drawn - expected).mean() < 8
+
+
+def test_transparent_parts_are_seen_on_white_as_the_server_sees_them(to_png64):
+    empty = Mask(b64_json=to_png64(np.zeros((4, 4), np.uint8)))
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    half = Image.new("LA", (4, 4), (0, 128))
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 10, 20, 30])
+    palette.info["transparency"] = 1
+    file = io.BytesIO()
+    palette.save(file, "PNG", transparency=1)
+    assert (np.asarray(empty.overlay(clear)) == 255).all()
+    assert (np.asarray(empty.overlay(np.asarray(clear))) == 255).all()
+    assert (np.asarray(empty.overlay(half)) == 127).all()
+    assert (np.asarray(empty.overlay(palette)) == 255).all()
+    assert (np.asarray(empty.overlay(file.getvalue())) == 255).all()
+
+
 def test_a_mask_of_another_size_is_scaled_to_the_picture(to_png64):
     small = Mask(b64_json=to_png64(np.array([[1, 0], [0, 2]], np.uint8)))
     drawn = np.asarray(small.overlay(GREY, alpha=1))

@@ -30,6 +30,27 @@ def test_the_file_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert Settings.load().port == 7
 
 
+def test_a_file_that_is_named_by_nothing_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKERY_CONFIG", "")
+    assert Settings.load().port == 8484
+
+
+def test_a_file_that_cannot_be_read_is_named(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_home.mkdir()
+    file = own_home / "maskery.toml"
+    file.write_bytes('host = "ä"'.encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"maskery\.toml is not UTF-8"):
+        Settings.load()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    # The administrator, as whom tests may run, can read every file.
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(SettingsError, match=r"maskery\.toml cannot be read: Permission denied"):
+        Settings.load()
+
+
 @pytest.mark.parametrize("text", ['{"a/b": "c/d", "e": "f"}', "a/b=c/d,e=f", " a/b = c/d , e = f, "])
 def test_aliases_are_json_or_pairs(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("MASKERY_ALIASES", text)

@@ -12,6 +12,20 @@ from .errors import InputError
 
 _PNG_MODES = frozenset({"1", "L", "LA", "I;16", "P", "RGB", "RGBA"})
 
+_TRANSPARENT_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+
+_ORIENTATION = 0x0112
+# From the upright picture to the one that is stored.
+_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
 # Pixels on their way to a server are compressed once and read once: deflate's fastest level.
 _COMPRESS_LEVEL = 1
 
@@ -65,15 +79,28 @@ def open_rgb(picture: Picture, exif: str) -> Image.Image:
         return _rgb(_image_from_array(picture))
     try:
         image = Image.open(BytesIO(as_file(picture)))
-        upright = ImageOps.exif_transpose(image) if exif == "apply" else image
-        return _rgb(upright)
     except UnidentifiedImageError:
         raise InputError("image is not a picture file that Pillow reads") from None
+    if exif == "apply":
+        return _rgb(ImageOps.exif_transpose(image))
+    return _rgb(_as_stored(image))
+
+
+def _as_stored(image: Image.Image) -> Image.Image:
+    """Pillow turns some files (TIFF) upright when it loads them, and then takes their orientation away."""
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    image.load()
+    turned = image.getexif().get(_ORIENTATION, 1) != orientation
+    return image.transpose(_BACK[orientation]) if turned and orientation in _BACK else image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "I;16":  # Pillow's own conversion cuts off at 255
+    """As a person sees it: deep grays scaled down, transparent parts on white."""
+    if image.mode.startswith("I;16"):  # Pillow's own conversion cuts off at 255
         return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
 
 

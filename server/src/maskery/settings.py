@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     precision: Literal["auto", "f32", "bf16", "int8"] = Field(
         "auto", description="How installed models compute; auto: bf16 where the processor does, else f32."
     )
+    hq_token_only: bool = Field(
+        False, description="SAM-HQ answers by its own token's mask alone, without adding it to SAM's masks."
+    )
     workers: int = Field(default_factory=processors, ge=1, description="Requests segmented at the same time.")
     max_queue: int = Field(64, ge=0, description="Requests that may wait for a worker; more are answered 503.")
     default_timeout: float = Field(

@@ -88,6 +88,15 @@ def test_many_threads_and_two_stores_share_a_file(store: KeyStore, tmp_path: Pat
     assert len(store.list()) == 60
 
 
+@pytest.mark.parametrize("name", ["what?", "a?mode=memory&b=c", "50%", "%41", "a#b", "ä b"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name / "keys.db"
+    _, text = KeyStore(file).create("team")
+    assert file.stat().st_size > 0
+    assert KeyStore(file).check(text)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):

@@ -3,6 +3,7 @@
 import base64
 import json
 import socket
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,11 @@ import numpy as np
 import pytest
 from samples import MODEL, b64, jpeg, png, squares
 
+from maskery.api.errors import ApiError
+from maskery.api.json_object import parse_json_object
+
 ROUTE = "/v1/images/segmentations"
+TOKEN = "/realms/airefinery-realm/protocol/openid-connect/token"
 
 
 @pytest.fixture
@@ -141,6 +146,13 @@ def test_a_wrong_option(
 def test_a_misspelt_option_is_answered_with_the_nearest_name(client: httpx.Client, body: dict[str, Any]) -> None:
     response = client.post(ROUTE, json={**body, "point_label": [[1]]})
     assert "Did you mean point_labels?" in check(response, 422, "unknown_field", "point_label")
+    response = client.post(ROUTE, json={**body, "bogus": 1})
+    assert "Options are point_labels, boxes" in check(response, 422, "unknown_field", "bogus")
+
+
+def test_a_wrong_size_is_answered_with_an_example(client: httpx.Client, body: dict[str, Any]) -> None:
+    message = check(client.post(ROUTE, json={**body, "size": "640*480"}), 422, "invalid_field", "size")
+    assert message == "size: write WIDTHxHEIGHT in pixels, such as 640x480."
 
 
 @pytest.mark.parametrize("name", ["model", "image_prompt"])
@@ -185,6 +197,72 @@ def test_a_body_that_is_not_a_json_object(client: httpx.Client, content: bytes) 
     check(response, 400, "malformed_json")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        rb'{"model": "\ud800"}',
+        rb'{"\udfff": 1}',
+        rb'{"model": "m", "extra_body": {"user": "a\uDC00b"}}',
+        rb'{"extra_body": {"\ud83d": 1}}',
+        rb'{"point_labels": [["\ud800"]]}',
+        rb'{"user": "\ude00\ud83d"}',
+    ],
+)
+def test_half_of_a_surrogate_pair_is_no_text(client: httpx.Client, content: bytes) -> None:
+    response = client.post(ROUTE, content=content, headers={"Content-Type": "application/json"})
+    assert "surrogate" in check(response, 400, "malformed_json")
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "param"),
+    [
+        (rb'{"\ud800": 1, "\ud800": 2}', "malformed_json", "?"),
+        (b'{"model": "\xed\xa0\x80"}', "malformed_json", None),
+        ('{"model": "m"}'.encode("utf-16"), "malformed_json", None),
+    ],
+)
+def test_text_that_is_not_utf_8(client: httpx.Client, content: bytes, code: str, param: str | None) -> None:
+    check(client.post(ROUTE, content=content, headers={"Content-Type": "application/json"}), 400, code, param)
+
+
+def test_half_of_a_surrogate_pair_in_a_prompt_as_text(client: httpx.Client, body: dict[str, Any]) -> None:
+    response = client.post(ROUTE, json={**body, "segment_prompt": r'[[["\ud800", 1]]]'})
+    check(response, 422, "invalid_prompt", "segment_prompt[0][0][0]")
+
+
+def test_a_whole_surrogate_pair_is_text(client: httpx.Client, body: dict[str, Any]) -> None:
+    content = json.dumps({**body, "user": "\U0001f600 ä"})
+    assert r"\ud83d\ude00" in content
+    assert client.post(ROUTE, content=content, headers={"Content-Type": "application/json"}).status_code == 200
+
+
+def test_many_keys_are_read_in_linear_time(client: httpx.Client) -> None:
+    text = "{" + ",".join(f'"{number}":0' for number in range(100_000)) + ',"99999":0}'
+    started = time.perf_counter()
+    response = client.post(ROUTE, content=text, headers={"Content-Type": "application/json"})
+    check(response, 400, "malformed_json", "99999")
+    assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{" + ",".join(f'"{number}":0' for number in range(1700)) + ',"1699":0}',
+        '{"api_key":' * 1400,
+        '{"api_key": [' + "9" * 4300 + ("," + "9" * 4300) * 2 + "]}",
+        "[" * 16_000,
+        '{"api_key": "' + "\\ud800" * 2500 + '"}',
+    ],
+    ids=["keys", "deep", "digits", "lists", "surrogates"],
+)
+def test_what_signing_in_parses_never_holds_up_the_event_loop(content: str) -> None:
+    assert len(content) < 16 * 1024
+    started = time.perf_counter()
+    with pytest.raises(ApiError):
+        raise ApiError(422, "invalid_field", str(parse_json_object(content.encode())))
+    assert time.perf_counter() - started < 0.05
+
+
 def test_a_key_given_twice(client: httpx.Client, body: dict[str, Any]) -> None:
     text = json.dumps(body)[:-1] + ', "model": "other"}'
     response = client.post(ROUTE, content=text, headers={"Content-Type": "application/json"})
@@ -222,9 +300,79 @@ def test_a_wrong_form(
     check(response, status, code, param)
 
 
-def test_a_form_without_a_boundary(client: httpx.Client) -> None:
-    response = client.post(ROUTE, content=b"--x", headers={"Content-Type": "multipart/form-data"})
+@pytest.mark.parametrize("boundary", ["", "; boundary=", "; boundary=ä", "; boundary*=zlib''x", '; boundary="a\\"b"'])
+def test_a_form_without_a_boundary(client: httpx.Client, boundary: str) -> None:
+    kind = f"multipart/form-data{boundary}".encode()
+    response = client.post(ROUTE, content=b"--x", headers=[(b"Content-Type", kind)])
     check(response, 400, "malformed_form")
+
+
+def form(request: bytes, image: bytes = b"x") -> bytes:
+    disposition = b"--b\r\nContent-Disposition: form-data; name="
+    return (
+        (disposition + b'"request"\r\n\r\n' + request + b"\r\n")
+        + (disposition + b'"image"; filename="p"\r\n\r\n' + image + b"\r\n")
+        + b"--b--\r\n"
+    )
+
+
+@pytest.mark.parametrize("charset", ["unicode_escape", "utf-7", "utf-16", "zlib_codec", "punycode", "none", "latin-1"])
+def test_a_form_is_read_as_utf_8_whatever_charset_it_names(client: httpx.Client, picture: bytes, charset: str) -> None:
+    headers = {"Content-Type": f"multipart/form-data; charset={charset}; boundary=b"}
+    request = json.dumps({"model": MODEL, "segment_prompt": [[[20, 20]]], "user": "ü"}, ensure_ascii=False)
+    assert client.post(ROUTE, content=form(request.encode(), picture), headers=headers).status_code == 200
+    check(client.post(ROUTE, content=form(rb'{"model": "\ud800"}'), headers=headers), 400, "malformed_json")
+    check(client.post(ROUTE, content=form(b'{"model": "\xff"}'), headers=headers), 400, "malformed_json")
+
+
+def test_a_form_that_is_put_together_wrongly_is_told_how(client: httpx.Client, picture: bytes) -> None:
+    for files in (
+        {"image": ("p", picture), "model": (None, "m"), "segment_prompt": (None, "[[[1, 1]]]")},
+        {"image": ("p", picture), "model": (None, "m")},
+        {"picture": ("p", picture), "request": (None, "{}")},
+        {"image": (None, "text"), "request": (None, "{}")},
+        {"image": ("p", picture), "request": (None, "{}"), "b": ("p", b""), "c": ("p", b"")},
+    ):
+        message = client.post(ROUTE, files=files).json()["error"]["message"]
+        assert "the file `image` and the rest as JSON in one field `request`" in message
+        assert ".." not in message
+
+
+def test_the_field_of_a_form_has_a_limit_of_its_own(client: httpx.Client) -> None:
+    limit = client.get("/v1/limits").json()["max_form_request_bytes"]
+    for name in (None, "r.json"):
+        files = {"image": ("p", b"x"), "request": (name, b" " * (limit + 1))}
+        check(client.post(ROUTE, files=files), 413, "body_too_large", "request")
+        files = {"image": ("p", b"x"), "request": (name, b" " * (limit - 2) + b"{}")}
+        check(client.post(ROUTE, files=files), 422, "missing_field", "model")
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=b"])
+def test_the_token_route_reads_no_more_than_a_key_needs(client: httpx.Client, kind: str) -> None:
+    content = b"grant_type=client_credentials&client_secret=" + b"x" * 16 * 1024
+    headers = {"Content-Type": kind}
+    # Neither where the size is said nor where it shows only on the way.
+    for body in (content, iter([content])):
+        response = client.post(TOKEN, content=body, headers=headers)
+        if "multipart" in kind:
+            check(response, 415, "unsupported_media_type", "content-type")
+        else:
+            check(response, 413, "body_too_large")
+    many = "&".join(f"f{number}=" for number in range(100))
+    response = client.post(TOKEN, content=many, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    check(response, 400, "malformed_form")
+    check(client.post(TOKEN), 400, "invalid_grant")
+
+
+def test_masks_to_start_from_may_not_outweigh_the_pictures_limit(
+    make_client: Callable[..., httpx.Client], body: dict[str, Any]
+) -> None:
+    client = make_client(max_image_pixels=96 * 64)
+    assert client.get("/v1/limits").json()["max_mask_prompt_pixels"] == 4 * 96 * 64
+    mask = b64(png((squares()[..., 0] > 200).astype(np.uint8)))
+    prompt = {**body, "segment_prompt": None}
+    assert client.post(ROUTE, json={**prompt, "mask_prompts": [mask] * 4}).status_code == 200
+    check(client.post(ROUTE, json={**prompt, "mask_prompts": [mask] * 5}), 422, "invalid_prompt", "mask_prompts")
 
 
 def test_a_declared_size_over_the_limit_is_refused_before_a_byte_is_sent(client: httpx.Client) -> None:

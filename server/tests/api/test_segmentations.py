@@ -163,15 +163,18 @@ def test_base64_may_be_broken_into_lines(client: httpx.Client, body: dict[str, A
     assert segment(client, body, image_prompt=lines)["data"]
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_mask_lies_where_one_sees_the_object(client: httpx.Client, body: dict[str, Any], orientation: int) -> None:
+def test_the_mask_lies_where_one_sees_the_object(
+    client: httpx.Client, body: dict[str, Any], orientation: int, kind: str
+) -> None:
     turn_back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
     upright = Image.fromarray(squares())
     stored = upright.transpose(Image.Transpose(turn_back[orientation])) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = io.BytesIO()
-    stored.save(file, "PNG", exif=exif.tobytes())
+    stored.save(file, kind, exif=exif if kind == "TIFF" else exif.tobytes())
     answer = segment(client, body, image_prompt=b64(file.getvalue()), segment_prompt=[[[70, 40]]])
     values = values_of(answer)
     assert values.shape == (64, 96)
@@ -186,6 +189,15 @@ def test_a_form_carries_the_file_without_base64(client: httpx.Client, body: dict
     response = client.post(ROUTE, files={"image": ("p.png", picture)}, data={"request": json.dumps(fields)})
     assert response.status_code == 200, response.text
     assert response.json()["data"] == segment(client, body, size="48x32")["data"]
+
+
+def test_the_json_of_a_form_may_be_a_file_too(client: httpx.Client, body: dict[str, Any], picture: bytes) -> None:
+    fields = json.dumps({"model": MODEL, "segment_prompt": [[[20, 20]]]}).encode()
+    response = client.post(
+        ROUTE, files={"image": ("p.png", picture), "request": ("r.json", fields, "application/json")}
+    )
+    assert response.status_code == 200, response.text
+    assert response.json()["data"] == segment(client, body)["data"]
 
 
 def test_an_alias_answers_for_another_model(make_client: Callable[..., httpx.Client], body: dict[str, Any]) -> None:

@@ -2,8 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -11,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from samples import png, squares
+
+from maskery.accounts import KeyStore
 
 
 def maskery(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -109,6 +114,106 @@ def test_models_are_listed_with_their_state() -> None:
 def test_serving_beyond_this_machine_needs_a_key_first() -> None:
     said = fails("serve", "--host", "0.0.0.0", "--port", 0)
     assert "maskery keys create" in said
+
+
+def test_a_first_start_that_fails_makes_no_key(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert "cannot listen" in fails("serve", "--port", port)
+    assert "There is no model" in fails("serve", "--port", 0, MASKERY_ALIASES="a/b=c/d")
+    assert "active" not in maskery("keys", "list").stdout
+    home = tmp_path / "home"
+    command = [sys.executable, "-m", "maskery", "serve", "--port", "0"]
+    environment = {**os.environ, "MASKERY_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout
+        lines = server.stdout.readline() + server.stdout.readline()
+        server.terminate()
+        server.communicate(timeout=20)
+    key = lines.partition("Key: ")[2].strip()
+    store = KeyStore(home / "maskery.db")
+    assert store.check(key)
+    store.close()
+
+
+def test_nothing_is_written_over_anything(photo: Path, tmp_path: Path) -> None:
+    before = photo.read_bytes()
+    click = ("segment", photo, "-p", "20,20")
+    assert "name it m.png" in fails(*click, "-o", tmp_path / "m.jpg")
+    assert "name it over.png" in fails(*click, "-o", tmp_path / "m.png", "--overlay", tmp_path / "over.jpeg")
+    assert "over the picture" in fails(*click, "-o", photo)
+    assert "over the picture" in fails(*click, "-o", tmp_path / "m.png", "--overlay", tmp_path / "." / photo.name)
+    assert "name two" in fails(*click, "-o", tmp_path / "m.png", "--overlay", tmp_path / "m.png")
+    assert "name two" in fails(*click, "--n", 2, "-o", tmp_path / "m.png", "--overlay", tmp_path / "m-2.png")
+    (tmp_path / "link.png").symlink_to(photo)
+    assert "over the picture" in fails(*click, "-o", tmp_path / "link.png")
+    assert photo.read_bytes() == before
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(before)
+    assert "folder of the pictures" in fails("segment", folder, "-p", "20,20", "-o", folder)
+    assert "folder of the pictures" in fails(
+        "segment", folder, "-p", "20,20", "-o", tmp_path / "m", "--overlay", folder / ".." / "photos"
+    )
+    assert "name two" in fails("segment", folder, "-p", "20,20", "-o", tmp_path / "m", "--overlay", tmp_path / "m")
+    assert [path.name for path in folder.iterdir()] == ["a.png"]
+
+
+def test_the_overlay_has_the_pictures_size_whatever_the_masks(photo: Path, tmp_path: Path) -> None:
+    over = tmp_path / "over.png"
+    for size in ("24x16", "384x256"):
+        result = maskery(
+            *("segment", photo, "-p", "20,20", "--size", size, "-o", tmp_path / "m.png", "--overlay", over)
+        )
+        assert result.returncode == 0, result.stderr
+        drawn = np.asarray(Image.open(over)).astype(int)
+        assert drawn.shape == (64, 96, 3)
+        changed = np.abs(drawn - squares()).sum(axis=2) > 30
+        assert changed[12:28, 12:28].all()
+        assert not changed[36:, 36:].any()
+
+
+def test_a_key_is_named_in_several_ways_and_never_printed(photo: Path, tmp_path: Path, client: httpx.Client) -> None:
+    key = client.headers["authorization"].removeprefix("Bearer ")
+    ask = ("segment", photo, "-p", "20,20", "-o", tmp_path / "m.png", "--url", client.base_url)
+    assert maskery(*ask, "--key", f" {key}\n").returncode == 0
+    assert maskery(*ask, MASKERY_API_KEY=f"{key}\n").returncode == 0
+    assert maskery(*ask, AIR_API_KEY=key).returncode == 0
+    assert maskery(*ask, MASKERY_API_KEY=key, AIR_API_KEY="another").returncode == 0
+    for odd in ("mk_sécret", "mk_secret\nX: y", "mk secret", "mk_secret\udcff"):
+        said = fails(*ask, "--key", odd)
+        assert "characters that no key has" in said
+        assert "cret" not in said
+    for said in (fails(*ask), fails(*ask, "--key", "mk_wrong")):
+        assert "--key" in said
+        assert "mk_wrong" not in said
+
+
+def test_an_address_that_is_no_segmentation_server_is_named(photo: Path) -> None:
+    answers = iter([b"{}", b"[]", b"null", b'{"data": []}', b'{"data": [{}]}', b"<html>", b'"text"'])
+
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            content = next(answers)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        said = [fails("segment", photo, "-p", "20,20", "--url", url) for _ in range(7)]
+        server.shutdown()
+        thread.join()
+    assert all("is not a segmentation server" in each for each in said), said
 
 
 def test_help_and_version() -> None:

@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -68,6 +70,41 @@ async def test_work_whose_time_is_up_while_it_waits_is_never_started() -> None:
         release.set()
         await first
     assert not started.is_set()
+
+
+async def test_work_that_is_cancelled_while_it_waits_is_never_started_and_let_go_of() -> None:
+    class Picture:
+        def segment(self) -> None:
+            started.set()
+
+    started = threading.Event()
+    release = threading.Event()
+    picture = Picture()
+    kept = weakref.ref(picture)
+    async with Workers(1, 1) as workers:
+        first = asyncio.create_task(workers.run(lambda: release.wait(5), 5))
+        await asyncio.sleep(0.02)
+        second = asyncio.create_task(workers.run(picture.segment, 5))
+        await asyncio.sleep(0.02)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        del picture, second
+        gc.collect()
+        assert kept() is None
+        third = asyncio.create_task(workers.run(lambda: "the place is free", 5))
+        release.set()
+        await first
+        assert await third == "the place is free"
+    assert not started.is_set()
+
+
+async def test_time_that_was_spent_before_counts() -> None:
+    release = threading.Event()
+    async with Workers(1, 1) as workers:
+        with pytest.raises(DeadlineExceeded, match="60 seconds"):
+            await workers.run(lambda: release.wait(5), 60, spent=59.95)
+        release.set()
 
 
 async def test_work_that_was_given_up_keeps_its_worker_until_it_ends() -> None:

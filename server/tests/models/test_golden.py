@@ -78,3 +78,14 @@ def test_graphs_are_written_once_and_again_for_other_weights(folder: Path) -> No
 def test_an_unknown_precision_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="auto, f32, bf16 or int8"):
         load("a/b", folder, "r", "f64")
+
+
+def test_the_hq_token_alone_is_an_option(tmp_path: Path) -> None:
+    write_model(tmp_path, "sam_hq", seed=1)
+    both, alone = (load("a/b", tmp_path, "r", "f32", hq_token_only=only) for only in (False, True))
+    assert both.revision != alone.revision
+    known = both.encode(picture(SIZES[1]))
+    objects = batches(SIZES[1])[0]
+    (mixed,), (own,) = both.decode(known, objects), alone.decode(known, objects)
+    assert (own.logits[0] == own.logits[1]).all()
+    assert not np.allclose(mixed.logits, own.logits)

@@ -25,7 +25,7 @@ class Loader:
         self.gates: dict[str, threading.Event] = {}
         self.error: Exception | None = None
 
-    def load(self, name: str, folder: Path, revision: str, precision: str = "auto") -> Any:
+    def load(self, name: str, folder: Path, revision: str, precision: str = "auto", hq_token_only: bool = False) -> Any:
         assert (folder / "model.safetensors").is_file()
         self.loaded.append(name)
         self.precisions.add(precision)

@@ -1,6 +1,7 @@
 """PNG, RLE and polygons describe one mask."""
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -28,11 +29,35 @@ def test_rle_is_cocos_and_is_read_back(crop: np.ndarray, left: int, top: int, ri
 
 
 @pytest.mark.parametrize(
-    "counts", ["", "0", "o", "P" * 20, "\u20ac", "1 2", "ooooooooo0", [], [5], [1.0, 3.0], [True, 3], None, {}, [-1, 5]]
+    "counts",
+    [
+        *("", "0", "o", "P" * 20, "\u20ac", "\ud800", "1 2", "ooooooooo0", "o" * 30 + "0", None, {}),
+        *([], [5], [1.0, 3.0], [True, 3], [-1, 5], [10**30, 4]),
+    ],
 )
 def test_counts_that_do_not_fill_the_picture_are_refused(counts: object) -> None:
     with pytest.raises(ValueError, match=r"must|not|ends"):
         rle.decode(counts, Size(2, 2))
+
+
+def test_runs_are_counted_before_anything_is_made_of_them() -> None:
+    size = Size(4000, 4000)
+    with pytest.raises(ValueError, match="at most 1,000,000 runs"):
+        rle.decode("1" * 2_000_000, size)
+    with pytest.raises(ValueError, match="at most 1,000,000 runs"):
+        rle.decode("o" * 80_000_000, size)
+    with pytest.raises(ValueError, match="at most 1,000,000 runs"):
+        rle.decode([16] * 1_000_001, size)
+    with pytest.raises(ValueError, match="at most 5 runs"):
+        rle.decode([1, 1, 1, 1, 0, 0], Size(2, 2))
+
+
+def test_a_million_runs_are_read_in_no_time() -> None:
+    chess = np.indices((1000, 999)).sum(axis=0) % 2 == 1
+    encoded = rle.encode(chess, (0, 0), Size(999, 1000))
+    started = time.perf_counter()
+    assert (rle.decode(encoded["counts"], Size(999, 1000)) == chess).all()
+    assert time.perf_counter() - started < 1
 
 
 def fill(parts: list[polygons.Polygon], height: int, width: int) -> np.ndarray:

@@ -131,5 +131,21 @@ def test_limits_are_named_in_the_error() -> None:
     assert "at most 3" in str(refused([[[1, 1]] * 4], limits=limits))
 
 
+def test_masks_to_start_from_are_counted_in_pixels_before_any_is_read() -> None:
+    mask = encode(np.ones((50, 100), bool), (0, 0), SIZE)
+    limits = PromptLimits(max_mask_pixels=2 * SIZE.pixels)
+    parse_prompt(None, SIZE, mask_prompts=[mask, mask], limits=limits)
+    error = refused(None, mask_prompts=[mask, mask, "not even a mask"], limits=limits)
+    assert error.param == "mask_prompts"
+    assert "10,000 pixels together" in str(error)
+
+
+def test_a_prompt_as_text_may_be_printed_generously_but_not_be_of_any_length() -> None:
+    limits = PromptLimits(max_objects=512, max_points=2048)
+    points = [[[1 / 3, 2 / 3]] * 4] * 512
+    assert len(parse_prompt(json.dumps(points, indent=4), SIZE, limits=limits)) == 512
+    assert "characters" in str(refused(" " * 1_000_000 + "[[[1, 1]]]", limits=limits))
+
+
 def test_an_error_shows_no_more_of_the_input_than_a_sentence_bears() -> None:
     assert len(str(refused([[["x" * 10_000, 1]]]))) < 300

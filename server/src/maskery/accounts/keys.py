@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Column, Float, LargeBinary, MetaData, String, Table, create_engine, event, select
+from sqlalchemy import URL, Column, Float, LargeBinary, MetaData, String, Table, create_engine, event, select
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
@@ -63,7 +63,7 @@ class KeyStore:
         database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not database.exists():
             database.touch(mode=0o600)
-        self._engine = create_engine(f"sqlite:///{database}")
+        self._engine = create_engine(URL.create("sqlite", database=str(database)))
         event.listen(self._engine, "connect", _prepare)
         try:
             _metadata.create_all(self._engine)

@@ -8,12 +8,12 @@ from fastapi import FastAPI
 
 from maskery.accounts import KeyStore
 from maskery.api import authentication, errors, health, limits, models, segmentations
-from maskery.api.middleware import LOOPBACK_NAMES, HostGuard, RequestLog
+from maskery.api.middleware import HostGuard, RequestLog, loopback_names
 from maskery.api.openapi import describe
 from maskery.api.paths import CanonicalPaths
 from maskery.api.services import Services
 from maskery.engine import Engine, Workers
-from maskery.models import Registry
+from maskery.models import Registry, Store
 from maskery.settings import Settings
 
 
@@ -24,9 +24,16 @@ def create_app(settings: Settings) -> FastAPI:
         ModelNotInstalled: an alias stands for a model that is not installed.
         OSError: the home folder cannot be used.
     """
+    registry = Registry(
+        settings.aliases,
+        Store(settings.models),
+        settings.model_memory,
+        settings.precision,
+        settings.hq_token_only,
+    )
     services = Services(
         settings=settings,
-        engine=Engine(Registry(settings.aliases), settings.image_limits, settings.prompt_limits),
+        engine=Engine(registry, settings.image_limits, settings.prompt_limits),
         workers=Workers(settings.workers, settings.max_queue),
         keys=KeyStore(settings.database),
     )
@@ -55,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     describe(app)
 
     # The last added is the outermost.
-    hosts = settings.allowed_hosts or (LOOPBACK_NAMES if settings.on_loopback else ())
+    hosts = settings.allowed_hosts or (loopback_names(settings.host) if settings.on_loopback else ())
     if hosts:
         app.add_middleware(HostGuard, hosts=hosts)
     app.add_middleware(CanonicalPaths)

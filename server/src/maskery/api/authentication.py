@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from maskery.api.body import parse_json_object, read_body
+from maskery.api.body import read_body, read_fields
 from maskery.api.errors import ApiError, ErrorResponse
+from maskery.api.json_object import parse_json_object
 from maskery.api.openapi import token_body, validation_body
 from maskery.api.services import ServicesDependency, account_of
 
@@ -19,6 +20,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     413: {"model": ErrorResponse, "description": "The body is far larger than a key"},
     415: {"model": ErrorResponse, "description": "The body is of another kind"},
     422: {"model": ErrorResponse, "description": "A field is of another type"},
+    504: {"model": ErrorResponse, "description": "The body took longer to arrive than a request may"},
 }
 
 
@@ -45,7 +47,7 @@ class Token(BaseModel):
 )
 async def validate(request: Request, services: ServicesDependency) -> Validation:
     """The key stands in the Authorization header, or, as older clients send it, in the body as `api_key`."""
-    body = await read_body(request, _MAX_BODY)
+    body = await read_body(request, _MAX_BODY, services.settings.default_timeout)
     named = parse_json_object(body.json).get("api_key", "") if body.json.strip() else ""
     if not isinstance(named, str):
         raise ApiError(422, "invalid_field", "api_key is the key, as text.", "api_key")
@@ -63,9 +65,9 @@ async def validate(request: Request, services: ServicesDependency) -> Validation
 )
 async def token(request: Request, services: ServicesDependency) -> Token:
     """OAuth client credentials for SDK 1.10 to 1.12: `client_id` is the account, `client_secret` the key."""
-    form = await request.form(max_files=0, max_fields=10, max_part_size=_MAX_BODY)
+    form = await read_fields(request, _MAX_BODY, services.settings.default_timeout)
     secret = form.get("client_secret")
-    if form.get("grant_type") != "client_credentials" or not isinstance(secret, str):
+    if form.get("grant_type") != "client_credentials" or secret is None:
         raise ApiError(
             400,
             "invalid_grant",

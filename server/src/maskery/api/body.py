@@ -1,22 +1,26 @@
-"""A request's body: no more of it than the limit, as JSON read strictly, or as a form with a file."""
+"""A request's body: no more of it than the limit, in no more time than the limit, as JSON or as a form."""
 
-import json
-from collections.abc import AsyncIterator
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from urllib.parse import parse_qsl
 
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from maskery.api.errors import ApiError
 
-MAX_DEPTH = 16
+#: Bytes of a form's field `request`, which holds everything but the picture.
+MAX_FORM_REQUEST = 8 * 2**20
 
-# A value costs memory far beyond its two bytes of text; no honest prompt comes near this many.
-MAX_VALUES = 1_000_000
+_FORM_HINT = "send the picture as the file `image` and the rest as JSON in one field `request`."
 
-_MAX_PROMPT = 8 * 2**20
+# Of RFC 2046, less the quotation marks that nobody puts there.
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{1,70}")
 
 
 @dataclass(frozen=True)
@@ -32,30 +36,63 @@ class Body:
     image: bytes | None = None
 
 
-async def read_body(request: Request, max_bytes: int) -> Body:
+async def read_body(request: Request, max_bytes: int, time_limit: float) -> Body:
     """The body's bytes, refused as soon as it is known to be too large.
 
     Raises:
-        ApiError: 413; 415: neither JSON nor a form; 422: a form without the parts that are expected.
+        ApiError: 413; 415: neither JSON nor a form; 422: a form without the parts that are expected; 504: the body
+            took longer than `time_limit` seconds.
     """
+    kind = _kind(request, "application/json")
+    async with _in_time(time_limit):
+        stream = _limited(request, max_bytes)
+        if kind == "multipart/form-data":
+            return await _read_form(request, stream, max_bytes)
+        if kind == "application/json" or kind.endswith("+json"):
+            return Body(b"".join([chunk async for chunk in stream]))
+    raise _unsupported(kind, "application/json, or multipart/form-data with the picture as `image`")
+
+
+async def read_fields(request: Request, max_bytes: int, time_limit: float) -> dict[str, str]:
+    """The fields of a form without files.
+
+    Raises:
+        ApiError: 400; 413; 415: another kind of body; 504: it took longer than `time_limit` seconds.
+    """
+    kind = _kind(request, "application/x-www-form-urlencoded")
+    if kind != "application/x-www-form-urlencoded":
+        raise _unsupported(kind, "application/x-www-form-urlencoded")
+    async with _in_time(time_limit):
+        body = b"".join([chunk async for chunk in _limited(request, max_bytes)])
+    try:
+        return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=16))
+    except ValueError:
+        raise ApiError(400, "malformed_form", "The form has more than 16 fields.") from None
+
+
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        # What is still to come would be taken for the next request, or waited for.
+        raise ApiError(
+            504,
+            "deadline_exceeded",
+            f"The request had not arrived within its {seconds:g} seconds.",
+            headers={"Connection": "close"},
+        ) from None
+
+
+def _kind(request: Request, default: str) -> str:
+    return request.headers.get("content-type", default).partition(";")[0].strip().lower()
+
+
+async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    stream = _limited(request, max_bytes)
-    if kind == "multipart/form-data":
-        return await _read_form(request, stream)
-    if kind == "application/json" or kind.endswith("+json"):
-        return Body(b"".join([chunk async for chunk in stream]))
-    raise ApiError(
-        415,
-        "unsupported_media_type",
-        f"The body is {kind[:100]!r}; send application/json, or multipart/form-data with the picture as `image`.",
-        "content-type",
-    )
-
-
-async def _limited(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
@@ -64,76 +101,56 @@ async def _limited(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _read_form(request: Request, stream: AsyncIterator[bytes]) -> Body:
-    parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=1, max_part_size=_MAX_PROMPT)  # type: ignore[arg-type]
-    # In memory whatever its size: the limit on the body is the limit on this, and no file is left behind.
-    parser.spool_max_size = 0
+async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], max_bytes: int) -> Body:
     try:
+        headers = _form_headers(request)
+        # `request` may be sent as a field or as a file.
+        parser = MultiPartParser(headers, stream, max_files=2, max_fields=1, max_part_size=max_bytes)
+        # In memory whatever its size: the limit on the body is the limit on this, and no file is left behind.
+        parser.spool_max_size = 0
         form = await parser.parse()
-    except (MultiPartException, KeyError, ValueError) as error:
-        raise ApiError(400, "malformed_form", f"The form is malformed: {error}.") from None
+    except (MultiPartException, LookupError, ValueError) as error:
+        reason = str(error).rstrip(".")
+        raise ApiError(400, "malformed_form", f"The form is malformed ({reason}): {_FORM_HINT}") from None
     try:
-        image, text = form.get("image"), form.get("request")
+        image, text = form.get("image"), await _read_part(form, "request")
         if not isinstance(image, UploadFile):
-            raise ApiError(422, "missing_field", "The form has no file named image, the picture.", "image")
-        if not isinstance(text, str):
-            raise ApiError(422, "missing_field", "The form has no field named request, the rest as JSON.", "request")
-        return Body(text.encode(), await image.read())
+            raise ApiError(422, "missing_field", f"The form has no file named image: {_FORM_HINT}", "image")
+        if text is None:
+            raise ApiError(422, "missing_field", f"The form has no field named request: {_FORM_HINT}", "request")
+        if len(text) > MAX_FORM_REQUEST:
+            message = f"The form's field request is larger than {MAX_FORM_REQUEST:,} bytes, the most that is accepted."
+            raise ApiError(413, "body_too_large", message, "request")
+        return Body(text, await image.read())
     finally:
         await form.close()
 
 
-def parse_json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object that a body holds.
+def _form_headers(request: Request) -> Headers:
+    """What the parser goes by: the form's boundary, and Latin-1, in which every byte of a field is kept.
 
-    Raises:
-        ApiError: 400; it is not JSON, not an object, says a key twice, or is nested or filled beyond reason.
+    A client may name any of Python's encodings, of which some raise and some make text that is none; the JSON in the
+    field is UTF-8 whatever the header says.
     """
-    if body.count(b",") >= MAX_VALUES:
-        raise _malformed(f"the body holds more than {MAX_VALUES:,} values")
-    try:
-        value = json.loads(body, object_pairs_hook=_without_repeats)
-    except UnicodeDecodeError:
-        raise _malformed("the body is not UTF-8 text") from None
-    except RecursionError:
-        raise _malformed(f"the body is nested more than {MAX_DEPTH} deep") from None
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise _malformed(f"the body is not JSON: {error.msg} at {place}") from None
-    except ValueError:
-        # Python refuses to read integers of thousands of digits, whose reading takes quadratic time.
-        raise _malformed("the body holds a number of thousands of digits") from None
-    if not isinstance(value, dict):
-        raise _malformed("the body is JSON but not an object with the keys model, image_prompt, segment_prompt")
-    if _is_deeper(value, MAX_DEPTH):
-        raise _malformed(f"the body is nested more than {MAX_DEPTH} deep")
-    return value
+    _, options = parse_options_header(request.headers["content-type"])
+    boundary = options.get(b"boundary", b"").decode("latin-1")
+    if not _BOUNDARY.fullmatch(boundary):
+        raise MultiPartException("the header Content-Type names no boundary")
+    return Headers({"content-type": f'multipart/form-data; boundary="{boundary}"; charset=latin-1'})
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise _malformed(f"the key {repeated[:100]!r} is given twice", repeated[:100])
-    return value
+async def _read_part(form: FormData, name: str) -> bytes | None:
+    part = form.get(name)
+    if part is None:
+        return None
+    return part.encode("latin-1") if isinstance(part, str) else await part.read()
 
 
-def _is_deeper(value: Any, depth: int) -> bool:
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list):
-        return False
-    return depth == 0 or any(_is_deeper(inner, depth - 1) for inner in value)
-
-
-def _malformed(reason: str, param: str | None = None) -> ApiError:
-    return ApiError(400, "malformed_json", f"{reason[:1].upper()}{reason[1:]}.", param)
+def _unsupported(kind: str, accepted: str) -> ApiError:
+    message = f"The body is {kind[:100]!r}; send {accepted}."
+    return ApiError(415, "unsupported_media_type", message, "content-type")
 
 
 def _too_large(max_bytes: int) -> ApiError:
-    return ApiError(
-        413,
-        "body_too_large",
-        f"The request is larger than {max_bytes:,} bytes, the most that is accepted: send a smaller picture.",
-    )
+    message = f"The request is larger than {max_bytes:,} bytes, the most that is accepted here."
+    return ApiError(413, "body_too_large", message)

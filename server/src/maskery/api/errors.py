@@ -3,14 +3,18 @@
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from maskery.engine import Busy, DeadlineExceeded
-from maskery.models import ModelNotInstalled
+from maskery.models import ModelNotInstalled, StoreError
 from maskery.segmentation import NotAPicture, PictureTooLarge, PromptError
+
+#: What the log says of a request whose client went away before its answer was there.
+NOT_ANSWERED = 499
 
 # The kinds that clients of such APIs branch on, by status.
 _TYPES = {
@@ -56,8 +60,14 @@ class ApiError(Exception):
 
     def response(self) -> JSONResponse:
         kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
-        detail = ErrorDetail(message=self.message, type=kind, param=self.param, code=self.code)
+        param = None if self.param is None else _encodable(self.param)
+        detail = ErrorDetail(message=_encodable(self.message), type=kind, param=param, code=self.code)
         return JSONResponse(ErrorResponse(error=detail).model_dump(), self.status, self.headers)
+
+
+def _encodable(text: str) -> str:
+    """Without halves of surrogate pairs, which JSON inside of text may have brought along."""
+    return text.encode(errors="replace").decode()
 
 
 def _from_busy(error: Busy) -> ApiError:
@@ -89,6 +99,7 @@ _TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
     NotAPicture: lambda error: ApiError(415, "unsupported_image", _sentence(error), "image_prompt"),
     PictureTooLarge: lambda error: ApiError(413, "image_too_large", _sentence(error), "image_prompt"),
     ModelNotInstalled: _from_model,
+    StoreError: lambda error: ApiError(500, "model_unusable", str(error), "model"),
     Busy: _from_busy,
     DeadlineExceeded: lambda error: ApiError(504, "deadline_exceeded", _sentence(error)),
 }
@@ -102,6 +113,13 @@ def install(app: FastAPI) -> None:
             return translate(error).response()
 
         app.add_exception_handler(kind, answer)
+    app.add_exception_handler(ClientDisconnect, _to_nobody)
+
+
+async def _to_nobody(_: Request, error: Exception) -> Response:
+    """The client went away: nothing is sent, and this is the status that the log shows."""
+    del error
+    return Response(status_code=NOT_ANSWERED)
 
 
 def unexpected(request_id: str) -> ApiError:

@@ -3,8 +3,9 @@
 from fastapi import APIRouter
 
 from maskery.api import schemas
-from maskery.api.body import MAX_DEPTH, MAX_VALUES
+from maskery.api.body import MAX_FORM_REQUEST
 from maskery.api.errors import ErrorResponse
+from maskery.api.json_object import MAX_DEPTH, MAX_VALUES
 from maskery.api.services import Account, ServicesDependency
 from maskery.segmentation import READABLE
 
@@ -21,10 +22,12 @@ async def show_limits(services: ServicesDependency, account: Account) -> schemas
     settings = services.settings
     return schemas.LimitsSchema(
         max_body_bytes=settings.max_body_bytes,
+        max_form_request_bytes=MAX_FORM_REQUEST,
         max_image_bytes=settings.max_image_bytes,
         max_image_pixels=settings.max_image_pixels,
         max_objects=settings.max_objects,
         max_points=settings.max_points,
+        max_mask_prompt_pixels=settings.prompt_limits.max_mask_pixels,
         max_json_depth=MAX_DEPTH,
         max_json_values=MAX_VALUES,
         default_timeout=settings.default_timeout,

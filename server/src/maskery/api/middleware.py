@@ -5,20 +5,18 @@ import re
 import time
 import uuid
 from collections.abc import Collection
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from maskery.api.errors import ApiError, unexpected
+from maskery.api.errors import NOT_ANSWERED, ApiError, unexpected
 
 _log = logging.getLogger("maskery.access")
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-
-# What the log says of a request whose client went away first.
-_NOT_ANSWERED = 499
-
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class RequestLog:
@@ -39,7 +37,7 @@ class RequestLog:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         started = time.perf_counter()
-        status = _NOT_ANSWERED
+        status = NOT_ANSWERED
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -53,13 +51,13 @@ class RequestLog:
         # The last place where a failure can still be given its id, and its client an answer.
         except Exception:  # noqa: BLE001
             _log.exception("unexpected error, request=%s", request_id)
-            if status == _NOT_ANSWERED:
+            if status == NOT_ANSWERED:
                 await unexpected(request_id).response()(scope, receive, send_with_id)
         finally:
             _log.info(
                 "%s %s %d %.1fms request=%s account=%s user=%r",
-                scope["method"],
-                scope["path"],
+                _one_word(scope["method"]),
+                _one_word(scope["path"]),
                 status,
                 (time.perf_counter() - started) * 1e3,
                 request_id,
@@ -101,6 +99,16 @@ class HostGuard:
         if origin is not None and origin.partition("://")[2] != host:
             return ApiError(403, "origin_not_allowed", "Pages of other origins may not call this server.")
         return None
+
+
+def loopback_names(host: str) -> frozenset[str]:
+    """Names under which programs of this machine ask a server that listens on this address of loopback."""
+    return _LOOPBACK_NAMES | {host, f"[{host}]"}
+
+
+def _one_word(text: str) -> str:
+    """As it stands in a URL: no line break or space of the client's makes a line of its own in the log."""
+    return quote(text, safe="/!$&'()*+,:;=@~", errors="replace")
 
 
 def _without_port(host: str) -> str:

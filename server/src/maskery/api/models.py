@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from maskery.api import schemas
 from maskery.api.errors import ErrorResponse
 from maskery.api.services import Account, ServicesDependency
-from maskery.segmentation import Model
+from maskery.models import Listing
 
 router = APIRouter(tags=["models"])
 
@@ -15,15 +15,17 @@ router = APIRouter(tags=["models"])
     summary="List models",
     responses={401: {"model": ErrorResponse, "description": "No API key, or one that is not known"}},
 )
-async def list_models(services: ServicesDependency, account: Account) -> schemas.ModelListSchema:
+def list_models(services: ServicesDependency, account: Account) -> schemas.ModelListSchema:
     """The installed models, and the names that stand for one of them."""
-    registry = services.engine.models
-    names = [*registry.installed(), *registry.aliases]
-    return schemas.ModelListSchema(data=[_listing(name, registry.get(name)) for name in names])
+    return schemas.ModelListSchema(data=[_schema(listing) for listing in services.engine.models.listings()])
 
 
-def _listing(name: str, model: Model) -> schemas.ModelSchema:
-    permission = schemas.PermissionSchema(id=f"modelperm-{name.replace('/', '-')}", created=model.created)
+def _schema(listing: Listing) -> schemas.ModelSchema:
+    permission = schemas.PermissionSchema(id=f"modelperm-{listing.name.replace('/', '-')}", created=listing.created)
     return schemas.ModelSchema(
-        id=name, created=model.created, owned_by=model.owned_by, root=model.name, permission=[permission]
+        id=listing.name,
+        created=listing.created,
+        owned_by=listing.owned_by,
+        root=listing.root,
+        permission=[permission],
     )

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from maskery.api.body import Body, parse_json_object
+from maskery.api.body import Body
 from maskery.api.errors import ApiError
+from maskery.api.json_object import parse_json_object
 from maskery.api.schemas import SegmentationRequest
 from maskery.engine import Job, Prompt
 from maskery.segmentation import MERGE_IOU, ImageLimits, Options, Size
@@ -137,7 +138,7 @@ def _not_base64(reason: str) -> ApiError:
 
 
 def _unknown(name: str, param: str, known: tuple[str, ...]) -> ApiError:
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     guess = f" Did you mean {near[0]}?" if near else f" Options are {', '.join(OPTIONS)}."
     return ApiError(422, "unknown_field", f"There is no field {name[:100]!r}.{guess}", param[:120])
 
@@ -147,4 +148,6 @@ def _invalid(error: ValidationError, nested: dict[str, Any]) -> ApiError:
     name = str(first["loc"][0])
     param = f"extra_body.{name}" if name in nested else name
     reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_pattern_mismatch":
+        reason = "write WIDTHxHEIGHT in pixels, such as 640x480"
     return ApiError(422, "invalid_field", f"{name}: {reason[:1].lower()}{reason[1:]}.", param)

@@ -104,8 +104,9 @@ class SegmentSchema(BaseModel):
     score: float = Field(description="The model's prediction of the IoU with the object that was meant, 0 to 1.")
     area: int = Field(description="Pixels.")
     bbox: list[int] | None = Field(description="[x, y, width, height]; null where no pixel is left.")
-    rle: RleSchema | None = Field(exclude_if=_is_none, description="With response_format rle.")
+    rle: RleSchema | None = Field(None, exclude_if=_is_none, description="With response_format rle.")
     polygons: list[list[list[list[int]]]] | None = Field(
+        None,
         exclude_if=_is_none,
         description="With response_format polygons: for each part its rings of corners [x, y] along the pixels' edges, "
         "the outside first, then the holes.",
@@ -184,10 +185,12 @@ class LimitsSchema(BaseModel):
     """The limits in force."""
 
     max_body_bytes: int = Field(description="Bytes of a request.")
+    max_form_request_bytes: int = Field(description="Bytes of a form's field `request`.")
     max_image_bytes: int = Field(description="Bytes of a picture's file.")
     max_image_pixels: int = Field(description="Pixels of a picture, and of an answered mask.")
     max_objects: int = Field(description="Objects in one request.")
     max_points: int = Field(description="Points in one request, over all objects.")
+    max_mask_prompt_pixels: int = Field(description="Pixels of all masks in one request's mask_prompts together.")
     max_json_depth: int = Field(description="Levels of nesting in a request.")
     max_json_values: int = Field(description="Values in a request.")
     default_timeout: float = Field(description="Seconds for a request that names no limit in x-request-timeout.")

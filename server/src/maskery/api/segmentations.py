@@ -1,12 +1,14 @@
 """POST /v1/images/segmentations: a picture and a prompt in, masks out."""
 
 import math
+import time
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from maskery.api import schemas
 from maskery.api.body import read_body
+from maskery.api.disconnects import while_connected
 from maskery.api.errors import ApiError, ErrorResponse
 from maskery.api.openapi import segmentation_body
 from maskery.api.request import parse_request, to_job
@@ -37,7 +39,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 async def create_segmentation(request: Request, services: ServicesDependency, account: Account) -> Response:
     """One categorical mask: 0 is background, value k belongs to object k of the prompt."""
     timeout = _timeout(request, services)
-    body = await read_body(request, services.settings.max_body_bytes)
+    started = time.monotonic()
+    body = await read_body(request, services.settings.max_body_bytes, timeout)
 
     def answer() -> bytes:
         fields, image = parse_request(body)
@@ -45,7 +48,8 @@ async def create_segmentation(request: Request, services: ServicesDependency, ac
         job = to_job(fields, image, services.engine.image_limits)
         return render(services.engine.segment(job), fields.response_format or "b64_json")
 
-    return Response(await services.workers.run(answer, timeout), media_type="application/json")
+    work = services.workers.run(answer, timeout, spent=time.monotonic() - started)
+    return Response(await while_connected(request, work), media_type="application/json")
 
 
 def _timeout(request: Request, services: Services) -> float:

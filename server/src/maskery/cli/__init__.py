@@ -12,7 +12,7 @@ from maskery.cli import keys, models
 from maskery.cli.errors import CommandError
 from maskery.cli.segment import segment
 from maskery.cli.serve import serve
-from maskery.models import ModelNotInstalled
+from maskery.models import ModelNotInstalled, StoreError
 from maskery.segmentation import SegmentationError
 from maskery.settings import SettingsError
 
@@ -45,6 +45,6 @@ def main() -> None:
     """Run a command; what a user can mend is one sentence on standard error, exit code 2."""
     try:
         app()
-    except (CommandError, SegmentationError, ModelNotInstalled, NoSuchKey, SettingsError) as error:
+    except (CommandError, SegmentationError, ModelNotInstalled, StoreError, NoSuchKey, SettingsError) as error:
         Console(stderr=True, soft_wrap=True).print(f"maskery: {error}", markup=False, highlight=False)
         sys.exit(2)

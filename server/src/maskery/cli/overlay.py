@@ -17,8 +17,10 @@ def draw(picture: NDArray[np.uint8], values: NDArray[np.integer[Any]]) -> NDArra
 
     Args:
         picture: uint8 [height, width, 3], RGB.
-        values: categorical mask [height, width].
+        values: categorical mask [rows, columns]; one of another size than the picture is stretched over it.
     """
+    height, width = picture.shape[:2]
+    values = values[_nearest(height, values.shape[0])[:, None], _nearest(width, values.shape[1])]
     drawn = picture.copy()
     edge = max(1, round(min(values.shape) / 300))
     for value in np.unique(values[values > 0]).tolist():
@@ -28,6 +30,11 @@ def draw(picture: NDArray[np.uint8], values: NDArray[np.integer[Any]]) -> NDArra
         outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(drawn, outlines, -1, colour.tolist(), edge, cv2.LINE_AA)
     return drawn
+
+
+def _nearest(length: int, cells: int) -> NDArray[np.intp]:
+    """For each of `length` pixels the cell that its middle lies in."""
+    return ((np.arange(length) + 0.5) * cells / length).astype(np.intp)
 
 
 def _colour(value: int) -> tuple[int, int, int]:

@@ -18,6 +18,7 @@ from rich.progress import Progress
 
 from maskery.cli import overlay
 from maskery.cli.errors import CommandError
+from maskery.cli.outputs import check_outputs, reading_path
 from maskery.cli.prompts import read_prompt
 from maskery.cli.sources import Answer, Source, local, remote
 from maskery.engine import processors
@@ -72,7 +73,9 @@ def segment(
     ] = False,
     model: Annotated[str, typer.Option(help="Name of an installed model.")] = DEFAULT_MODEL,
     url: Annotated[str | None, typer.Option(help="Ask a server at this address; else it is done here.")] = None,
-    key: Annotated[str | None, typer.Option(envvar="MASKERY_API_KEY", help="The server's API key.")] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar=["MASKERY_API_KEY", "AIR_API_KEY"], help="The server's API key, with --url.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a server's answer.")] = 60.0,
 ) -> None:
     """Segment a picture: one mask in which every object has its own value, 1, 2, …
@@ -85,6 +88,9 @@ def segment(
     """
     if overlay_path and output_format is not Format.png:
         raise CommandError("--overlay needs --format png.")
+    suffix = "png" if output_format is Format.png else "json"
+    masks = output or Path("masks" if image.is_dir() else f"mask.{suffix}")
+    check_outputs(image, masks, overlay_path, suffix, n or 1)
     options = {
         "model": model,
         **read_prompt(point or [], box, mask_prompt, objects or []),
@@ -97,12 +103,11 @@ def segment(
     }
     fields = {name: value for name, value in options.items() if value is not None}
     source = remote(fields, url, key, timeout) if url else local(fields)
-    suffix = "png" if output_format is Format.png else "json"
     task = _Task(source, suffix, "ignore" if exif == "ignore" else "apply")
     if image.is_dir():
-        task.folder(image, output or Path("masks"), overlay_path)
+        task.folder(image, masks, overlay_path)
     else:
-        for line in task.file(image, output or Path(f"mask.{suffix}"), overlay_path):
+        for line in task.file(image, masks, overlay_path):
             typer.echo(line)
 
 
@@ -127,8 +132,7 @@ class _Task:
             lines.append(f"mask: {file}")
         if overlay_path:
             values = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["data"][0]["b64_json"]))))
-            picture = Image.fromarray(open_picture(image, self.exif).pixels)
-            _write(overlay_path, _png(overlay.draw(np.asarray(picture.resize(values.shape[::-1])), values)))
+            _write(overlay_path, _png(overlay.draw(open_picture(image, self.exif).pixels, values)))
             lines.append(f"overlay: {overlay_path}")
         return lines
 
@@ -158,9 +162,8 @@ class _Task:
         if self.suffix == "json":
             yield output, json.dumps(answer["data"]).encode()
             return
-        for number, mask in enumerate(answer["data"], start=1):
-            file = output if number == 1 else output.with_stem(f"{output.stem}-{number}")
-            yield file, base64.b64decode(mask["b64_json"])
+        for reading, mask in enumerate(answer["data"], start=1):
+            yield reading_path(output, reading), base64.b64decode(mask["b64_json"])
 
 
 def _png(pixels: Any) -> bytes:

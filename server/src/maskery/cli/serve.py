@@ -33,21 +33,27 @@ def serve(
     """
     settings = Settings.load(host=host, port=port, anonymous=anonymous, log_level=log_level)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    key = _first_key(settings, open_store(settings))
+    keys = open_store(settings)
+    needs_key = _needs_key(settings, keys)
+    app = create_app(settings)
     listener = _listen(settings)
-    config = uvicorn.Config(
-        create_app(settings), log_config=None, access_log=False, server_header=False, proxy_headers=False
-    )
-    _Server(config, settings, key).run(sockets=[listener])
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, proxy_headers=False)
+    _Server(config, settings, keys if needs_key else None).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it answers there, not before."""
+    """Says where it listens once it answers there, not before; only then is the first key made.
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, key: str | None) -> None:
+    A key is shown once: one that was made by a start that failed would be lost, and the next start make no other.
+
+    Args:
+        keys: where a first key is to be made; None: none is.
+    """
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, keys: KeyStore | None) -> None:
         super().__init__(config)
         self._settings = settings
-        self._key = key
+        self._keys = keys
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -56,21 +62,21 @@ class _Server(uvicorn.Server):
             address = f"http://{host}:{sockets[0].getsockname()[1]}"
             out = Console(soft_wrap=True, highlight=False)
             out.print(f"Maskery {__version__} answers on {address}, its API is described on {address}/docs")
-            if self._key:
-                out.print(f"Key: {self._key}", markup=False)
+            if self._keys:
+                out.print(f"Key: {self._keys.create(_FIRST_ACCOUNT)[1]}", markup=False)
                 out.print("It is shown only now; `maskery keys create --account NAME` makes another.")
 
 
-def _first_key(settings: Settings, store: KeyStore) -> str | None:
-    """A key where there is none yet and only this machine can use it."""
-    if settings.anonymous or store.has_active():
-        return None
+def _needs_key(settings: Settings, keys: KeyStore) -> bool:
+    """Whether there is no key yet and one may be made, because only this machine can use it."""
+    if settings.anonymous or keys.has_active():
+        return False
     if not settings.on_loopback:
         raise CommandError(
             f"{settings.host} can be reached by other machines and there is no key yet: make one with "
             "`maskery keys create --account NAME`, or let anybody in with --anonymous."
         )
-    return store.create(_FIRST_ACCOUNT)[1]
+    return True
 
 
 def _listen(settings: Settings) -> socket.socket:

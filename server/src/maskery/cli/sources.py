@@ -10,10 +10,13 @@ from maskery.api.body import Body
 from maskery.api.errors import ApiError
 from maskery.api.request import parse_request, to_job
 from maskery.api.response import render
+from maskery.api.schemas import SegmentationResponse
 from maskery.cli.errors import CommandError
 from maskery.engine import Engine
-from maskery.models import Registry
+from maskery.models import Registry, Store
 from maskery.settings import Settings
+
+_HOW_TO_NAME_A_KEY = "name the key with --key, MASKERY_API_KEY or AIR_API_KEY"
 
 Answer = dict[str, Any]
 
@@ -28,10 +31,17 @@ def local(fields: dict[str, Any]) -> Source:
         fields: the request's, without the picture.
 
     Raises:
-        ModelNotInstalled: before any picture is read.
+        ModelNotInstalled, StoreError: before any picture is read.
     """
     settings = Settings.load()
-    engine = Engine(Registry(settings.aliases), settings.image_limits, settings.prompt_limits)
+    registry = Registry(
+        settings.aliases,
+        Store(settings.models),
+        settings.model_memory,
+        settings.precision,
+        settings.hq_token_only,
+    )
+    engine = Engine(registry, settings.image_limits, settings.prompt_limits)
     engine.models.get(fields["model"])
 
     def ask(image: bytes) -> Answer:
@@ -48,7 +58,7 @@ def local(fields: dict[str, Any]) -> Source:
 
 def remote(fields: dict[str, Any], url: str, key: str | None, timeout: float) -> Source:
     """Asks a server, in forms: no base64."""
-    client = httpx.Client(headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=timeout)
+    client = httpx.Client(headers=_authorization(key), timeout=timeout)
     address = f"{url.rstrip('/')}/v1/images/segmentations"
     request = json.dumps(fields)
 
@@ -67,12 +77,26 @@ def remote(fields: dict[str, Any], url: str, key: str | None, timeout: float) ->
     return ask
 
 
+def _authorization(key: str | None) -> dict[str, str]:
+    """The header with the key. A key never stands in a sentence: whoever sees the sentence could use it."""
+    key = (key or "").strip()
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise CommandError(f"the API key holds characters that no key has; {_HOW_TO_NAME_A_KEY}.")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 def _read(response: httpx.Response, url: str) -> Answer:
     try:
         answer: Answer = response.json()
         if response.is_success:
+            if not SegmentationResponse.model_validate(answer).data:
+                raise ValueError("no masks")
             return answer
-        sentence = answer["error"]["message"]
+        sentence = str(answer["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        raise CommandError(f"{url} is not a segmentation server: it answers {response.status_code}.") from None
+        raise CommandError(
+            f"{url} is not a segmentation server: it answers {response.status_code}, but no masks and no reason."
+        ) from None
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        sentence = f"{sentence} Here, {_HOW_TO_NAME_A_KEY}."
     raise CommandError(sentence)

@@ -34,8 +34,12 @@ class Workers:
         self._seconds_a_job = 0.0
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="segment")
 
-    async def run(self, work: Callable[[], Answer], time_limit: float) -> Answer:
+    async def run(self, work: Callable[[], Answer], time_limit: float, spent: float = 0.0) -> Answer:
         """The work's answer, or what it raised.
+
+        Args:
+            time_limit: seconds that the request may take.
+            spent: those that it has taken already.
 
         Raises:
             Busy: the queue is full.
@@ -45,11 +49,20 @@ class Workers:
             raise Busy(f"{self._taken} requests are being answered or waiting, no more can wait", self._retry_after())
         self._taken += 1
         loop = asyncio.get_running_loop()
-        job = self._pool.submit(self._timed, work)
+        # The pool keeps what was taken off its queue until a thread comes by; it shall not keep a picture with it,
+        # neither by itself nor through this frame, which the cancellation's traceback holds.
+        waiting = [work]
+        del work
+        job = self._pool.submit(lambda: self._timed(waiting.pop()))
+
+        def give_back(_: object) -> None:
+            waiting.clear()
+            loop.call_soon_threadsafe(self._give_back)
+
         # A place is free when the work has really ended, also where nobody waits for it any more.
-        job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._give_back))
+        job.add_done_callback(give_back)
         try:
-            async with asyncio.timeout(time_limit):
+            async with asyncio.timeout(time_limit - spent):
                 return await asyncio.wrap_future(job)
         except TimeoutError:
             if job.done() and not job.cancelled():

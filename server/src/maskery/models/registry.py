@@ -76,6 +76,7 @@ class Registry:
         max_model_bytes: memory for loaded models, estimated; the least recently used are dropped to make room.
             A model that needs more is loaded alone. None: no limit.
         precision: auto, f32, bf16 or int8, for models that can choose.
+        hq_token_only: SAM-HQ answers by its own token's mask alone.
 
     Raises:
         ModelNotInstalled: an alias stands for a model that is not installed.
@@ -87,11 +88,12 @@ class Registry:
         store: Store | None = None,
         max_model_bytes: int | None = None,
         precision: str = "auto",
+        hq_token_only: bool = False,
     ) -> None:
         self.aliases = dict(aliases or {})
         self._store = store
         self._max_bytes = max_model_bytes
-        self._precision = precision
+        self._options = {"precision": precision, "hq_token_only": hq_token_only}
         # Ordered by use, the least recent first. Of models being loaded, the memory they are going to take.
         self._loaded: dict[str, _Loaded] = {}
         self._loading: dict[str, int] = {}
@@ -200,7 +202,7 @@ class Registry:
         _log.info("loading %s", card.name)
         load = importlib.import_module("maskery.models.sam.model").load
         try:
-            model: Model = load(card.name, self._store.get(card.name), card.revision, precision=self._precision)
+            model: Model = load(card.name, self._store.get(card.name), card.revision, **self._options)
         except (OSError, UnsupportedModel) as error:
             raise StoreError(f"model {card.name!r} cannot be loaded: {error}") from error
         return model

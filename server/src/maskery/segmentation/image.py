@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from maskery.segmentation.errors import NotAPicture, PictureTooLarge
 
@@ -26,6 +27,8 @@ Image.MAX_IMAGE_PIXELS = None
 Image.init()
 
 _ORIENTATION = 0x0112
+_IMAGE_WIDTH = 0x0100
+_IMAGE_LENGTH = 0x0101
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,6 +37,11 @@ _UPRIGHT = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
+}
+_BACK = {
+    **_UPRIGHT,
+    6: Image.Transpose.ROTATE_90,
+    8: Image.Transpose.ROTATE_270,
 }
 _TURNED = frozenset({5, 6, 7, 8})
 
@@ -111,15 +119,15 @@ class PictureFile:
         self._data = data
         self._exif = exif
         self._image = _open(data)
-        stored = Size(*self._image.size)
+        stored = _stored_size(self._image)
         if stored.pixels > limits.max_pixels:
             raise PictureTooLarge(
                 f"the picture is {stored} ({stored.pixels:,} pixels); at most {limits.max_pixels:,} pixels are "
                 "accepted: send a smaller copy"
             )
-        self._orientation = _orientation(self._image) if exif == "apply" else 1
-        turned = self._orientation in _TURNED
-        #: Size of the upright picture.
+        self._orientation = _orientation(self._image)
+        turned = exif == "apply" and self._orientation in _TURNED
+        #: Size of the picture as it will be decoded: upright, or with exif ``"ignore"`` as stored.
         self.size = Size(stored.height, stored.width) if turned else stored
 
     @cached_property
@@ -139,13 +147,16 @@ class PictureFile:
         try:
             self._image.load()
             image = _to_rgb(self._image)
-        except (OSError, SyntaxError, ValueError, EOFError, IndexError, ZeroDivisionError) as error:
-            if isinstance(error, NotAPicture):
-                raise
+        except (NotAPicture, MemoryError):
+            raise
+        # Pillow's readers raise whatever damaged pixels lead them into.
+        except Exception as error:
             raise NotAPicture(f"the picture is damaged: {_sentence(error)}") from error
-        transpose = _UPRIGHT.get(self._orientation)
-        if transpose is not None:
-            image = image.transpose(transpose)
+        # Pillow turns TIFF files upright when it loads them, and only those.
+        turned = isinstance(self._image, TiffImageFile)
+        if turned != (self._exif == "apply"):
+            transpose = (_BACK if turned else _UPRIGHT).get(self._orientation)
+            image = image if transpose is None else image.transpose(transpose)
         return Picture(np.asarray(image))
 
 
@@ -159,18 +170,27 @@ def _open(data: bytes) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         raise NotAPicture(f"the bytes are not an image of a kind that is read here: {', '.join(READABLE)}") from None
+    except MemoryError:
+        raise
     # Pillow's readers raise whatever a malformed header leads them into.
     except Exception as error:
         raise NotAPicture(f"the picture's header is damaged: {_sentence(error)}") from error
 
 
+def _stored_size(image: Image.Image) -> Size:
+    if isinstance(image, TiffImageFile):
+        # Its `size` is that of the upright picture already.
+        return Size(image.tag_v2[_IMAGE_WIDTH], image.tag_v2[_IMAGE_LENGTH])
+    return Size(*image.size)
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
+        return orientation if orientation in _UPRIGHT else 1
     # EXIF is an attachment: a malformed one leaves the picture as it is stored, as viewers do.
     except Exception:  # noqa: BLE001
         return 1
-    return orientation if orientation in _UPRIGHT else 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,7 +1,6 @@
 """A mask to start from, as it is sent: a COCO RLE or a base64 PNG."""
 
 import base64
-import binascii
 import io
 from typing import Any
 
@@ -45,7 +44,10 @@ def _from_png(value: str, path: str, size: Size) -> NDArray[np.bool_]:
     payload = value.partition(",")[2] if value.startswith("data:") else value
     try:
         image = Image.open(io.BytesIO(base64.b64decode(payload, validate=True)), formats=("PNG",))
-    except (binascii.Error, OSError, SyntaxError, ValueError):
+    except MemoryError:
+        raise
+    # Beside base64's own errors, Pillow's reader raises whatever a malformed header leads it into.
+    except Exception:  # noqa: BLE001
         raise PromptError(f"{path} is text but not a base64 PNG; {_EXPECTED}", path) from None
     if image.size != size:
         raise PromptError(
@@ -53,7 +55,9 @@ def _from_png(value: str, path: str, size: Size) -> NDArray[np.bool_]:
         )
     try:
         pixels: NDArray[np.generic] = np.asarray(image)
-    except (OSError, SyntaxError, ValueError):
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001
         raise PromptError(f"{path} is a damaged PNG", path) from None
     if pixels.ndim != 2:
         raise PromptError(f"{path} has colours; a mask has one channel", path)

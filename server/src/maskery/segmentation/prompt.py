@@ -53,10 +53,17 @@ class PromptLimits:
     Attributes:
         max_objects: objects.
         max_points: points of all objects together.
+        max_mask_pixels: pixels of all masks to start from together.
     """
 
     max_objects: int = 512
     max_points: int = 2048
+    max_mask_pixels: int = 256_000_000
+
+    @property
+    def max_text(self) -> int:
+        """Characters of a prompt sent as JSON text: what the points and objects take when printed generously."""
+        return 256 * self.max_points + 64 * self.max_objects
 
 
 def parse_prompt(
@@ -83,19 +90,25 @@ def parse_prompt(
     """
     limits = limits or PromptLimits()
     if isinstance(segment_prompt, str):
-        segment_prompt = _from_json_text(segment_prompt)
+        segment_prompt = _from_json_text(segment_prompt, limits)
     count = _count_objects(segment_prompt, boxes, mask_prompts, limits)
     groups = _per_object(segment_prompt, "segment_prompt", count)
     labels = _per_object(point_labels, "point_labels", count)
     corners = _per_object(boxes, "boxes", count)
     masks = _per_object(mask_prompts, "mask_prompts", count)
     _check_point_count(groups, limits)
+    _check_mask_pixels(masks, size, limits)
     return tuple(
         _parse_object(index, groups[index], labels[index], corners[index], masks[index], size) for index in range(count)
     )
 
 
-def _from_json_text(text: str) -> Any:
+def _from_json_text(text: str, limits: PromptLimits) -> Any:
+    if len(text) > limits.max_text:
+        raise PromptError(
+            f"segment_prompt is a text of {len(text):,} characters; at most {limits.max_text:,} are accepted",
+            "segment_prompt",
+        )
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -135,6 +148,16 @@ def _check_point_count(groups: Sequence[Any], limits: PromptLimits) -> None:
         raise PromptError(
             f"segment_prompt holds {points:,} points; at most {limits.max_points:,} are accepted",
             "segment_prompt",
+        )
+
+
+def _check_mask_pixels(masks: Sequence[Any], size: Size, limits: PromptLimits) -> None:
+    count = sum(mask is not None for mask in masks)
+    if count * size.pixels > limits.max_mask_pixels:
+        raise PromptError(
+            f"mask_prompts are {count:,} masks of {size.pixels:,} pixels each; at most {limits.max_mask_pixels:,} "
+            "pixels together are accepted",
+            "mask_prompts",
         )
 
 

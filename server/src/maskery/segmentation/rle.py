@@ -12,6 +12,12 @@ from pycocotools import mask as coco
 
 from maskery.segmentation.image import Size
 
+# No mask that was drawn or computed comes near this many; noise has that of the pixels.
+_MAX_RUNS = 1_000_000
+
+# Groups of five bits in one number: differences of 35 bits, and sums of a million of them fit 64.
+_MAX_GROUPS = 7
+
 
 class Rle(TypedDict):
     """COCO RLE: ``size`` is [height, width], ``counts`` the compressed run lengths."""
@@ -53,42 +59,55 @@ def decode(counts: Any, size: Size) -> NDArray[np.bool_]:
     """Mask bool [height, width] of compressed (text) or plain (list of numbers) counts.
 
     Raises:
-        ValueError: the counts are neither, or do not fill the picture exactly. The message goes on from the
-            name of the field.
+        ValueError: the counts are neither, are too many, or do not fill the picture exactly. The message goes on
+            from the name of the field.
     """
+    max_runs = min(size.pixels + 1, _MAX_RUNS)
     if isinstance(counts, str):
-        lengths = _decompress(counts)
+        lengths = _decompress(counts, max_runs)
     elif isinstance(counts, list) and all(type(count) is int for count in counts):
-        lengths = counts
+        _check_runs(len(counts), max_runs)
+        # What is out of range is so after clipping too, and fits the array.
+        lengths = np.array([min(max(count, -1), size.pixels + 1) for count in counts], np.int64)
     else:
         raise ValueError("must be COCO's compressed text or a list of run lengths")
-    if any(length < 0 for length in lengths) or sum(lengths) != size.pixels:
+    if ((lengths < 0) | (lengths > size.pixels)).any() or lengths.sum() != size.pixels:
         raise ValueError(f"must add up to the picture's {size.pixels} pixels, each run 0 or more")
     values = np.arange(len(lengths)) % 2 == 1
     return np.repeat(values, lengths).reshape(size.width, size.height).T
 
 
-def _decompress(text: str) -> list[int]:
+def _decompress(text: str, max_runs: int) -> NDArray[np.int64]:
     """Each number is groups of five bits, lowest first, from the character '0' on; bit 5 says that another
     group follows, bit 4 of the last group is the sign; from the fourth number on it is the difference to the
     number two before it (`maskApi.c` in cocoapi).
     """
-    lengths: list[int] = []
-    value = shift = 0
-    for character in text:
-        group = ord(character) - 48
-        if not 0 <= group < 64 or shift > 40:
-            raise ValueError("is not COCO's compressed text")
-        value |= (group & 0x1F) << shift
-        shift += 5
-        if group & 0x20:
-            continue
-        if group & 0x10:
-            value -= 1 << shift
-        if len(lengths) > 2:
-            value += lengths[-2]
-        lengths.append(value)
-        value = shift = 0
-    if shift:
+    # Before anything is made of it: the text may be as long as a request.
+    if len(text) > max_runs * _MAX_GROUPS:
+        raise _too_many(max_runs)
+    groups = np.frombuffer(text.encode(errors="replace"), np.uint8).astype(np.int64) - 48
+    if not text.isascii() or not ((groups >= 0) & (groups < 64)).all():
+        raise ValueError("is not COCO's compressed text")
+    last = np.flatnonzero(groups & 0x20 == 0)
+    _check_runs(len(last), max_runs)
+    if len(groups) and groups[-1] & 0x20:
         raise ValueError("ends in the middle of a number")
-    return lengths
+    first = np.concatenate([[0], last[:-1] + 1])[: len(last)]
+    widths = last - first + 1
+    if (widths > _MAX_GROUPS).any():
+        raise ValueError("is not COCO's compressed text")
+    shifts = 5 * (np.arange(len(groups)) - np.repeat(first, widths))
+    numbers = np.add.reduceat((groups & 0x1F) << shifts, first) if len(first) else first
+    numbers -= np.where(groups[last] & 0x10, 1 << (5 * widths), 0)
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
+
+
+def _check_runs(runs: int, max_runs: int) -> None:
+    if runs > max_runs:
+        raise _too_many(max_runs)
+
+
+def _too_many(max_runs: int) -> ValueError:
+    return ValueError(f"must be at most {max_runs:,} runs")

@@ -53,7 +53,7 @@ class Sam:
         hq_token_only: bool = False,
     ) -> None:
         self.name = name
-        self.revision = f"{revision}/{'int8' if quantised else precision}"
+        self.revision = f"{revision}/{'int8' if quantised else precision}{'/hq' if hq_token_only else ''}"
         self.created = int((folder / "model.safetensors").stat().st_mtime)
         self.owned_by = name.partition("/")[0]
         self._config = SamConfig.read(folder / "config.json")
@@ -153,21 +153,22 @@ class Sam:
         return logits
 
 
-def load(name: str, folder: Path, revision: str, precision: str = "auto") -> Sam:
+def load(name: str, folder: Path, revision: str, precision: str = "auto", hq_token_only: bool = False) -> Sam:
     """An installed network; errors as of `Sam`.
 
     Args:
         precision: f32; bf16; int8, which needs the form that `maskery models quantize` makes, computes the rest as
             auto; auto: bf16 where the processor computes in it, else f32.
+        hq_token_only: as of `Sam`.
 
     Raises:
         ValueError: there is no such precision.
     """
     if precision in {"auto", "int8"}:
-        return Sam(name, folder, revision, best_precision(), quantised=precision == "int8")
+        return Sam(name, folder, revision, best_precision(), precision == "int8", hq_token_only)
     for fixed in get_args(Precision):
         if precision == fixed:
-            return Sam(name, folder, revision, fixed)
+            return Sam(name, folder, revision, fixed, False, hq_token_only)
     raise ValueError(f"precision {precision!r} is not auto, f32, bf16 or int8")
 
 

@@ -1,0 +1,210 @@
+"""What happens on the socket itself: clients that leave, that dawdle, that call under odd names."""
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+ROUTE = "/v1/images/segmentations"
+TOKEN = "/realms/airefinery-realm/protocol/openid-connect/token"
+
+
+class Gate:
+    """Holds the model's work up until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+        self.count = 0
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    from maskery.models.builtin.grabcut import GrabCut
+
+    gate, encode = Gate(), GrabCut.encode
+
+    def held(self: GrabCut, picture: Any) -> Any:
+        gate.count += 1
+        gate.entered.release()
+        assert gate.open.wait(30)
+        return encode(self, picture)
+
+    monkeypatch.setattr(GrabCut, "encode", held)
+    yield gate
+    gate.open.set()
+
+
+def connect(client: httpx.Client) -> socket.socket:
+    return socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20)
+
+
+def head(client: httpx.Client, path: str = ROUTE, length: int = 0, **headers: str) -> bytes:
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        f"Authorization: {client.headers['authorization']}",
+        f"Content-Length: {length}",
+        *(
+            f"{name.replace('_', '-')}: {value}"
+            for name, value in {"Content_Type": "application/json", **headers}.items()
+        ),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        time.sleep(0.01)
+    pytest.fail("it did not come about")
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    received = b""
+    while chunk := connection.recv(65536):
+        received += chunk
+    return received
+
+
+def test_a_client_that_leaves_the_queue_gives_its_place_to_the_next(
+    make_client: Callable[..., httpx.Client], body: dict[str, Any], gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "maskery.access")
+    client = make_client(workers=1, max_queue=1)
+    content = json.dumps(body).encode()
+
+    def is_full() -> bool:
+        status = client.post(ROUTE, content=content, headers={"x-request-timeout": "0.05"}).status_code
+        assert status in (503, 504)
+        return status == 503
+
+    with connect(client) as first:
+        first.sendall(head(client, length=len(content)) + content)
+        assert gate.entered.acquire(timeout=20)
+        with connect(client) as second:
+            second.sendall(head(client, length=len(content), x_request_id="the-one-that-left") + content)
+            until(is_full)
+        until(lambda: not is_full())
+        gate.open.set()
+        assert first.recv(100).startswith(b"HTTP/1.1 200 ")
+    until(lambda: "the-one-that-left" in caplog.text)
+    (line,) = [line for line in caplog.messages if "the-one-that-left" in line]
+    assert " 499 " in line
+    assert client.post(ROUTE, content=content).status_code == 200
+    assert gate.count == 2
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_work_that_was_started_keeps_its_worker_though_its_client_left(
+    make_client: Callable[..., httpx.Client], body: dict[str, Any], gate: Gate
+) -> None:
+    client = make_client(workers=1, max_queue=0)
+    content = json.dumps(body).encode()
+    with connect(client) as first:
+        first.sendall(head(client, length=len(content)) + content)
+        assert gate.entered.acquire(timeout=20)
+    time.sleep(0.1)
+    assert client.post(ROUTE, content=content).status_code == 503
+    gate.open.set()
+    until(lambda: client.post(ROUTE, content=content).status_code == 200)
+
+
+def test_a_client_that_leaves_within_its_body_is_no_failure_of_the_server(
+    client: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "maskery.access")
+    with connect(client) as connection:
+        connection.sendall(head(client, length=1000, x_request_id="half") + b"{")
+        time.sleep(0.1)
+    until(lambda: "request=half" in caplog.text)
+    assert " 499 " in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"),
+    [
+        ("application/json", b'{"model": "'),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="request"\r\n\r\n'),
+    ],
+)
+def test_the_time_limit_covers_the_bodys_way(client: httpx.Client, kind: str, start: bytes) -> None:
+    with connect(client) as connection:
+        connection.sendall(head(client, length=10_000, Content_Type=kind, x_request_timeout="0.4") + start)
+        started = time.monotonic()
+        connection.settimeout(0.05)
+        received = b""
+        while not received and time.monotonic() - started < 10:
+            connection.sendall(b"x")
+            try:
+                received = connection.recv(65536)
+            except TimeoutError:
+                continue
+        assert 0.3 < time.monotonic() - started < 2
+        connection.settimeout(5)
+        received += read_to_the_end(connection)
+    answer, _, content = received.partition(b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 504 ")
+    assert b"connection: close" in answer.lower()
+    error = json.loads(content)["error"]
+    assert error["code"] == "deadline_exceeded"
+    assert "0.4 seconds" in error["message"]
+
+
+@pytest.mark.parametrize("path", ["/authentication/validate", TOKEN])
+def test_the_servers_own_time_limit_covers_signing_in(make_client: Callable[..., httpx.Client], path: str) -> None:
+    client = make_client(default_timeout=0.3)
+    kind = "application/x-www-form-urlencoded" if path == TOKEN else "application/json"
+    with connect(client) as connection:
+        connection.sendall(head(client, path, 1000, Content_Type=kind) + b"{")
+        assert read_to_the_end(connection).startswith(b"HTTP/1.1 504 ")
+
+
+def test_the_body_and_the_work_share_one_time_limit(
+    make_client: Callable[..., httpx.Client], body: dict[str, Any], gate: Gate
+) -> None:
+    client = make_client(workers=1)
+    content = json.dumps(body).encode()
+    with connect(client) as connection:
+        started = time.monotonic()
+        connection.sendall(head(client, length=len(content), x_request_timeout="1", Connection="close") + content[:-1])
+        time.sleep(0.7)
+        connection.sendall(content[-1:])
+        received = read_to_the_end(connection)
+        assert 0.9 < time.monotonic() - started < 1.5
+    assert received.startswith(b"HTTP/1.1 504 ")
+    assert b"request's 1 seconds" in received
+
+
+def test_a_request_writes_one_line_in_the_log_whatever_its_path(
+    client: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "maskery.access")
+    client.get("/a%0a2026-01-01%20INFO%20maskery.access%20GET%20/v1/models%20200%1b[31m%ff%ed%a0%80")
+    (line,) = caplog.messages
+    assert "\n" not in line
+    assert line.isprintable()
+    assert line.startswith("GET /a%0A2026-01-01%20INFO")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "127.0.0.1", "localhost"])
+def test_a_server_on_loopback_answers_under_the_name_that_it_listens_on(
+    make_client: Callable[..., httpx.Client], host: str
+) -> None:
+    client = make_client(host=host)
+    for name in {host, "localhost", "127.0.0.1", "[::1]"}:
+        assert client.get("/v1/models", headers={"Host": f"{name}:8484"}).status_code == 200
+    assert client.get("/v1/models", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_an_ipv6_address_is_allowed_in_its_brackets(make_client: Callable[..., httpx.Client]) -> None:
+    client = make_client(host="0:0:0:0:0:0:0:1")
+    assert client.get("/v1/models", headers={"Host": "[0:0:0:0:0:0:0:1]:8484"}).status_code == 200
