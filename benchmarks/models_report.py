@@ -1,0 +1,91 @@
+"""The results of `benchmarks.models` as a table, as Markdown and as a chart."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.table import Table
+
+Report = dict[str, Any]
+
+_TASKS = {"encode": "a new picture (encode)", "decode 1": "one click (decode)", "decode 8": "eight objects (decode)"}
+_GIB = 2**30
+
+
+def table(report: Report) -> Table:
+    drawn = Table("", *report["engines"], title=report["title"], caption="\n".join(_notes(report)))
+    for what, *values in _rows(report):
+        drawn.add_row(what, *values)
+    return drawn
+
+
+def markdown(report: Report) -> str:
+    lines = [f"# {report['title']}", "", *_grid(["", *report["engines"]], _rows(report)), ""]
+    for graph, what in (("encode", "a new picture"), ("decode", "one click")):
+        work = {name: each["work"][graph] for name, each in report["engines"].items() if each["work"]}
+        kinds = list(dict.fromkeys(kind for seconds in work.values() for kind in seconds))
+        rows = [[kind, *(_share(seconds, kind) for seconds in work.values())] for kind in kinds]
+        lines += [f"Where the time of {what} goes, by OpenVINO's counters:", ""]
+        lines += [*_grid(["", *work], rows), ""]
+    lines += [*(f"- {note}" for note in _notes(report)), "", "![medians](results.png)", ""]
+    return "\n".join(lines)
+
+
+def draw(report: Report, path: Path) -> None:
+    engines = report["engines"]
+    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    figure.suptitle(report["title"])
+    names = list(engines)
+    base = engines[names[0]]["tasks"]
+    for axes, (task, what) in zip(figure.subplots(1, len(_TASKS)), _TASKS.items(), strict=True):
+        medians = [engines[name]["tasks"][task]["median"] for name in names]
+        bars = axes.barh(names, medians, color=["tab:blue" if "maskery" in name else "silver" for name in names])
+        labels = [f" {_time(each)}, {base[task]['median'] / each:.1f}×" for each in medians]
+        axes.bar_label(bars, labels)
+        axes.set(title=what, xlabel="seconds, median", xlim=(0, max(medians) * 1.6))
+        axes.invert_yaxis()
+        if task != "encode":
+            axes.set_yticklabels([])
+    figure.savefig(path, dpi=110)
+
+
+def _rows(report: Report) -> Iterator[list[str]]:
+    """What, and how each engine did it."""
+    engines = list(report["engines"].values())
+    for task, what in _TASKS.items():
+        mine = [each["tasks"][task] for each in engines]
+        base = mine[0]["median"]
+        yield [f"{what}, median", *(f"{_time(each['median'])}, {base / each['median']:.1f}×" for each in mine)]
+        yield ["quickest to slowest", *(f"{_time(each['min'])} to {_time(each['max'])}" for each in mine)]
+        yield ["arithmetic", *(f"{each['operations'] / 1e9:.3g} GFLOP" for each in mine)]
+        yield ["share of the matrix peak", *(f"{each['share_of_peak']:.0%}" for each in mine)]
+    yield ["this library's own matrix peak", *(f"{each['peak'] / 1e9:.0f} GFLOP/s" for each in engines)]
+    yield ["from loading to the first answer", *(_time(each["first_answer_seconds"]) for each in engines)]
+    yield ["memory of the process, at most", *(f"{each['memory_bytes'] / _GIB:.2f} GiB" for each in engines)]
+    yield ["embedding's relative difference", *(f"{each['embedding_difference']:.1e}" for each in engines)]
+
+
+def _notes(report: Report) -> Iterator[str]:
+    where, graphs = report["machine"], report["graphs"]
+    yield f"{where['processor']}, {where['cores']} cores; load average before the run {where['load_before']}"
+    yield ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    peaks = ", ".join(f"{precision} {rate / 1e9:.0f} GFLOP/s" for precision, rate in sorted(report["peak"].items()))
+    yield f"matrix peak: {peaks}; the better of the two libraries, best of all products"
+    yield f"writing the graphs: {_time(graphs['seconds'])}, {graphs['memory_bytes'] / _GIB:.2f} GiB"
+    yield "× and difference are against the first column"
+
+
+def _grid(head: list[str], rows: Any) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield "| --- " + "| ---: " * (len(head) - 1) + "|"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _share(seconds: dict[str, float], kind: str) -> str:
+    return f"{seconds.get(kind, 0) / sum(seconds.values()):.1%}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"

@@ -1,0 +1,117 @@
+"""SAM and SAM-HQ in Maskery, through the interface that the server uses."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# First, because it keeps OpenVINO's tools from reporting their use.
+import maskery.models.runtime  # isort: skip # noqa: F401
+import openvino
+from openvino import opset13 as ops
+from openvino.passes import ConstantFolding, Manager
+
+from benchmarks.peers.subject import Chain, best_rate, clicks, picture
+from maskery.models.sam.config import SamConfig
+from maskery.models.sam.model import load
+from maskery.segmentation import Embedding
+
+# What OpenVINO calls the work of its nodes, in our words; what is not named here moves data.
+_WORK = {
+    "FullyConnected": "products with weights",
+    "MatMul": "products of attention",
+    "Convolution": "convolutions",
+    "ConvolutionBackpropData": "convolutions",
+    "Deconvolution": "convolutions",
+    "Softmax": "softmax",
+    **dict.fromkeys(("Subgraph", "Eltwise", "MulAdd", "MVN", "RMS", "Gelu"), "elementwise and norms"),
+    **dict.fromkeys(("ReduceMean", "ReduceMax", "ReduceSum"), "elementwise and norms"),
+}
+_MOVING = "transposes and copies"
+
+
+class Engine:
+    """See `child.Engine`."""
+
+    def __init__(self, folder: Path, precision: str) -> None:
+        self._folder = folder
+        self._precision = precision
+        self._model = load("maskery/benchmark", folder, "benchmark", precision)
+        self._config = SamConfig.read(folder / "config.json")
+        self._side = self._config.vision.image_size
+        self._picture = picture(self._side)
+        self._embedding: Embedding | None = None
+
+    def encode(self) -> None:
+        self._embedding = self._model.encode(self._picture)
+
+    def decode(self, objects: int) -> None:
+        assert self._embedding is not None
+        self._model.decode(self._embedding, clicks(self._side, objects))
+
+    def embedding(self, file: Path) -> None:
+        assert self._embedding is not None
+        np.save(file, self._embedding.arrays["embedding"][0].astype(np.float32))
+
+    def arithmetic(self, objects: int) -> float:
+        model = self._graph("decode" if objects else "encode")
+        manager = Manager()
+        manager.register_pass(ConstantFolding())
+        manager.run_passes(model)
+        # Nothing but the picture is shared between objects, and that is in `encode`.
+        return sum(map(operations, model.get_ops())) * max(objects, 1)
+
+    def peak(self) -> float:
+        return best_rate(self._chain)
+
+    def profile(self, graph: str) -> dict[str, float]:
+        """Seconds of one run of ``encode``, or ``decode`` of one object, by the kind of work, longest first."""
+        compiled = _compile(self._graph(graph), self._precision, {"PERF_COUNT": True})
+        request = compiled.create_infer_request()
+        random = np.random.default_rng(0)
+        inputs = {each.any_name: random.standard_normal(tuple(each.shape), np.float32) for each in compiled.inputs}
+        for _ in range(3):
+            request.infer(inputs)
+        seconds: Counter[str] = Counter()
+        for node in request.profiling_info:
+            seconds[_WORK.get(node.node_type, _MOVING)] += node.real_time.total_seconds()
+        return dict(seconds.most_common())
+
+    def _graph(self, name: str) -> Any:
+        """A graph with the sizes of a single click."""
+        (file,) = self._folder.glob(f"graph-*-{name}.onnx")
+        model = openvino.Core().read_model(file)
+        if name == "decode":
+            model.reshape({"prompt": [1, 2, self._config.decoder.hidden_size], "hidden": [1, 2]})
+        return model
+
+    def _chain(self, chain: Chain) -> Callable[[], object]:
+        start, others = chain.matrices()
+        value = source = ops.parameter(start.shape, np.float32)
+        for each in others:
+            value = ops.matmul(value, ops.constant(each), False, False)
+        request = _compile(openvino.Model([value], [source], "chain"), self._precision).create_infer_request()
+        return lambda: request.infer([start], share_inputs=True)
+
+
+def operations(node: Any) -> float:
+    """Of a node of OpenVINO whose shapes are known: 2 × results × terms of each; 0 of all but products."""
+    kind = node.get_type_name()
+    if kind == "MatMul":
+        left = node.input(0).get_shape()
+        terms = left[-2 if node.get_attributes()["transpose_a"] else -1]
+        return 2.0 * int(np.prod(node.output(0).get_shape())) * int(terms)
+    if kind == "Convolution":
+        return 2.0 * int(np.prod(node.output(0).get_shape())) * int(np.prod(node.input(1).get_shape()[1:]))
+    if kind == "ConvolutionBackpropData":
+        # Each number of the input is multiplied with the kernel's every output.
+        return 2.0 * int(np.prod(node.input(0).get_shape())) * int(np.prod(node.input(1).get_shape()[1:]))
+    return 0.0
+
+
+def _compile(model: Any, precision: str, more: dict[str, Any] | None = None) -> Any:
+    """With the settings of `maskery.models.runtime`."""
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+    return openvino.Core().compile_model(model, "CPU", {**settings, **(more or {})})
