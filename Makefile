@@ -64,7 +64,7 @@ $(READY): $(VENV)/bin/python sdk/pyproject.toml server/pyproject.toml constraint
 	@$(PIP) -e 'sdk[images]' -e server
 	@touch $@
 
-$(DEV_READY): $(READY) requirements-dev.txt
+$(DEV_READY): $(READY) requirements-dev.txt benchmarks/requirements.txt
 	@echo "installing what tests, lint and types need ..."
 	@$(PIP) -r requirements-dev.txt
 	@touch $@

@@ -48,12 +48,20 @@ class Contender:
     module: str
     precision: str
 
+    @property
+    def peak(self) -> str:
+        """The precision whose matrix peak it is held against; int8 against that of what is not quantised."""
+        return best_precision() if self.precision == "int8" else self.precision
+
 
 CONTENDERS = (
-    Contender("transformers f32", "sam_transformers", "f32"),
-    Contender("transformers bf16", "sam_transformers", "bf16"),
+    Contender("transformers eager f32", "sam_transformers", "f32"),
+    Contender("transformers eager bf16", "sam_transformers", "bf16"),
+    Contender("transformers sdpa f32", "sam_transformers_sdpa", "f32"),
+    Contender("transformers sdpa bf16", "sam_transformers_sdpa", "bf16"),
     Contender("maskery f32", "sam_maskery", "f32"),
     Contender("maskery bf16", "sam_maskery", "bf16"),
+    Contender("maskery int8", "sam_maskery", "int8"),
 )
 
 
@@ -75,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     console = Console()
     try:
-        for module in ("torch", "transformers"):
+        for module in ("torch", "transformers", "nncf"):
             if importlib.util.find_spec(module) is None:
                 raise CannotMeasure(
                     f"{module} is not installed, with which ours is compared: run `make bench-models`, "
@@ -132,7 +140,9 @@ def measure(folder: Path, runs: int, say: Any) -> dict[str, Any]:
     say("writing graphs")
     with Child("sam_maskery", folder, "f32", cores) as writer:
         graphs = {"seconds": writer.load_seconds, "memory_bytes": writer.memory()}
-    contenders = [each for each in CONTENDERS if each.precision in ("f32", best_precision())]
+        say("quantising")
+        agreement = writer.ask("quantise")
+    contenders = [each for each in CONTENDERS if each.precision in ("f32", "int8", best_precision())]
     seen = {each.name: Seen() for each in contenders}
     with ExitStack() as stack:
         children: dict[str, Child] = {}
@@ -156,14 +166,15 @@ def measure(folder: Path, runs: int, say: Any) -> dict[str, Any]:
     for name, mine in seen.items():
         mine.difference = float(np.linalg.norm(np.load(folder / f"{name}.npy") - known) / np.linalg.norm(known))
     peaks = {
-        precision: max(seen[each.name].peak for each in contenders if each.precision == precision)
-        for precision in {each.precision for each in contenders}
+        precision: max(seen[each.name].peak for each in contenders if each.peak == precision)
+        for precision in {each.peak for each in contenders}
     }
     return {
         "machine": where | {"load_before": round(load, 2)},
         "peak": peaks,
         "graphs": graphs,
-        "engines": {each.name: _numbers(seen[each.name], peaks[each.precision]) for each in contenders},
+        "int8_iou": agreement,
+        "engines": {each.name: _numbers(seen[each.name], peaks[each.peak]) for each in contenders},
     }
 
 

@@ -34,7 +34,7 @@ def markdown(report: Report) -> str:
 
 def draw(report: Report, path: Path) -> None:
     engines = report["engines"]
-    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    figure = Figure(figsize=(13, 3.8), layout="constrained")
     figure.suptitle(report["title"])
     names = list(engines)
     base = engines[names[0]]["tasks"]
@@ -73,6 +73,7 @@ def _notes(report: Report) -> Iterator[str]:
     peaks = ", ".join(f"{precision} {rate / 1e9:.0f} GFLOP/s" for precision, rate in sorted(report["peak"].items()))
     yield f"matrix peak: {peaks}; the better of the two libraries, best of all products"
     yield f"writing the graphs: {_time(graphs['seconds'])}, {graphs['memory_bytes'] / _GIB:.2f} GiB"
+    yield f"int8: share of the peak of what is not quantised; masks' mean IoU with f32 {report['int8_iou']:.3f}"
     yield "× and difference are against the first column"
 
 

@@ -56,7 +56,7 @@ class Child:
     Args:
         module: of this folder, whose `Engine` is meant.
         folder: of the model.
-        precision: f32 or bf16.
+        precision: f32, bf16 or, of ours, int8.
         cores: threads it may use.
 
     Attributes:

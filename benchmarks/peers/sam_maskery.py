@@ -8,19 +8,22 @@ from typing import Any
 import numpy as np
 
 # First, because it keeps OpenVINO's tools from reporting their use.
-import maskery.models.runtime  # isort: skip # noqa: F401
+from maskery.models.runtime import best_precision  # isort: skip
 import openvino
 from openvino import opset13 as ops
 from openvino.passes import ConstantFolding, Manager
 
 from benchmarks.peers.subject import Chain, best_rate, clicks, picture
 from maskery.models.sam.config import SamConfig
+from maskery.models.sam.files import quantised_encoder
 from maskery.models.sam.model import load
+from maskery.models.sam.quantize import quantize
 from maskery.segmentation import Embedding
 
 # What OpenVINO calls the work of its nodes, in our words; what is not named here moves data.
 _WORK = {
     "FullyConnected": "products with weights",
+    "FullyConnectedQuantizedLegacy": "products with weights",
     "MatMul": "products of attention",
     "Convolution": "convolutions",
     "ConvolutionBackpropData": "convolutions",
@@ -31,14 +34,18 @@ _WORK = {
 }
 _MOVING = "transposes and copies"
 
+_REVISION = "benchmark"
+
 
 class Engine:
     """See `child.Engine`."""
 
     def __init__(self, folder: Path, precision: str) -> None:
         self._folder = folder
-        self._precision = precision
-        self._model = load("maskery/benchmark", folder, "benchmark", precision)
+        self._quantised = precision == "int8"
+        # Of what is not quantised, and of the products that the peak is measured with.
+        self._precision = best_precision() if self._quantised else precision
+        self._model = load("maskery/benchmark", folder, _REVISION, precision)
         self._config = SamConfig.read(folder / "config.json")
         self._side = self._config.vision.image_size
         self._picture = picture(self._side)
@@ -55,6 +62,10 @@ class Engine:
         assert self._embedding is not None
         np.save(file, self._embedding.arrays["embedding"][0].astype(np.float32))
 
+    def quantise(self) -> float:
+        """Make the int8 form that an engine of that precision runs; its mean IoU with f32."""
+        return quantize("maskery/benchmark", self._folder, _REVISION, [self._picture], lambda *_: None)
+
     def arithmetic(self, objects: int) -> float:
         model = self._graph("decode" if objects else "encode")
         manager = Manager()
@@ -68,7 +79,11 @@ class Engine:
 
     def profile(self, graph: str) -> dict[str, float]:
         """Seconds of one run of ``encode``, or ``decode`` of one object, by the kind of work, longest first."""
-        compiled = _compile(self._graph(graph), self._precision, {"PERF_COUNT": True})
+        if self._quantised and graph == "encode":
+            model = openvino.Core().read_model(quantised_encoder(self._folder, _REVISION))
+        else:
+            model = self._graph(graph)
+        compiled = _compile(model, self._precision, {"PERF_COUNT": True})
         request = compiled.create_infer_request()
         random = np.random.default_rng(0)
         inputs = {each.any_name: random.standard_normal(tuple(each.shape), np.float32) for each in compiled.inputs}

@@ -1,4 +1,4 @@
-"""SAM and SAM-HQ in transformers, eager, as its documentation has them used. Needs torch."""
+"""SAM and SAM-HQ in transformers, with its reference attention. Needs torch."""
 
 import json
 import os
@@ -72,11 +72,15 @@ class Engine:
     (`point_embedding, iou_token_out = self.transformer(` in its mask decoder); both cost the same.
     """
 
+    attention = "eager"
+
     def __init__(self, folder: Path, precision: str) -> None:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
         self._type = _TYPES[precision]
         self._folder = folder
-        model = AutoModelForMaskGeneration.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
+        model = AutoModelForMaskGeneration.from_pretrained(
+            folder, attn_implementation=self.attention, dtype=torch.float32
+        )
         self._model = model.to(self._type).eval().requires_grad_(False)
         self._side = int(model.config.vision_config.image_size)
         values = Processor.read(folder, self._side).pixel_values(picture(self._side))

@@ -11,9 +11,8 @@ from maskery.api import authentication, errors, health, limits, models, segmenta
 from maskery.api.middleware import HostGuard, RequestLog, loopback_names
 from maskery.api.openapi import describe
 from maskery.api.paths import CanonicalPaths
-from maskery.api.services import Services
-from maskery.engine import Engine, Workers
-from maskery.models import Registry, Store
+from maskery.api.services import Services, make_engine
+from maskery.engine import Workers
 from maskery.settings import Settings
 
 
@@ -24,16 +23,9 @@ def create_app(settings: Settings) -> FastAPI:
         ModelNotInstalled: an alias stands for a model that is not installed.
         OSError: the home folder cannot be used.
     """
-    registry = Registry(
-        settings.aliases,
-        Store(settings.models),
-        settings.model_memory,
-        settings.precision,
-        settings.hq_token_only,
-    )
     services = Services(
         settings=settings,
-        engine=Engine(registry, settings.image_limits, settings.prompt_limits),
+        engine=make_engine(settings),
         workers=Workers(settings.workers, settings.max_queue),
         keys=KeyStore(settings.database),
     )

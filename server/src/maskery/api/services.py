@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from maskery.accounts import KeyStore
 from maskery.api.errors import ApiError
 from maskery.engine import Engine, Workers
+from maskery.models import Registry, Store
 from maskery.settings import Settings
 
 #: The account of a caller without a key, where that is allowed.
@@ -24,6 +25,22 @@ class Services:
     engine: Engine
     workers: Workers
     keys: KeyStore
+
+
+def make_engine(settings: Settings) -> Engine:
+    """The engine that the settings describe.
+
+    Raises:
+        ModelNotInstalled: an alias stands for a model that is not installed.
+    """
+    registry = Registry(
+        settings.aliases,
+        Store(settings.models),
+        settings.model_memory,
+        settings.precision,
+        settings.hq_token_only,
+    )
+    return Engine(registry, settings.image_limits, settings.prompt_limits)
 
 
 def get_services(request: Request) -> Services:

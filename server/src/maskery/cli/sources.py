@@ -11,9 +11,8 @@ from maskery.api.errors import ApiError
 from maskery.api.request import parse_request, to_job
 from maskery.api.response import render
 from maskery.api.schemas import SegmentationResponse
+from maskery.api.services import make_engine
 from maskery.cli.errors import CommandError
-from maskery.engine import Engine
-from maskery.models import Registry, Store
 from maskery.settings import Settings
 
 _HOW_TO_NAME_A_KEY = "name the key with --key, MASKERY_API_KEY or AIR_API_KEY"
@@ -33,15 +32,7 @@ def local(fields: dict[str, Any]) -> Source:
     Raises:
         ModelNotInstalled, StoreError: before any picture is read.
     """
-    settings = Settings.load()
-    registry = Registry(
-        settings.aliases,
-        Store(settings.models),
-        settings.model_memory,
-        settings.precision,
-        settings.hq_token_only,
-    )
-    engine = Engine(registry, settings.image_limits, settings.prompt_limits)
+    engine = make_engine(Settings.load())
     engine.models.get(fields["model"])
 
     def ask(image: bytes) -> Answer:
