@@ -228,3 +228,16 @@ def test_the_limits_in_force_can_be_read(make_client: Callable[..., httpx.Client
     assert limits["max_points"] == 7
     assert limits["max_image_pixels"] == 1000
     assert "PNG" in limits["image_formats"]
+
+
+def test_60_megapixels_are_answered(client: httpx.Client, body: dict[str, Any]) -> None:
+    pixels = np.full((6000, 10_000), 90, np.uint8)
+    pixels[2000:4000, 3000:6000] = 230
+    answer = segment(
+        client, body, image_prompt=b64(png(pixels)), segment_prompt=[[[4500, 3000]]], response_format="rle"
+    )
+    (mask,) = answer["data"]
+    assert (mask["width"], mask["height"]) == (10_000, 6000)
+    (only,) = mask["segments"]
+    assert only["rle"]["size"] == [6000, 10_000]
+    assert only["area"] == pytest.approx(2000 * 3000, rel=0.1)
