@@ -1,6 +1,5 @@
 """What a client was told, checked, with the environment filling the gaps."""
 
-import math
 import os
 import platform
 from collections.abc import Mapping
@@ -127,8 +126,12 @@ def _is_printable_ascii(text: str) -> bool:
     return text.isascii() and text.isprintable()
 
 
+#: Seconds. Clocks and sockets take no time of any length; nobody waits longer for a mask.
+LONGEST_TIMEOUT = 86_400.0
+
+
 def checked_timeout(seconds: float) -> float:
-    """Raises InputError unless ``seconds`` is a positive, finite number."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
-        raise InputError(f"timeout must be a positive number of seconds, got {seconds!r}")
+    """Raises InputError unless ``seconds`` is above 0 and at most `LONGEST_TIMEOUT`."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_TIMEOUT:
+        raise InputError(f"timeout must be a positive number of seconds, at most a day, got {seconds!r}")
     return seconds

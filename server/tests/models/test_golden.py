@@ -7,8 +7,9 @@ import pytest
 from sam_cases import SIZES, picture, prompts
 from sam_folders import write_model
 
+from maskery.models import StoreError
 from maskery.models.sam.model import load
-from maskery.segmentation import ObjectPrompt, Size
+from maskery.segmentation import ObjectPrompt, Size, parse_prompt, segment
 
 GOLDEN = np.load(Path(__file__).with_name("golden.npz"))
 STRIDE = 2
@@ -89,3 +90,19 @@ def test_the_hq_token_alone_is_an_option(tmp_path: Path) -> None:
     (mixed,), (own,) = both.decode(known, objects), alone.decode(known, objects)
     assert (own.logits[0] == own.logits[1]).all()
     assert not np.allclose(mixed.logits, own.logits)
+
+
+@pytest.mark.parametrize("size", [Size(5000, 1), Size(1, 5000), Size(129, 1)], ids=str)
+def test_the_thinnest_pictures_are_answered(folder: Path, size: Size) -> None:
+    model = load("a/b", folder, "r", "f32")
+    result = segment(model, picture(size), parse_prompt([[[0, 0]]], size))
+    assert result.masks[0].size == size
+
+
+def test_weights_that_change_under_a_loaded_model_are_an_error(tmp_path: Path) -> None:
+    write_model(tmp_path, "sam", seed=1)
+    model = load("a/b", tmp_path, "r", "f32")
+    with (tmp_path / "model.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(StoreError, match="install the model again"):
+        model.encode(picture(SIZES[0]))

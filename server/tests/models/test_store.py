@@ -570,3 +570,23 @@ def test_the_command_line_installs_shows_lists_and_removes(
         assert says in err
         assert err.startswith("maskery: ")
         assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": 1024},
+        {"rescale_factor": "no"},
+        {"image_mean": [1]},
+        {"image_std": [0, 0, 0]},
+        {"size": {"longest_edge": "x"}},
+        {"do_pad": False},
+    ],
+)
+def test_a_preprocessor_that_cannot_be_followed_is_refused_at_once(tmp_path: Path, change: dict[str, Any]) -> None:
+    folder = write_model(tmp_path / "model")
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(StoreError, match=r"preprocessor|scaled"):
+        Store(tmp_path / "models").install_from_folder("a/b", folder)
+    assert Store(tmp_path / "models").installed() == []

@@ -113,6 +113,10 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], max_
         reason = str(error).rstrip(".")
         raise ApiError(400, "malformed_form", f"The form is malformed ({reason}): {_FORM_HINT}") from None
     try:
+        for name, _ in form.multi_items():
+            if name not in ("image", "request") or len(form.getlist(name)) > 1:
+                code = "given_twice" if name in ("image", "request") else "unknown_field"
+                raise ApiError(422, code, f"The form has a part too many: {_FORM_HINT}", name[:120])
         image, text = form.get("image"), await _read_part(form, "request")
         if not isinstance(image, UploadFile):
             raise ApiError(422, "missing_field", f"The form has no file named image: {_FORM_HINT}", "image")

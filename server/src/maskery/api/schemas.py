@@ -38,7 +38,7 @@ class SegmentationRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    model: str = Field(description="Name of an installed model, as GET /v1/models lists them.")
+    model: str = Field(max_length=256, description="Name of an installed model, as GET /v1/models lists them.")
     image_prompt: str = Field(
         min_length=1,
         description="The picture's file (JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF) in base64, bare or as a data: URL.",

@@ -86,7 +86,7 @@ def quantize(
     """Make a model's int8 form: its image encoder in 8-bit integers, faster and less exact.
 
     It is kept beside the weights and used only with MASKERY_PRECISION=int8. How well its masks agree with those of f32
-    on the pictures is printed and stored. Needs `pip install "maskery[quantize]"`.
+    on the pictures is printed and stored. Needs `pip install "maskery\\[quantize]"`.
     """
     from maskery.models.sam.quantize import MAX_PICTURES, MissingExtra  # noqa: PLC0415
     from maskery.models.sam.quantize import quantize as make  # noqa: PLC0415

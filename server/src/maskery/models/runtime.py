@@ -16,6 +16,8 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
 
+from maskery.models.errors import StoreError  # noqa: E402
+
 Precision = Literal["f32", "bf16"]
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -37,15 +39,19 @@ class Network:
         graph: an ONNX file, or OpenVINO's own form.
         precision: in which products of matrices are computed, where the graph leaves that open.
         outputs: names of what is answered.
+        weights: the file that the graph refers to; it is mapped, not read, so it must stay as it is.
         half: inputs that are given as float16.
 
     Raises:
         RuntimeError: OpenVINO cannot read or compile it.
     """
 
-    def __init__(self, graph: Path, precision: Precision, outputs: Sequence[str], half: Sequence[str] = ()) -> None:
+    def __init__(
+        self, graph: Path, precision: Precision, outputs: Sequence[str], weights: Path, half: Sequence[str] = ()
+    ) -> None:
         self._graph = graph
         self._outputs = tuple(outputs)
+        self._weights, self._seen = weights, _state(weights)
         self._half = tuple(half)
         self._settings = {
             "INFERENCE_PRECISION_HINT": precision,
@@ -67,6 +73,8 @@ class Network:
             return {name: request.get_tensor(name).data.copy() for name in self._outputs}
 
     def _compile(self, shapes: Sequence[tuple[str, tuple[int, ...]]]) -> openvino.InferRequest:
+        if _state(self._weights) != self._seen:
+            raise StoreError(f"{self._weights} changed while its model was in use: install the model again")
         model = _core.read_model(self._graph)
         model.reshape({name: list(shape) for name, shape in shapes})
         if self._half:
@@ -75,6 +83,15 @@ class Network:
                 steps.input(name).tensor().set_element_type(openvino.Type.f16)
             model = steps.build()
         return _core.compile_model(model, "CPU", self._settings).create_infer_request()
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """Size and time of a file's last change. Reading a mapped file that has shrunk ends the process."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
 
 
 def read_graph(path: Path) -> openvino.Model:

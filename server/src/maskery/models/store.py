@@ -25,6 +25,7 @@ from maskery.models import hub
 from maskery.models.catalog import CATALOG
 from maskery.models.errors import DownloadError, StoreError
 from maskery.models.sam.config import SamConfig, UnsupportedModel
+from maskery.models.sam.processing import Processor
 from maskery.models.sam.weights import Weights, check, digest
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "card.json"
@@ -321,6 +322,7 @@ def _verify(folder: Path) -> tuple[SamConfig, Weights]:
     for name in PREPROCESSING:
         if (folder / name).is_file() and not isinstance(_read_json(folder / name), dict):
             raise UnsupportedModel(f"{name} is not a JSON object")
+    Processor.read(folder, config.vision.image_size)
     return config, weights
 
 

@@ -69,9 +69,9 @@ class Sam:
         half = stored if self._kept is np.float16 else []
         answered = ["logits", "scores", *(["hq_logits"] if self._config.is_hq else [])]
         self.networks = {
-            "encode": Network(graphs["encode"], precision, stored),
-            "decode": Network(graphs["decode"], precision, answered, half),
-            "decode-masks": Network(graphs["decode-masks"], precision, answered, half),
+            "encode": Network(graphs["encode"], precision, stored, weights.path),
+            "decode": Network(graphs["decode"], precision, answered, weights.path, half),
+            "decode-masks": Network(graphs["decode-masks"], precision, answered, weights.path, half),
         }
         if quantised:
             file = quantised_encoder(folder, revision)
@@ -80,7 +80,7 @@ class Sam:
                     f"{name} has no int8 form yet: make it with `maskery models quantize {name} --images DIR`, "
                     "or choose another precision"
                 )
-            self.networks["encode"] = Network(file, precision, stored)
+            self.networks["encode"] = Network(file, precision, stored, file.with_suffix(".bin"))
 
     def encode(self, picture: Picture) -> Embedding:
         """The embedding, and for SAM-HQ the fused features; half precision unless the network computes in f32."""

@@ -38,7 +38,10 @@ class Processor:
             UnsupportedModel: it says something that is not done here.
         """
         fields = _read_fields(folder)
-        longest = fields.get("size", {}).get("longest_edge", side)
+        size = fields.get("size", {})
+        if not isinstance(size, dict):
+            raise UnsupportedModel(f"the preprocessor's size is {size!r}, not an object with longest_edge")
+        longest = size.get("longest_edge", side)
         if longest != side:
             raise UnsupportedModel(f"pictures are scaled to {longest} pixels, but the network takes {side}")
         if fields.get("resample", _BILINEAR) != _BILINEAR:
@@ -48,21 +51,21 @@ class Processor:
         for step in ("do_resize", "do_rescale", "do_normalize", "do_pad"):
             if not fields.get(step, True):
                 raise UnsupportedModel(f"the preprocessor leaves out a step: {step} is false")
-        mean, std = fields.get("image_mean"), fields.get("image_std")
-        if not (isinstance(mean, list) and isinstance(std, list) and len(mean) == len(std) == 3):
-            raise UnsupportedModel("the preprocessor's image_mean and image_std are not three numbers each")
-        return cls(side, tuple(map(float, mean)), tuple(map(float, std)), float(fields.get("rescale_factor", 1 / 255)))
+        mean, std = (_three_numbers(fields, name) for name in ("image_mean", "image_std"))
+        factor = fields.get("rescale_factor", 1 / 255)
+        if type(factor) not in (int, float) or 0 in (*std, factor):
+            raise UnsupportedModel("the preprocessor's rescale_factor and image_std are not numbers other than 0")
+        return cls(side, mean, std, float(factor))
 
     def fit(self, size: Size) -> Size:
         """Size of the scaled picture within the square."""
         scale = self.side / max(size)
-        return Size(int(size.width * scale + 0.5), int(size.height * scale + 0.5))
+        # A side that scaling would lose is kept as one pixel.
+        return Size(max(1, int(size.width * scale + 0.5)), max(1, int(size.height * scale + 0.5)))
 
     def pixel_values(self, picture: Picture) -> NDArray[np.float32]:
         """float32 [1, 3, side, side]."""
         size = self.fit(picture.size)
-        # A line of one pixel that scaling would lose is kept.
-        size = Size(max(size.width, 1), max(size.height, 1))
         scaled = np.asarray(Image.fromarray(picture.pixels).resize(size, Image.Resampling.BILINEAR))
         values = np.zeros((1, 3, self.side, self.side), np.float32)
         steps = np.arange(256, dtype=np.float32) * np.float32(self.factor)
@@ -72,11 +75,21 @@ class Processor:
         return values
 
 
+def _three_numbers(fields: dict[str, Any], name: str) -> tuple[float, ...]:
+    values = fields.get(name)
+    if not isinstance(values, list) or len(values) != 3 or not all(type(value) in (int, float) for value in values):
+        raise UnsupportedModel(f"the preprocessor's {name} is {values!r}, not three numbers")
+    return tuple(map(float, values))
+
+
 def _read_fields(folder: Path) -> dict[str, Any]:
     for name in ("preprocessor_config.json", "processor_config.json"):
         file = folder / name
         if file.is_file():
-            fields = json.loads(file.read_bytes())
+            try:
+                fields = json.loads(file.read_bytes())
+            except (ValueError, RecursionError):
+                raise UnsupportedModel(f"{name} is not JSON") from None
             inner = fields.get("image_processor", fields) if isinstance(fields, dict) else None
             if not isinstance(inner, dict):
                 raise UnsupportedModel(f"{name} does not describe a preprocessor")

@@ -1,5 +1,6 @@
 """Post-training quantisation: an image encoder that computes in 8-bit integers, made from a user's own pictures."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ def quantize(name: str, folder: Path, revision: str, pictures: Sequence[Picture]
         import openvino  # noqa: PLC0415
     except ImportError:
         raise MissingExtra('quantising needs NNCF: pip install "maskery[quantize]"') from None
+    nncf.set_log_level(logging.ERROR)
     exact = load(name, folder, revision, "f32")
     some = pictures[:MAX_PICTURES]
     graph = read_graph(exact.graphs["encode"])
