@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -91,11 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
         folder = options.folder or WEIGHTS / options.config
         write_missing(folder, options.config)
+        busy, own, start = _busy_seconds(), _own_seconds(), time.monotonic()
         with console.status("") as status, linked(folder) as copy:
             results = measure(copy, options.runs, lambda what: status.update(f"{folder.name}: {what}"))
     except (CannotMeasure, ChildFailed, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    others = _busy_seconds() - busy - (_own_seconds() - own)
+    results["machine"]["others"] = max(0.0, others / (time.monotonic() - start) / results["machine"]["cores"])
     label = options.folder.resolve().name if options.folder else options.config
     versions = {name: version(name) for name in ("openvino", "torch", "transformers", "numpy")}
     subject = label if options.folder else f"SAM-HQ, {label}"
@@ -134,7 +138,6 @@ def measure(folder: Path, runs: int, say: Any) -> dict[str, Any]:
     Raises:
         ChildFailed: an engine cannot do it.
     """
-    load = os.getloadavg()[0]
     where = machine()
     cores = int(where["cores"] or 1)
     say("writing graphs")
@@ -170,7 +173,7 @@ def measure(folder: Path, runs: int, say: Any) -> dict[str, Any]:
         for precision in {each.peak for each in contenders}
     }
     return {
-        "machine": where | {"load_before": round(load, 2)},
+        "machine": where,
         "peak": peaks,
         "graphs": graphs,
         "int8_iou": agreement,
@@ -218,6 +221,17 @@ def _numbers(seen: Seen, peak: float) -> dict[str, Any]:
         "embedding_difference": seen.difference,
         "work": seen.work,
     }
+
+
+def _busy_seconds() -> float:
+    """That all processors together have worked since the machine started, for whomever."""
+    user, nice, system, _, _, interrupts, soft = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    """That of this process and those of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

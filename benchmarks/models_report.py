@@ -68,7 +68,7 @@ def _rows(report: Report) -> Iterator[list[str]]:
 
 def _notes(report: Report) -> Iterator[str]:
     where, graphs = report["machine"], report["graphs"]
-    yield f"{where['processor']}, {where['cores']} cores; load average before the run {where['load_before']}"
+    yield f"{where['processor']}, {where['cores']} cores; other programs took {where['others']:.0%} of them meanwhile"
     yield ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     peaks = ", ".join(f"{precision} {rate / 1e9:.0f} GFLOP/s" for precision, rate in sorted(report["peak"].items()))
     yield f"matrix peak: {peaks}; the better of the two libraries, best of all products"
