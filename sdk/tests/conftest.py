@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,7 @@ class Connection(socketserver.StreamRequestHandler):
     """Reads requests off one connection and lets the stub answer them."""
 
     server: "StubServer"
+    received: Received
 
     def handle(self) -> None:
         try:
@@ -68,7 +70,8 @@ class Connection(socketserver.StreamRequestHandler):
             headers[name.strip().lower()] = value.strip()
         body = self.rfile.read(int(headers.get("content-length", 0)))
         stub = self.server.stub
-        stub.requests.append(Received(method, path, headers, body, id(self)))
+        self.received = Received(method, path, headers, body, id(self))
+        stub.requests.append(self.received)
         return stub.next_behaviour()(self)
 
 
@@ -219,9 +222,22 @@ def authority() -> trustme.CA:
 @pytest.fixture(params=["http"])
 def stub(request: pytest.FixtureRequest, authority: trustme.CA) -> Iterator[Stub]:
     """Plain HTTP; ``@pytest.mark.parametrize("stub", ["http", "https"], indirect=True)`` for both."""
+    with serving(request.param, authority) as stub:
+        yield stub
+
+
+@pytest.fixture
+def other_stub(authority: trustme.CA) -> Iterator[Stub]:
+    """A second server."""
+    with serving("http", authority) as stub:
+        yield stub
+
+
+@contextmanager
+def serving(scheme: str, authority: trustme.CA) -> Iterator[Stub]:
     with StubServer(("127.0.0.1", 0), Connection) as server:
-        server.stub = Stub(f"{request.param}://127.0.0.1:{server.server_address[1]}")
-        if request.param == "https":
+        server.stub = Stub(f"{scheme}://127.0.0.1:{server.server_address[1]}")
+        if scheme == "https":
             server.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             authority.issue_cert("127.0.0.1").configure_cert(server.tls)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

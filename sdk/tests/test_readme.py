@@ -22,11 +22,16 @@ VALUES[90:150, 270:330] = 2
 
 @pytest.fixture
 def api(stub, make_answer, to_png64):
-    """A server that knows the three calls, and one picture."""
+    """A server that knows the calls of the README, and one picture."""
     segments = [{"value": value, "prompts": [value - 1], "area": 1} for value in (1, 2)]
 
     def behave(connection):
-        request = stub.requests[-1]
+        request = connection.received
+        if request.path == "/v1/images":
+            prepared = {"id": "img_1", "width": 451, "height": 300, "expires_in": 600.0}
+            return stub.reply(201, prepared)(connection)
+        if request.method == "DELETE":
+            return stub.reply(204, "")(connection)
         if request.path == "/v1/models":
             return stub.reply(200, {"object": "list", "data": [{"id": "maskery/grabcut"}]})(connection)
         if request.path == "/authentication/validate":

@@ -12,6 +12,7 @@
 """
 
 from ._batch import SegmentResult
+from ._prepared import PreparedImage
 from ._version import __version__
 from .auth import Authenticator, login
 from .client import AIRefinery, AsyncAIRefinery
@@ -25,6 +26,7 @@ from .errors import (
     BadResponseError,
     ConfigurationError,
     GatewayTimeoutError,
+    ImageNotPreparedError,
     InputError,
     InternalServerError,
     MaskError,
@@ -54,6 +56,7 @@ __all__ = [
     "BadResponseError",
     "ConfigurationError",
     "GatewayTimeoutError",
+    "ImageNotPreparedError",
     "InputError",
     "InternalServerError",
     "Mask",
@@ -64,6 +67,7 @@ __all__ = [
     "NotFoundError",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "PreparedImage",
     "RateLimitError",
     "Segment",
     "SegmentResult",

@@ -9,8 +9,8 @@ import httpx
 import pydantic
 
 from ._retries import parse_retry_after
-from .errors import BY_STATUS, APIStatusError, BadResponseError
-from .types import Answer
+from .errors import BY_STATUS, BY_STATUS_AND_CODE, APIStatusError, BadResponseError
+from .types import Answer, Nothing
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 
@@ -35,6 +35,8 @@ def read_answer(response: httpx.Response, kind: type[AnswerT], secret: str) -> A
     request_id = response.headers.get("x-request-id")
     if not response.is_success:
         raise _status_error(response, text, body, request_id)
+    if issubclass(kind, Nothing):
+        body = {}
 
     def bad(reason: str) -> BadResponseError:
         return BadResponseError(
@@ -65,12 +67,14 @@ def _status_error(response: httpx.Response, text: str, body: object, request_id:
         )
     else:
         message = _sentence(body) or _quote(text) or _reason(response.status_code)
-    return BY_STATUS.get(response.status_code, APIStatusError)(
+    code = _text(fields.get("code"))
+    kind = BY_STATUS.get(response.status_code, APIStatusError)
+    return BY_STATUS_AND_CODE.get((response.status_code, code), kind)(
         message,
         status_code=response.status_code,
         type=_text(fields.get("type")),
         param=_text(fields.get("param")),
-        code=_text(fields.get("code")),
+        code=code,
         request_id=request_id,
         body=text if body is None else body,
         retry_after=parse_retry_after(response.headers.get("retry-after")),

@@ -66,6 +66,12 @@ class Config:
             raise ConfigurationError(str(error)) from None
         return cls(resolve_base_url(base_url), headers, timeout, max_retries, upload)
 
+    def headers_with(self, extra_headers: Mapping[str, str] | None) -> httpx.Headers:
+        """One call's headers, its own over the client's. Raises InputError for what HTTP cannot carry."""
+        headers = self.headers.copy()
+        headers.update(checked_headers(extra_headers))
+        return headers
+
 
 def resolve_base_url(base_url: str | None) -> str:
     """The server's address: as given, else the environment's ``AIR_BASE_URL``, else the local server's.

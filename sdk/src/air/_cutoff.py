@@ -8,6 +8,7 @@ blocking caller for ever. A `Cutoff` shuts down the socket beneath a request, so
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakSet
@@ -125,19 +126,24 @@ class Abort:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._asked = threading.Event()
+        self._asked: Future[None] = Future()
         self._running: set[Cutoff] = set()
 
     def ask(self) -> None:
-        self._asked.set()
         with self._lock:
+            if not self._asked.done():
+                self._asked.set_result(None)
             running = list(self._running)
         for cutoff in running:
             cutoff.fire()
 
     def sleep(self, seconds: float) -> None:
         """Wait, but not past `ask`."""
-        self._asked.wait(seconds)
+        wait([self._asked], seconds)
+
+    def wait_for(self, future: Future[Any], seconds: float) -> None:
+        """Wait until the future is done, but not past `ask`."""
+        wait([self._asked, future], seconds, FIRST_COMPLETED)
 
     @contextmanager
     def covers(self, cutoff: Cutoff) -> Iterator[None]:
@@ -149,7 +155,7 @@ class Abort:
         with self._lock:
             self._running.add(cutoff)
         try:
-            if self._asked.is_set():
+            if self._asked.done():
                 raise httpx.ReadTimeout("not started")
             yield
         finally:

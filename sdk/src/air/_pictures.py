@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, Union
 
 from . import _base64
 from ._extra import images_extra
+from ._prepared import PreparedImage
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ class ArrayLike(Protocol):
     def __array__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
-Picture: TypeAlias = Union[str, bytes, bytearray, memoryview, os.PathLike[str], "PILImage", ArrayLike]
+Picture: TypeAlias = Union[str, bytes, bytearray, memoryview, os.PathLike[str], "PILImage", ArrayLike, PreparedImage]
+
+_ID_PREFIX = "id:"
 
 # Base64 is told from a file name by its beginning; a picture's whole text need not be looked at.
 _LONGEST_FILE_NAME = 1024
@@ -33,6 +36,8 @@ def as_base64(picture: Picture) -> str:
         OSError: the file cannot be read.
         MissingExtraError: it is an array, and numpy or Pillow is not installed.
     """
+    if isinstance(picture, PreparedImage):
+        picture = picture._held()
     if isinstance(picture, str):
         _refuse_file_name(picture)
         return picture
@@ -41,6 +46,8 @@ def as_base64(picture: Picture) -> str:
 
 def as_file(picture: Picture) -> bytes | bytearray | memoryview:
     """The picture file: text decoded, a path read, pixels as a PNG. Raises as `as_base64` does."""
+    if isinstance(picture, PreparedImage):
+        picture = picture._held()
     if isinstance(picture, str):
         _refuse_file_name(picture)
         return _base64.decode_picture(picture)
@@ -60,6 +67,18 @@ def as_file(picture: Picture) -> bytes | bytearray | memoryview:
     )
 
 
+def as_kept(picture: Picture) -> bytes | str:
+    """What to hold for later: text as it is, else the file, whatever becomes of the caller's. Raises as above."""
+    if isinstance(picture, PreparedImage):
+        return picture._held()
+    return as_base64(picture) if isinstance(picture, str) else bytes(as_file(picture))
+
+
+def is_id(picture: object) -> TypeGuard[str]:
+    """Whether it names a prepared picture: ``"id:img_…"``, which neither base64 nor a drive's letter begins with."""
+    return isinstance(picture, str) and picture.startswith(_ID_PREFIX)
+
+
 def is_pil_image(value: object) -> "TypeGuard[PILImage]":
     # Whoever holds a PIL image has imported PIL: no need to import it here, where it may be missing.
     module = sys.modules.get("PIL.Image")
@@ -76,6 +95,8 @@ def _refuse_file_name(text: str) -> None:
         return
     if not text.strip():
         raise InputError("image is empty")
+    if is_id(text):
+        raise InputError(f"image is a prepared picture's id, {text[:80]!r}; here the picture itself is needed")
     head = text[:_LONGEST_FILE_NAME]
     if head.startswith(("http://", "https://")):
         raise InputError(f"image is a URL ({head[:80]}); download the picture and pass its bytes")

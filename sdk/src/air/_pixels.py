@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ._pictures import ArrayLike, Picture, as_file, is_array, is_pil_image
+from ._prepared import PreparedImage
 from .errors import InputError
 
 _PNG_MODES = frozenset({"1", "L", "LA", "I;16", "P", "RGB", "RGBA"})
@@ -67,7 +68,7 @@ def open_rgb(picture: Picture, exif: str) -> Image.Image:
 
     Args:
         exif: "apply" turns files as their EXIF orientation says. PIL images and arrays stay as they stand,
-            since that is how they are sent.
+            since that is how they are sent; a prepared picture knows how it was prepared.
 
     Raises:
         InputError: it is not a picture.
@@ -77,6 +78,8 @@ def open_rgb(picture: Picture, exif: str) -> Image.Image:
         return _rgb(picture)
     if is_array(picture):
         return _rgb(_image_from_array(picture))
+    if isinstance(picture, PreparedImage):
+        exif = picture.exif
     try:
         image = Image.open(BytesIO(as_file(picture)))
     except UnidentifiedImageError:

@@ -6,7 +6,8 @@ from email.utils import parsedate_to_datetime
 
 from .errors import AirError, APIConnectionError, APIStatusError
 
-# Segmenting is a pure function, so every call is safe to repeat. 500 and 504 are left alone: the same request
+# Every call is safe to repeat: segmenting is a pure function, a picture prepared twice is dropped when nobody uses it,
+# and one deleted twice is gone. 500 and 504 are left alone: the same request
 # would most likely fail the same way, at the same cost.
 _RETRIED_STATUSES = frozenset({429, 502, 503})
 

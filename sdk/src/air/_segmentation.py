@@ -1,15 +1,15 @@
-"""From the arguments of ``segment`` to the call that is sent."""
+"""From the arguments of ``segment`` to the calls that are sent."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
-
 from . import _prompts
-from ._config import Upload
-from ._pictures import Picture, as_base64, as_file
-from ._transport import Body, Call
+from ._bodies import json_body, picture_body
+from ._config import Config
+from ._pictures import Picture, is_id
+from ._prepared import PreparedImage
+from ._preparing import with_prepared
+from ._transport import Body, Call, Program, ask
 from .errors import InputError
 from .types import SegmentationResponse
 
@@ -30,29 +30,62 @@ _OPTIONS = {
 }
 
 
-def segmentation_call(
-    upload: Upload,
+def segmentation(
+    config: Config,
     /,
     image: Picture,
     segment_prompt: _prompts.SegmentPrompt,
     model: str,
-    timeout: float | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: object | None = None,
     **parameters: Any,
-) -> Call[SegmentationResponse]:
-    def body() -> Body:
-        fields = {
+) -> Program[SegmentationResponse]:
+    exif = parameters.get("exif")
+    if isinstance(image, PreparedImage) or is_id(image):
+        _check_exif(image, exif)
+        parameters["exif"] = None
+
+    def fields() -> dict[str, Any]:
+        return {
             "model": model,
             "segment_prompt": _prompts.segment_prompt(segment_prompt),
             "extra_body": extra_body,
             **_plain(parameters),
         }
-        if upload == "multipart":
-            return _multipart(as_file(image), _json(fields))
-        return Body(_json({"image_prompt": as_base64(image), **fields}), "application/json")
 
-    return Call("POST", _PATH, SegmentationResponse, body=body, headers=extra_headers, timeout=timeout)
+    def body() -> Body:
+        if is_id(image):
+            return json_body({"image_prompt": image, **fields()})
+        return picture_body(config.upload, image, fields())
+
+    if not isinstance(image, PreparedImage):
+        return (yield from ask(Call("POST", _PATH, SegmentationResponse, body=body, headers=extra_headers)))
+
+    def checked_fields() -> dict[str, Any]:
+        made = fields()
+        json_body(made)  # what cannot be sent is to be found before a picture is uploaded for it
+        return made
+
+    made = yield checked_fields
+
+    def call(identifier: str) -> Call[SegmentationResponse]:
+        return Call(
+            "POST",
+            _PATH,
+            SegmentationResponse,
+            body=lambda: json_body({"image_prompt": f"id:{identifier}", **made}),
+            headers=extra_headers,
+        )
+
+    return (yield from with_prepared(config, image, model, extra_headers, call))
+
+
+def _check_exif(image: object, exif: object) -> None:
+    """How a prepared picture is turned was settled when it was prepared. Raises InputError for anything else."""
+    settled = image.exif if isinstance(image, PreparedImage) else None
+    if exif is not None and exif != settled:
+        told = "" if settled is None else f", with exif={settled!r}"
+        raise InputError(f"image was prepared already{told}: exif={exif!r} belongs to images.prepare()")
 
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -65,31 +98,3 @@ def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
             convert = _OPTIONS[name]
             plain[name] = value if convert is None else convert(value)
     return plain
-
-
-def _json(fields: dict[str, Any]) -> bytes:
-    try:
-        return json.dumps(fields, allow_nan=False, separators=(",", ":"), default=_from_array).encode()
-    except ValueError as error:
-        raise InputError(f"JSON cannot carry NaN or infinity, nor a list inside itself: {error}") from None
-    except TypeError as error:
-        raise InputError(f"JSON cannot carry this: {error}") from None
-
-
-def _from_array(value: Any) -> Any:
-    """numpy's scalars and arrays, wherever they are in options or ``extra_body``."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is not JSON serializable")
-
-
-def _multipart(picture: bytes | bytearray | memoryview, fields: bytes) -> Body:
-    request = httpx.Request(
-        "POST",
-        "http://multipart",  # httpx needs an address to encode a form; nothing is sent there
-        files={
-            "image": ("image", bytes(picture), "application/octet-stream"),
-            "request": (None, fields, "application/json"),
-        },
-    )
-    return Body(request.read(), request.headers["content-type"])

@@ -15,6 +15,7 @@
         ├── AuthenticationError         401  no key, or not a valid one
         ├── PermissionDeniedError       403  the key lacks the right
         ├── NotFoundError               404  unknown model
+        │   └── ImageNotPreparedError   404  a prepared picture is gone, or was never there
         ├── PayloadTooLargeError        413  too many bytes or pixels
         ├── UnsupportedMediaTypeError   415  not an image the server reads
         ├── UnprocessableEntityError    422  a wrong prompt; ``param`` is the path to it
@@ -142,6 +143,10 @@ class NotFoundError(APIStatusError):
     """404: unknown model; the message lists those installed."""
 
 
+class ImageNotPreparedError(NotFoundError):
+    """404: no prepared picture has this id, for this account and model: it expired, was dropped or never was there."""
+
+
 class PayloadTooLargeError(APIStatusError):
     """413: too many bytes or pixels."""
 
@@ -182,4 +187,8 @@ BY_STATUS: dict[int, type[APIStatusError]] = {
     500: InternalServerError,
     503: ServiceUnavailableError,
     504: GatewayTimeoutError,
+}
+
+BY_STATUS_AND_CODE: dict[tuple[int, str | None], type[APIStatusError]] = {
+    (404, "image_not_prepared"): ImageNotPreparedError,
 }

@@ -1,4 +1,4 @@
-"""``client.images``: segmenting pictures."""
+"""``client.images``: segmenting pictures, and preparing them for it."""
 
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, Literal
@@ -6,14 +6,16 @@ from typing import Any, Literal
 from ._batch import Progress, SegmentResult, run_all, run_all_async
 from ._cutoff import Abort
 from ._pictures import Picture
+from ._prepared import PreparedImage
+from ._preparing import deletion, preparation
 from ._prompts import Boxes, MaskPrompts, PointLabels, SegmentPrompt
-from ._segmentation import segmentation_call
+from ._segmentation import segmentation
 from ._transport import AsyncTransport, Transport
 from .types import SegmentationResponse
 
 
 class Images:
-    """Segments pictures, blocking the caller."""
+    """Segments pictures and prepares them, blocking the caller."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -44,7 +46,9 @@ class Images:
         Args:
             image: the picture. A str is base64, with or without ``data:`` prefix; bytes are a picture file's; a
                 `pathlib.Path` is read; a PIL image or an array (uint8 [height, width], [height, width, 3] RGB or
-                [height, width, 4] RGBA) is sent as its pixels stand.
+                [height, width, 4] RGBA) is sent as its pixels stand. Of a prepared picture only the id is sent; it
+                is uploaded again, within the same ``timeout``, where the server has dropped it, and once for each
+                other model, server or account. A str ``"id:img_..."`` is a prepared picture's id alone.
             segment_prompt: for each object its points: ``[[[x, y], ...], ...]``, in pixels from the upper left
                 corner of the picture as a person sees it. Points in one inner list refine one object; a further
                 inner list asks for a further object. JSON text of such a list is passed on as it is.
@@ -61,6 +65,7 @@ class Images:
             size: of the answered mask, ``"WIDTHxHEIGHT"`` or (width, height); the picture's own if None.
                 Coordinates refer to the picture that is sent in any case.
             exif: "apply" (the server's default) turns the picture as its EXIF orientation says; "ignore" does not.
+                Settled already where the picture is a prepared one.
             response_format: "b64_json" (a PNG), "rle" or "polygons".
             compose: False answers each object's whole mask, so that they may overlap; needs "rle" or "polygons".
             merge_iou: objects whose masks overlap at least so much, 0 to 1, are one; 1 keeps all apart.
@@ -74,6 +79,8 @@ class Images:
             InputError: an argument cannot be sent; nothing was.
             OSError: the picture's file cannot be read.
             MissingExtraError: pixels were passed, and numpy or Pillow is not installed.
+            ImageNotPreparedError: the prepared picture is gone, and was not kept; or it was passed by its id; or it
+                was uploaded again, and is gone again.
             APIConnectionError: no answer.
             APITimeoutError: no whole answer in time.
             BadResponseError: an answer that is not what the API promises.
@@ -131,13 +138,68 @@ class Images:
         """
         return run_all(requests, self._segment, defaults, concurrency, progress)
 
+    def prepare(
+        self,
+        image: Picture,
+        model: str,
+        timeout: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        *,
+        exif: Literal["apply", "ignore"] | None = None,
+        user: str | None = None,
+        keep: bool = True,
+    ) -> PreparedImage:
+        """Upload a picture once, have it encoded ahead, and segment it many times without sending it again.
+
+        Args:
+            image: the picture, as anything that `segment` takes but an id. A prepared one is prepared anew.
+            model: the model to encode it for. `segment` may name another: the picture is then uploaded once for that.
+            timeout: as for `segment`.
+            extra_headers: as for `segment`.
+            exif: as for `segment`, for all that will be asked about the picture. None: as a prepared ``image`` was
+                prepared, else the server's default, "apply".
+            user: as for `segment`; sent with every upload of the picture.
+            keep: hold the picture's file in memory, so that it can be uploaded again when the server has dropped it.
+                False saves that memory; `segment` then raises ImageNotPreparedError when the picture is gone.
+
+        Returns:
+            What to pass to `segment` as ``image``.
+
+        Raises:
+            AirError: as for `segment`.
+            OSError: the picture's file cannot be read.
+        """
+        program = preparation(self._transport.config, image, model, extra_headers, exif, user, keep)
+        return self._transport.run(program, timeout)
+
+    def delete(
+        self,
+        image: PreparedImage | str,
+        timeout: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Have the server drop a prepared picture now, for all models. One that is gone already is no error.
+
+        A `PreparedImage` that holds its picture can still be segmented afterwards: it is uploaded again.
+
+        Args:
+            image: the prepared picture, or its id, ``"img_..."`` or ``"id:img_..."``.
+            timeout: as for `segment`.
+            extra_headers: as for `segment`.
+
+        Raises:
+            InputError: the picture was prepared at another server, or the text is no id.
+            AirError: as for `segment`.
+        """
+        self._transport.run(deletion(self._transport.config, image, extra_headers), timeout)
+
     def _segment(self, arguments: dict[str, Any], abort: Abort | None = None) -> SegmentationResponse:
-        call = segmentation_call(self._transport.config.upload, **arguments)
-        return self._transport.send(call, abort)
+        timeout = arguments.pop("timeout", None)
+        return self._transport.run(segmentation(self._transport.config, **arguments), timeout, abort)
 
 
 class AsyncImages:
-    """Segments pictures from asyncio: `Images`' twin."""
+    """Segments pictures and prepares them from asyncio: `Images`' twin."""
 
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
@@ -205,5 +267,36 @@ class AsyncImages:
         """
         return await run_all_async(requests, self._segment, defaults, concurrency, progress)
 
+    async def prepare(
+        self,
+        image: Picture,
+        model: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+        extra_headers: Mapping[str, str] | None = None,
+        *,
+        exif: Literal["apply", "ignore"] | None = None,
+        user: str | None = None,
+        keep: bool = True,
+    ) -> PreparedImage:
+        """Upload a picture once, have it encoded ahead, and segment it many times without sending it again.
+
+        The same arguments, answer and errors as `Images.prepare`. Files are read and pixels compressed in a thread.
+        """
+        program = preparation(self._transport.config, image, model, extra_headers, exif, user, keep)
+        return await self._transport.run(program, timeout)
+
+    async def delete(
+        self,
+        image: PreparedImage | str,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+        extra_headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Have the server drop a prepared picture now, for all models. One that is gone already is no error.
+
+        The same arguments and errors as `Images.delete`.
+        """
+        await self._transport.run(deletion(self._transport.config, image, extra_headers), timeout)
+
     async def _segment(self, arguments: dict[str, Any]) -> SegmentationResponse:
-        return await self._transport.send(segmentation_call(self._transport.config.upload, **arguments))
+        timeout = arguments.pop("timeout", None)
+        return await self._transport.run(segmentation(self._transport.config, **arguments), timeout)

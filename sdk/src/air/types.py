@@ -88,6 +88,10 @@ class Answer(Record):
         return self._request_id
 
 
+class Nothing(Answer):
+    """The answer of calls that answer nothing: any body will do."""
+
+
 class RLE(Record):
     """COCO's compressed run-length encoding, as pycocotools reads it.
 
@@ -210,9 +214,10 @@ class Mask(Record):
         the picture.
 
         Args:
-            image: the picture that was sent, as anything that ``segment`` takes.
+            image: the picture that was sent, as anything that ``segment`` takes; of a prepared one the picture that
+                it holds.
             alpha: 0 shows the picture alone with the outlines, 1 solid colours.
-            exif: the same as in the request.
+            exif: the same as in the request. A prepared picture is drawn as it was prepared.
 
         Raises:
             InputError: ``image`` or ``alpha`` cannot be used.
