@@ -41,7 +41,8 @@ def make_client(own_home: Path) -> Iterator[Callable[..., httpx.Client]]:
     stops: list[Callable[[], None]] = []
 
     def make(**settings: Any) -> httpx.Client:
-        loaded = Settings.load(port=0, **settings)
+        # Loading ahead would go through whatever a test has put in the models' place.
+        loaded = Settings.load(**{"port": 0, "preload": (), **settings})
         store = KeyStore(loaded.database)
         _, key = store.create("team")
         store.close()

@@ -12,11 +12,12 @@ SERVER = ROOT / "server" / "src" / "maskery"
 ALLOWED: dict[str, set[str]] = {
     "segmentation": set(),
     "models": {"segmentation"},
-    "engine": {"segmentation", "models"},
+    "logs": set(),
+    "engine": {"segmentation", "models", "logs"},
     "accounts": set(),
-    "settings": {"segmentation", "engine"},
-    "api": {"segmentation", "models", "engine", "accounts", "settings"},
-    "cli": {"segmentation", "models", "engine", "accounts", "settings", "api", "__version__"},
+    "settings": {"segmentation", "models", "engine", "logs"},
+    "api": {"segmentation", "models", "engine", "accounts", "settings", "logs"},
+    "cli": {"segmentation", "models", "engine", "accounts", "settings", "api", "logs", "__version__"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -21,7 +21,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from maskery.engine import memory, processors
+from maskery.engine import EncoderOptions, EngineLimits, memory, processors
+from maskery.logs import LogFormat
+from maskery.models import DEFAULT_MODEL
 from maskery.segmentation import ImageLimits, PromptLimits
 
 
@@ -73,8 +75,33 @@ class Settings(BaseSettings):
     hq_token_only: bool = Field(
         False, description="SAM-HQ answers by its own token's mask alone, without adding it to SAM's masks."
     )
-    workers: int = Field(default_factory=processors, ge=1, description="Requests segmented at the same time.")
-    max_queue: int = Field(64, ge=0, description="Requests that may wait for a worker; more are answered 503.")
+    preload: Annotated[tuple[str, ...], NoDecode] = Field(
+        (DEFAULT_MODEL,), description="Models loaded and run once before the server says that it is ready."
+    )
+    workers: int = Field(default_factory=processors, ge=1, description="Calls of models at the same time.")
+    max_queue: int = Field(
+        256, ge=0, description="Requests that may wait, beside one for each worker; more are answered 503."
+    )
+    max_encode_queue: int = Field(
+        32, ge=0, description="New pictures that may wait to be encoded; more are answered 503."
+    )
+    encode_timeout: float = Field(
+        120.0, gt=0, description="Seconds for one picture, after which the encoder is taken for hung and restarted."
+    )
+    cache_bytes: int = Field(
+        default_factory=lambda: memory() // 8, ge=0, description="Bytes of kept embeddings, over all pictures."
+    )
+    share_pictures: bool = Field(
+        False, description="One account's embeddings serve every other that sends the same file."
+    )
+    prepared_seconds: float = Field(
+        3600.0, gt=0, description="Seconds that a prepared picture lives on after its last use."
+    )
+    max_upload_bytes: int = Field(
+        default_factory=lambda: max(2**28, memory() // 16),
+        ge=1,
+        description="Bytes of the bodies of all requests in flight; more are answered 503.",
+    )
     default_timeout: float = Field(
         60.0,
         gt=0,
@@ -87,7 +114,12 @@ class Settings(BaseSettings):
     )
     max_objects: int = Field(512, ge=1, le=65535, description="Objects in one request.")
     max_points: int = Field(2048, ge=1, description="Points in one request, over all objects.")
+    grace_period: float = Field(
+        30.0, ge=0, description="Seconds that requests have to finish when the server is told to stop."
+    )
+    open_metrics: bool = Field(False, description="Answer /metrics without a key.")
     log_level: str = Field("info", description="debug, info, warning or error.")
+    log_format: LogFormat = Field("text", description="text, or json: an object a line.")
 
     @classmethod
     def load(cls, **named: Any) -> "Settings":
@@ -138,10 +170,10 @@ class Settings(BaseSettings):
             raise ValueError("give NAME=MODEL,… or a JSON object")
         return {name.strip(): model.strip() for name, _, model in pairs}
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "preload", mode="before")
     @classmethod
-    def _read_hosts(cls, value: Any) -> Any:
-        return [host.strip() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
+    def _read_list(cls, value: Any) -> Any:
+        return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
 
     @field_validator("log_level")
     @classmethod
@@ -177,6 +209,33 @@ class Settings(BaseSettings):
     def prompt_limits(self) -> PromptLimits:
         # A mask to start from is a byte a pixel: four pictures' worth stay within what `affordable_pixels` allows.
         return PromptLimits(self.max_objects, self.max_points, 4 * self.max_image_pixels)
+
+    @property
+    def engine_limits(self) -> EngineLimits:
+        return EngineLimits(
+            image=self.image_limits,
+            prompt=self.prompt_limits,
+            workers=self.workers,
+            max_requests=self.workers + self.max_queue,
+            # One request of the size that is allowed always has room.
+            max_request_bytes=max(self.max_upload_bytes, self.max_body_bytes),
+            max_encodings=self.max_encode_queue,
+            cache_bytes=self.cache_bytes,
+            share_pictures=self.share_pictures,
+            prepared_seconds=self.prepared_seconds,
+        )
+
+    @property
+    def encoder_options(self) -> EncoderOptions:
+        return EncoderOptions(
+            models=self.models,
+            max_model_bytes=self.model_memory,
+            precision=self.precision,
+            hq_token_only=self.hq_token_only,
+            image_limits=self.image_limits,
+            log_level=self.log_level,
+            log_format=self.log_format,
+        )
 
     @property
     def max_body_bytes(self) -> int:

@@ -26,7 +26,8 @@ def test_whatever_is_sent_the_answer_is_a_documented_one(client: httpx.Client, t
     ]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr
-    assert "7 / 7" in result.stdout or "Tested: 7" in result.stdout, result.stdout
+    operations = sum(map(len, client.get("/openapi.json").json()["paths"].values()))
+    assert f"Tested: {operations}" in result.stdout, result.stdout
 
 
 def test_every_documented_status_can_be_reached(make_client: Callable[..., httpx.Client], body: dict[str, Any]) -> None:

@@ -1,18 +1,17 @@
 """The application: routes, errors and middleware put together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from maskery.accounts import KeyStore
-from maskery.api import authentication, errors, health, limits, models, segmentations
+from maskery.api import authentication, errors, health, images, lifecycle, limits, metrics, models, segmentations
 from maskery.api.middleware import HostGuard, RequestLog, loopback_names
 from maskery.api.openapi import describe
 from maskery.api.paths import CanonicalPaths
-from maskery.api.services import Services, make_engine
-from maskery.engine import Workers
+from maskery.api.services import make_services
 from maskery.settings import Settings
 
 
@@ -20,20 +19,19 @@ def create_app(settings: Settings) -> FastAPI:
     """The server as an ASGI application.
 
     Raises:
-        ModelNotInstalled: an alias stands for a model that is not installed.
+        ModelNotInstalled: an alias, or the setting `preload`, names a model that is not installed.
         OSError: the home folder cannot be used.
     """
-    services = Services(
-        settings=settings,
-        engine=make_engine(settings),
-        workers=Workers(settings.workers, settings.max_queue),
-        keys=KeyStore(settings.database),
-    )
+    services = make_services(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with services.workers:
-            yield
+        warming = asyncio.create_task(lifecycle.warm(services))
+        yield
+        services.state.phase = "stopping"
+        warming.cancel()
+        await asyncio.gather(warming, return_exceptions=True)
+        await services.engine.close()
         services.keys.close()
 
     app = FastAPI(
@@ -48,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
-    for module in (segmentations, models, limits, authentication, health):
+    for module in (segmentations, images, models, limits, authentication, health, metrics):
         app.include_router(module.router)
     errors.install(app)
     describe(app)
@@ -58,5 +56,5 @@ def create_app(settings: Settings) -> FastAPI:
     if hosts:
         app.add_middleware(HostGuard, hosts=hosts)
     app.add_middleware(CanonicalPaths)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, services=services)
     return app

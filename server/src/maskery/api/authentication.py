@@ -1,12 +1,10 @@
 """Signing in, as the reference SDK's releases do it."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from maskery.api.body import read_body, read_fields
-from maskery.api.errors import ApiError, ErrorResponse
+from maskery.api.errors import ApiError, responses
 from maskery.api.json_object import parse_json_object
 from maskery.api.openapi import token_body, validation_body
 from maskery.api.services import ServicesDependency, account_of
@@ -14,14 +12,7 @@ from maskery.api.services import ServicesDependency, account_of
 router = APIRouter(tags=["authentication"])
 
 _MAX_BODY = 16 * 1024
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorResponse, "description": "The body is malformed"},
-    401: {"model": ErrorResponse, "description": "No API key, or one that is not known"},
-    413: {"model": ErrorResponse, "description": "The body is far larger than a key"},
-    415: {"model": ErrorResponse, "description": "The body is of another kind"},
-    422: {"model": ErrorResponse, "description": "A field is of another type"},
-    504: {"model": ErrorResponse, "description": "The body took longer to arrive than a request may"},
-}
+_ERRORS = responses(400, 401, 413, 415, 422, 504)
 
 
 class Validation(BaseModel):

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -36,8 +36,13 @@ class Body:
     image: bytes | None = None
 
 
-async def read_body(request: Request, max_bytes: int, time_limit: float) -> Body:
+async def read_body(
+    request: Request, max_bytes: int, time_limit: float, arrived: Callable[[int], None] = lambda _: None
+) -> Body:
     """The body's bytes, refused as soon as it is known to be too large.
+
+    Args:
+        arrived: told of every piece's bytes; what it raises ends the reading.
 
     Raises:
         ApiError: 413; 415: neither JSON nor a form; 422: a form without the parts that are expected; 504: the body
@@ -45,7 +50,7 @@ async def read_body(request: Request, max_bytes: int, time_limit: float) -> Body
     """
     kind = _kind(request, "application/json")
     async with _in_time(time_limit):
-        stream = _limited(request, max_bytes)
+        stream = _limited(request, max_bytes, arrived)
         if kind == "multipart/form-data":
             return await _read_form(request, stream, max_bytes)
         if kind == "application/json" or kind.endswith("+json"):
@@ -89,7 +94,9 @@ def _kind(request: Request, default: str) -> str:
     return request.headers.get("content-type", default).partition(";")[0].strip().lower()
 
 
-async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _limited(
+    request: Request, max_bytes: int, arrived: Callable[[int], None] = lambda _: None
+) -> AsyncGenerator[bytes, None]:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
@@ -98,6 +105,7 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
         size += len(chunk)
         if size > max_bytes:
             raise _too_large(max_bytes)
+        arrived(len(chunk))
         yield chunk
 
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 
-from maskery.engine import Busy, DeadlineExceeded
+from maskery.engine import Busy, DeadlineExceeded, EncoderLost, NotPrepared
 from maskery.models import ModelNotInstalled, StoreError
 from maskery.segmentation import NotAPicture, PictureTooLarge, PromptError
 
@@ -65,6 +67,23 @@ class ApiError(Exception):
         return JSONResponse(ErrorResponse(error=detail).model_dump(), self.status, self.headers)
 
 
+_DESCRIPTIONS = {
+    400: "Malformed JSON, form or base64",
+    401: "No API key, or one that is not known",
+    404: "The model, or the prepared picture, is not here",
+    413: "Too many bytes or pixels",
+    415: "Not a kind of body, or of image, that is read here",
+    422: "A field is wrong; `param` says which",
+    503: "Too many requests are waiting; see Retry-After",
+    504: "The request's time was up",
+}
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """A route's errors, for the OpenAPI document."""
+    return {status: {"model": ErrorResponse, "description": _DESCRIPTIONS[status]} for status in statuses}
+
+
 def _encodable(text: str) -> str:
     """Without halves of surrogate pairs, which JSON inside of text may have brought along."""
     return text.encode(errors="replace").decode()
@@ -74,33 +93,46 @@ def _from_busy(error: Busy) -> ApiError:
     return ApiError(503, "busy", f"The server is busy: {error}", headers={"Retry-After": str(error.retry_after)})
 
 
+def _from_lost_encoder(error: EncoderLost) -> ApiError:
+    message = f"{_sentence(error)} Send it again."
+    return ApiError(503, "encoder_lost", message, headers={"Retry-After": str(error.retry_after)})
+
+
 def _from_model(error: ModelNotInstalled) -> ApiError:
     return ApiError(404, "model_not_installed" if error.known else "model_not_found", str(error), "model")
 
 
-def _from_http(error: HTTPException) -> ApiError:
+def _from_http(error: HTTPException, request: Request) -> ApiError:
     """What the router itself refuses: unknown paths and methods."""
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "_")
     if error.status_code == 404:
         message = "There is nothing at this path. POST /v1/images/segmentations segments; /docs lists all routes."
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted(_methods(request)))
         message = f"This path does not answer this method; it answers {allowed}."
+        return ApiError(405, code, message, headers={"Allow": allowed})
     else:
         message = str(error.detail)
     return ApiError(error.status_code, code, message, headers=error.headers)
 
 
+def _methods(request: Request) -> set[str]:
+    """All that the path answers; the router itself knows only those of the first route that it finds."""
+    matching = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in matching if isinstance(route, Route) for method in route.methods or ()}
+
+
 _TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
     ApiError: lambda error: error,
-    HTTPException: _from_http,
     PromptError: lambda error: ApiError(422, "invalid_prompt", str(error), error.param),
     NotAPicture: lambda error: ApiError(415, "unsupported_image", _sentence(error), "image_prompt"),
     PictureTooLarge: lambda error: ApiError(413, "image_too_large", _sentence(error), "image_prompt"),
     ModelNotInstalled: _from_model,
     StoreError: lambda error: ApiError(500, "model_unusable", str(error), "model"),
+    EncoderLost: _from_lost_encoder,
     Busy: _from_busy,
+    NotPrepared: lambda error: ApiError(404, "image_not_prepared", _sentence(error), "image_prompt"),
     DeadlineExceeded: lambda error: ApiError(504, "deadline_exceeded", _sentence(error)),
 }
 
@@ -113,7 +145,13 @@ def install(app: FastAPI) -> None:
             return translate(error).response()
 
         app.add_exception_handler(kind, answer)
+    app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(ClientDisconnect, _to_nobody)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    return _from_http(error, request).response()
 
 
 async def _to_nobody(_: Request, error: Exception) -> Response:

@@ -1,7 +1,11 @@
 """Is the process alive, and may requests be sent to it."""
 
-from fastapi import APIRouter
+from typing import Literal
+
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
+
+from maskery.api.services import ServicesDependency
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -9,7 +13,7 @@ router = APIRouter(prefix="/health", tags=["health"])
 class Health(BaseModel):
     """The server's state in a word."""
 
-    status: str
+    status: Literal["alive", "starting", "ready", "stopping", "failed"]
 
 
 @router.get("/live", summary="Liveness")
@@ -18,7 +22,14 @@ async def live() -> Health:
     return Health(status="alive")
 
 
-@router.get("/ready", summary="Readiness")
-async def ready() -> Health:
-    """Requests are answered: the server does not accept connections before its models are loaded."""
-    return Health(status="ready")
+@router.get("/ready", summary="Readiness", responses={503: {"model": Health, "description": "Not now"}})
+async def ready(response: Response, services: ServicesDependency) -> Health:
+    """Models are loaded, and the server has not been told to stop."""
+    state = services.state
+    if state.failure:
+        response.status_code = 503
+        return Health(status="failed")
+    if state.phase != "ready":
+        response.status_code = 503
+        response.headers["Retry-After"] = "1"
+    return Health(status=state.phase)

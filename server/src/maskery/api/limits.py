@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from maskery.api import schemas
 from maskery.api.body import MAX_FORM_REQUEST
-from maskery.api.errors import ErrorResponse
+from maskery.api.errors import responses
 from maskery.api.json_object import MAX_DEPTH, MAX_VALUES
 from maskery.api.services import Account, ServicesDependency
 from maskery.segmentation import READABLE
@@ -15,7 +15,7 @@ router = APIRouter(tags=["limits"])
 @router.get(
     "/v1/limits",
     summary="Show the limits in force",
-    responses={401: {"model": ErrorResponse, "description": "No API key, or one that is not known"}},
+    responses=responses(401),
 )
 async def show_limits(services: ServicesDependency, account: Account) -> schemas.LimitsSchema:
     """What is larger is refused before it costs anything, with 413 or 422."""

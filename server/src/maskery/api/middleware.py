@@ -10,7 +10,10 @@ from urllib.parse import quote
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from maskery import logs
 from maskery.api.errors import NOT_ANSWERED, ApiError, unexpected
+from maskery.api.services import Services
+from maskery.engine import Trace
 
 _log = logging.getLogger("maskery.access")
 
@@ -25,8 +28,9 @@ class RequestLog:
     A client may name the id itself in `x-request-id`, so that it can be followed through several systems.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
+        self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,6 +40,7 @@ class RequestLog:
         request_id = named if _ID.fullmatch(named) else uuid.uuid4().hex
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
+        logs.request_id.set(request_id)
         started = time.perf_counter()
         status = NOT_ANSWERED
 
@@ -43,7 +48,11 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                if self._services.state.phase == "stopping":
+                    # The connection is not going to answer another one.
+                    headers["connection"] = "close"
             await send(message)
 
         try:
@@ -54,16 +63,41 @@ class RequestLog:
             if status == NOT_ANSWERED:
                 await unexpected(request_id).response()(scope, receive, send_with_id)
         finally:
-            _log.info(
-                "%s %s %d %.1fms request=%s account=%s user=%r",
-                _one_word(scope["method"]),
-                _one_word(scope["path"]),
-                status,
-                (time.perf_counter() - started) * 1e3,
-                request_id,
-                state.get("account", "-"),
-                state.get("user"),
-            )
+            self._note(scope, status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        """In the log and in the metrics."""
+        state = scope["state"]
+        trace: Trace | None = state.get("trace")
+        model = state.get("model", "")
+        route = getattr(scope.get("route"), "path", "other")
+        self._services.metrics.count(
+            route, model if self._services.engine.models.knows(model) else "", status, seconds, trace
+        )
+        line = {
+            "request_id": state["request_id"],
+            "method": _one_word(scope["method"]),
+            "path": _one_word(scope["path"]),
+            "status": status,
+            "milliseconds": round(seconds * 1e3, 1),
+            "account": state.get("account"),
+            "user": state.get("user"),
+            "model": model or None,
+            "picture": trace.picture if trace else None,
+            "stages": {name: round(spent * 1e3, 1) for name, spent in trace.stages.items()} if trace else None,
+        }
+        _log.info(
+            "%s %s %d %.1fms request=%s account=%s user=%r%s",
+            line["method"],
+            line["path"],
+            status,
+            seconds * 1e3,
+            line["request_id"],
+            line["account"] or "-",
+            line["user"],
+            "".join(f" {name}={spent}ms" for name, spent in (line["stages"] or {}).items()),
+            extra=line,
+        )
 
 
 class HostGuard:

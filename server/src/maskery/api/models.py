@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from maskery.api import schemas
-from maskery.api.errors import ErrorResponse
+from maskery.api.errors import responses
 from maskery.api.services import Account, ServicesDependency
 from maskery.models import Listing
 
@@ -13,7 +13,7 @@ router = APIRouter(tags=["models"])
 @router.get(
     "/v1/models",
     summary="List models",
-    responses={401: {"model": ErrorResponse, "description": "No API key, or one that is not known"}},
+    responses=responses(401),
 )
 def list_models(services: ServicesDependency, account: Account) -> schemas.ModelListSchema:
     """The installed models, and the names that stand for one of them."""

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI cannot see, because the segmentation route reads its body itself."""
+"""The OpenAPI document: what FastAPI cannot see, because routes with a picture read their body themselves."""
 
 import base64
 from typing import Any
@@ -8,27 +8,34 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_swagger import patch_fastapi
 
-from maskery.api.schemas import SegmentationRequest
+from maskery.api.schemas import PreparationRequest, SegmentationRequest
 from maskery.models import DEFAULT_MODEL
 from maskery.segmentation import to_png
 
 _SCHEMA = "SegmentationRequest"
 _FORM_SCHEMA = "SegmentationForm"
 
-_FORM = {
-    "title": _FORM_SCHEMA,
-    "description": "The picture's file beside the rest of the request, without base64.",
-    "type": "object",
-    "properties": {
-        "image": {"type": "string", "format": "binary", "description": "The picture's file."},
-        "request": {
-            "type": "string",
-            "contentMediaType": "application/json",
-            "description": f"A {_SCHEMA} without image_prompt, as JSON text.",
+
+def _form(title: str, of: str) -> dict[str, Any]:
+    """A form with the picture's file, and the rest of a request as JSON text."""
+    return {
+        "title": title,
+        "description": "The picture's file beside the rest of the request, without base64.",
+        "type": "object",
+        "properties": {
+            "image": {"type": "string", "format": "binary", "description": "The picture's file."},
+            "request": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "description": f"A {of} without image_prompt, as JSON text.",
+            },
         },
-    },
-    "required": ["image", "request"],
-}
+        "required": ["image", "request"],
+    }
+
+
+_PREPARATION_SCHEMA = "PreparationRequest"
+_PREPARATION_FORM_SCHEMA = "PreparationForm"
 
 _TOKEN_FORM = {
     "type": "object",
@@ -45,19 +52,30 @@ def segmentation_body() -> dict[str, Any]:
     """The body of POST /v1/images/segmentations, with examples that can be sent as they stand."""
     picture = base64.b64encode(_tiny_picture()).decode("ascii")
     base = {"model": DEFAULT_MODEL, "image_prompt": picture}
-    examples = {
+    examples: dict[str, dict[str, Any]] = {
         "one object": {**base, "segment_prompt": [[[12, 12]]]},
         "two objects": {**base, "segment_prompt": [[[12, 12]], [[40, 40]]]},
         "not this part": {**base, "segment_prompt": [[[12, 12], [40, 40]]], "point_labels": [[1, 0]]},
     }
+    return _body(_SCHEMA, _FORM_SCHEMA, examples)
+
+
+def preparation_body() -> dict[str, Any]:
+    """The body of POST /v1/images."""
+    picture = base64.b64encode(_tiny_picture()).decode("ascii")
+    examples: dict[str, dict[str, Any]] = {"a picture": {"model": DEFAULT_MODEL, "image_prompt": picture}}
+    return _body(_PREPARATION_SCHEMA, _PREPARATION_FORM_SCHEMA, examples)
+
+
+def _body(schema: str, form: str, examples: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"$ref": f"#/components/schemas/{_SCHEMA}"},
+                "schema": {"$ref": f"#/components/schemas/{schema}"},
                 "examples": {name: {"value": value} for name, value in examples.items()},
             },
-            "multipart/form-data": {"schema": {"$ref": f"#/components/schemas/{_FORM_SCHEMA}"}},
+            "multipart/form-data": {"schema": {"$ref": f"#/components/schemas/{form}"}},
         },
     }
 
@@ -81,11 +99,15 @@ def describe(app: FastAPI) -> None:
             document = get_openapi(
                 title=app.title, version=app.version, summary=app.summary, routes=app.routes, tags=app.openapi_tags
             )
-            schema = SegmentationRequest.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas = document["components"]["schemas"]
-            schemas.update(schema.pop("$defs", {}))
-            schemas[_SCHEMA] = schema
-            schemas[_FORM_SCHEMA] = _FORM
+            for name, form, request in (
+                (_SCHEMA, _FORM_SCHEMA, SegmentationRequest),
+                (_PREPARATION_SCHEMA, _PREPARATION_FORM_SCHEMA, PreparationRequest),
+            ):
+                schema = request.model_json_schema(ref_template="#/components/schemas/{model}")
+                schemas.update(schema.pop("$defs", {}))
+                schemas[name] = schema
+                schemas[form] = _form(form, name)
             app.openapi_schema = document
         return app.openapi_schema
 

@@ -3,23 +3,27 @@
 import base64
 import binascii
 import difflib
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from maskery.api.body import Body
 from maskery.api.errors import ApiError
 from maskery.api.json_object import parse_json_object
-from maskery.api.schemas import SegmentationRequest
-from maskery.engine import Job, Prompt
+from maskery.api.schemas import PreparationRequest, SegmentationRequest
+from maskery.engine import Job, Prompt, Reference, Upload
 from maskery.segmentation import MERGE_IOU, ImageLimits, Options, Size
 
 _REQUIRED = ("model", "image_prompt")
-_NAMES = tuple(SegmentationRequest.model_fields)
-OPTIONS = tuple(name for name in _NAMES if name not in (*_REQUIRED, "segment_prompt", "extra_body"))
+_NO_OPTIONS = (*_REQUIRED, "segment_prompt", "extra_body")
+
+# What stands in image_prompt before the id of a prepared picture. No base64 has a colon.
+_REFERENCE = "id:"
+
+Fields = TypeVar("Fields", SegmentationRequest, PreparationRequest)
 
 
-def parse_fields(fields: dict[str, Any]) -> SegmentationRequest:
+def parse_fields(fields: dict[str, Any], kind: type[Fields]) -> Fields:
     """Check names and types; options inside `extra_body` are taken as if they stood beside it.
 
     Raises:
@@ -30,41 +34,59 @@ def parse_fields(fields: dict[str, Any]) -> SegmentationRequest:
     if extra is not None and not isinstance(extra, dict):
         raise ApiError(422, "invalid_field", "extra_body is an object of options, or null.", "extra_body")
     nested = extra or {}
+    names = tuple(kind.model_fields)
+    options = tuple(name for name in names if name not in _NO_OPTIONS)
     for name in nested:
-        if name not in OPTIONS:
-            raise _unknown(name, f"extra_body.{name}", OPTIONS)
+        if name not in options:
+            raise _unknown(name, f"extra_body.{name}", options, options)
         if fields.get(name) is not None:
             raise ApiError(
                 422, "given_twice", f"{name} is given beside extra_body and inside it.", f"extra_body.{name}"
             )
     for name in fields:
-        if name not in _NAMES:
-            raise _unknown(name, name, _NAMES)
+        if name not in names:
+            raise _unknown(name, name, names, options)
     for name in _REQUIRED:
         if name not in fields:
             raise ApiError(422, "missing_field", f"The field {name} is missing.", name)
     try:
-        return SegmentationRequest.model_validate({**fields, **nested})
+        return kind.model_validate({**fields, **nested})
     except ValidationError as error:
         raise _invalid(error, nested) from None
 
 
-def parse_request(body: Body) -> tuple[SegmentationRequest, bytes]:
-    """The checked fields of a request, and its picture's file.
+def parse_request(body: Body) -> tuple[SegmentationRequest, Upload | Reference]:
+    """The checked fields of a request, and its picture.
 
     Raises:
         ApiError: 400, 422.
     """
+    request, data = _parse(body, SegmentationRequest)
+    prompt = request.image_prompt
+    if data is not None or not prompt.startswith(_REFERENCE):
+        return request, Upload(decode_picture(prompt) if data is None else data, request.exif or "apply")
+    if request.exif:
+        message = "exif was chosen when the picture was prepared; leave it out here."
+        raise ApiError(422, "invalid_field", message, "exif")
+    return request, Reference(prompt.removeprefix(_REFERENCE))
+
+
+def parse_preparation(body: Body) -> tuple[PreparationRequest, Upload]:
+    """The checked fields of a request to prepare a picture, and the picture. Errors as of `parse_request`."""
+    request, data = _parse(body, PreparationRequest)
+    return request, Upload(decode_picture(request.image_prompt) if data is None else data, request.exif or "apply")
+
+
+def _parse(body: Body, kind: type[Fields]) -> tuple[Fields, bytes | None]:
     fields = parse_json_object(body.json)
     if body.image is None:
-        request = parse_fields(fields)
-        return request, decode_picture(request.image_prompt)
+        return parse_fields(fields, kind), None
     if fields.get("image_prompt") is not None:
         raise ApiError(422, "given_twice", "The picture is sent as a file and as image_prompt.", "image_prompt")
-    return parse_fields({**fields, "image_prompt": "-"}), body.image
+    return parse_fields({**fields, "image_prompt": "-"}, kind), body.image
 
 
-def to_job(request: SegmentationRequest, image: bytes, limits: ImageLimits) -> Job:
+def to_job(request: SegmentationRequest, image: Upload | Reference, limits: ImageLimits, account: str = "") -> Job:
     """A checked request as the engine takes it.
 
     Raises:
@@ -89,7 +111,7 @@ def to_job(request: SegmentationRequest, image: bytes, limits: ImageLimits) -> J
             compose=compose,
             merge_iou=MERGE_IOU if request.merge_iou is None else request.merge_iou,
         ),
-        exif=request.exif or "apply",
+        account=account,
     )
 
 
@@ -137,9 +159,9 @@ def _not_base64(reason: str) -> ApiError:
     return ApiError(400, "invalid_base64", f"image_prompt {reason}: send the picture's file in base64.", "image_prompt")
 
 
-def _unknown(name: str, param: str, known: tuple[str, ...]) -> ApiError:
+def _unknown(name: str, param: str, known: tuple[str, ...], options: tuple[str, ...]) -> ApiError:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-    guess = f" Did you mean {near[0]}?" if near else f" Options are {', '.join(OPTIONS)}."
+    guess = f" Did you mean {near[0]}?" if near else f" Options are {', '.join(options)}."
     return ApiError(422, "unknown_field", f"There is no field {name[:100]!r}.{guess}", param[:120])
 
 

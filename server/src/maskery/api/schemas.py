@@ -41,7 +41,8 @@ class SegmentationRequest(BaseModel):
     model: str = Field(max_length=256, description="Name of an installed model, as GET /v1/models lists them.")
     image_prompt: str = Field(
         min_length=1,
-        description="The picture's file (JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF) in base64, bare or as a data: URL.",
+        description="The picture's file (JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF) in base64, bare or as a data: URL; "
+        "or `id:` and the id of a prepared picture.",
     )
     segment_prompt: Groups = Field(
         None,
@@ -87,6 +88,31 @@ class SegmentationRequest(BaseModel):
 
 def _is_none(value: object) -> bool:
     return value is None
+
+
+class PreparationRequest(BaseModel):
+    """A picture to encode ahead."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str = Field(max_length=256, description="Name of an installed model, as GET /v1/models lists them.")
+    image_prompt: str = Field(min_length=1, description="The picture's file in base64, bare or as a data: URL.")
+    exif: Exif | None = Field(
+        None, description="Whether the picture is turned as its EXIF orientation says; default apply."
+    )
+    user: str | None = Field(None, max_length=256, description="Your end user, for the server's access log.")
+
+
+class PreparedSchema(BaseModel):
+    """A picture that is ready to be segmented."""
+
+    id: str = Field(description="Stands for the picture: `image_prompt` may be `id:` and this.")
+    object: Literal["image"] = "image"
+    created: int = Field(description="Unix time.")
+    model: str = Field(description="That it was prepared for.")
+    width: int = Field(description="Of the upright picture, in pixels.")
+    height: int = Field(description="Of the upright picture, in pixels.")
+    expires_in: float = Field(description="Seconds without use after which it is forgotten.")
 
 
 class RleSchema(BaseModel):

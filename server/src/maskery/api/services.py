@@ -1,15 +1,16 @@
 """What the routes work with, and who is calling."""
 
 import asyncio
+import socket
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from maskery.accounts import KeyStore
 from maskery.api.errors import ApiError
-from maskery.engine import Engine, Workers
+from maskery.engine import EncoderProcess, Engine, Metrics
 from maskery.models import Registry, Store
 from maskery.settings import Settings
 
@@ -23,24 +24,54 @@ class Services:
 
     settings: Settings
     engine: Engine
-    workers: Workers
+    metrics: Metrics
     keys: KeyStore
+    state: "State"
 
 
-def make_engine(settings: Settings) -> Engine:
-    """The engine that the settings describe.
+@dataclass
+class State:
+    """How far the server is.
+
+    Attributes:
+        phase: "starting" while models are loaded, "ready", "stopping" once it was told to.
+        failure: why a model that was to be loaded first could not be.
+    """
+
+    phase: Literal["starting", "ready", "stopping"] = "starting"
+    failure: Exception | None = None
+
+
+def make_registry(settings: Settings) -> Registry:
+    """The models that the settings describe.
 
     Raises:
         ModelNotInstalled: an alias stands for a model that is not installed.
     """
-    registry = Registry(
+    return Registry(
         settings.aliases,
         Store(settings.models),
         settings.model_memory,
         settings.precision,
         settings.hq_token_only,
     )
-    return Engine(registry, settings.image_limits, settings.prompt_limits)
+
+
+def make_services(settings: Settings) -> Services:
+    """Everything behind the routes. The encoder's process is started when it is needed.
+
+    Raises:
+        ModelNotInstalled: an alias, or the setting `preload`, names a model that is not installed.
+        OSError: the home folder cannot be used.
+    """
+    registry = make_registry(settings)
+    for name in settings.preload:
+        registry.describe(name)
+    # The way to hand memory to another process is Unix' own.
+    apart = hasattr(socket, "send_fds")
+    encoder = EncoderProcess(settings.encoder_options, settings.encode_timeout) if apart else None
+    engine = Engine(registry, settings.engine_limits, encoder)
+    return Services(settings, engine, Metrics(engine), KeyStore(settings.database), State())
 
 
 def get_services(request: Request) -> Services:
@@ -50,7 +81,7 @@ def get_services(request: Request) -> Services:
 
 ServicesDependency = Annotated[Services, Depends(get_services)]
 
-_bearer = HTTPBearer(auto_error=False, description="A key made with `maskery keys create`.")
+bearer = HTTPBearer(auto_error=False, description="A key made with `maskery keys create`.")
 
 
 async def account_of(services: Services, key: str | None) -> str:
@@ -72,7 +103,7 @@ async def account_of(services: Services, key: str | None) -> str:
 async def authenticate(
     request: Request,
     services: ServicesDependency,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> str:
     """The calling account, which the access log is told too."""
     account = await account_of(services, credentials.credentials if credentials else None)

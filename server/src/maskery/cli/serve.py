@@ -1,22 +1,27 @@
 """`maskery serve`: the API on an address."""
 
-import logging
+import asyncio
+import signal
 import socket
+from types import FrameType
 from typing import Annotated
 
 import typer
 import uvicorn
 from rich.console import Console
 
-from maskery import __version__
+from maskery import __version__, logs
 from maskery.accounts import KeyStore
-from maskery.api import create_app
+from maskery.api import State, create_app
 from maskery.cli.errors import CommandError
 from maskery.cli.keys import open_store
 from maskery.settings import Settings
 
 # Of the key that a first start on loopback makes.
 _FIRST_ACCOUNT = "local"
+
+# Seconds in which requests on connections that were accepted last can still be read.
+_LAST_READING = 0.25
 
 
 def serve(
@@ -32,39 +37,76 @@ def serve(
     On loopback the first start prints a key, once. On any other address keys must exist before it starts.
     """
     settings = Settings.load(host=host, port=port, anonymous=anonymous, log_level=log_level)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure(settings.log_level, settings.log_format)
     keys = open_store(settings)
     needs_key = _needs_key(settings, keys)
     app = create_app(settings)
     listener = _listen(settings)
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, proxy_headers=False)
-    _Server(config, settings, keys if needs_key else None).run(sockets=[listener])
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=max(1, round(settings.grace_period)),
+    )
+    state: State = app.state.services.state
+    _Server(config, settings, state, keys if needs_key else None).run(sockets=[listener])
+    if state.failure:
+        raise CommandError(f"the server did not start: {state.failure}")
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it answers there, not before; only then is the first key made.
+    """Says where it listens once it is ready there, not before; only then is the first key made.
 
     A key is shown once: one that was made by a start that failed would be lost, and the next start make no other.
 
     Args:
+        state: how far the application is.
         keys: where a first key is to be made; None: none is.
     """
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, keys: KeyStore | None) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings, state: State, keys: KeyStore | None) -> None:
         super().__init__(config)
         self._settings = settings
+        self._state = state
         self._keys = keys
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started and sockets:
-            host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-            address = f"http://{host}:{sockets[0].getsockname()[1]}"
-            out = Console(soft_wrap=True, highlight=False)
-            out.print(f"Maskery {__version__} answers on {address}, its API is described on {address}/docs")
-            if self._keys:
-                out.print(f"Key: {self._keys.create(_FIRST_ACCOUNT)[1]}", markup=False)
-                out.print("It is shown only now; `maskery keys create --account NAME` makes another.")
+        # From here on it answers, how far it is among the rest.
+        while self.started and not self.should_exit and self._state.phase == "starting":
+            if self._state.failure:
+                self.should_exit = True
+            await asyncio.sleep(0.01)
+        if self.started and not self.should_exit and sockets:
+            self._greet(sockets[0].getsockname()[1])
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop as asked, with status 0: uvicorn would pass the signal on to itself in the end, and die of it."""
+        del frame
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self._state.phase = "stopping"
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, answer what was accepted, then end."""
+        for server in self.servers:
+            server.close()
+        # uvicorn closes connections on which it has read no request yet; one may be on its way.
+        if not self.force_exit:
+            await asyncio.sleep(_LAST_READING)
+        await super().shutdown(sockets)
+
+    def _greet(self, port: int) -> None:
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        address = f"http://{host}:{port}"
+        out = Console(soft_wrap=True, highlight=False)
+        out.print(f"Maskery {__version__} answers on {address}, its API is described on {address}/docs")
+        if self._keys:
+            out.print(f"Key: {self._keys.create(_FIRST_ACCOUNT)[1]}", markup=False)
+            out.print("It is shown only now; `maskery keys create --account NAME` makes another.")
 
 
 def _needs_key(settings: Settings, keys: KeyStore) -> bool:

@@ -11,8 +11,9 @@ from maskery.api.errors import ApiError
 from maskery.api.request import parse_request, to_job
 from maskery.api.response import render
 from maskery.api.schemas import SegmentationResponse
-from maskery.api.services import make_engine
+from maskery.api.services import make_registry
 from maskery.cli.errors import CommandError
+from maskery.engine import segment_directly
 from maskery.settings import Settings
 
 _HOW_TO_NAME_A_KEY = "name the key with --key, MASKERY_API_KEY or AIR_API_KEY"
@@ -32,16 +33,18 @@ def local(fields: dict[str, Any]) -> Source:
     Raises:
         ModelNotInstalled, StoreError: before any picture is read.
     """
-    engine = make_engine(Settings.load())
-    engine.models.get(fields["model"])
+    settings = Settings.load()
+    models, image_limits, prompt_limits = make_registry(settings), settings.image_limits, settings.prompt_limits
+    models.get(fields["model"])
 
     def ask(image: bytes) -> Answer:
         try:
             request, data = parse_request(Body(json.dumps(fields).encode(), image))
-            job = to_job(request, data, engine.image_limits)
+            job = to_job(request, data, image_limits)
         except ApiError as error:
             raise CommandError(error.message) from None
-        answer: Answer = json.loads(render(engine.segment(job), request.response_format or "b64_json"))
+        segmentation = segment_directly(models, image_limits, prompt_limits, job)
+        answer: Answer = json.loads(render(segmentation, request.response_format or "b64_json"))
         return answer
 
     return ask

@@ -1,8 +1,37 @@
 """One process' worth of serving: pictures and prompts in, answers out, at a rate the machine can bear."""
 
-from maskery.engine.engine import Engine, Job, Prompt
-from maskery.engine.errors import Busy, DeadlineExceeded, EngineError
+from maskery.engine.admission import Admission, Visit
+from maskery.engine.direct import segment_directly
+from maskery.engine.encoder import EncoderOptions, EncoderProcess
+from maskery.engine.engine import Engine, EngineLimits
+from maskery.engine.errors import Busy, DeadlineExceeded, EncoderLost, EngineError, NotPrepared
+from maskery.engine.job import Job, Prompt, Reference, Upload
 from maskery.engine.machine import memory, processors
-from maskery.engine.workers import Workers
+from maskery.engine.metrics import CONTENT_TYPE, Metrics
+from maskery.engine.prepared import Prepared
+from maskery.engine.trace import Trace
 
-__all__ = ["Busy", "DeadlineExceeded", "Engine", "EngineError", "Job", "Prompt", "Workers", "memory", "processors"]
+__all__ = [
+    "CONTENT_TYPE",
+    "Admission",
+    "Busy",
+    "DeadlineExceeded",
+    "EncoderLost",
+    "EncoderOptions",
+    "EncoderProcess",
+    "Engine",
+    "EngineError",
+    "EngineLimits",
+    "Job",
+    "Metrics",
+    "NotPrepared",
+    "Prepared",
+    "Prompt",
+    "Reference",
+    "Trace",
+    "Upload",
+    "Visit",
+    "memory",
+    "processors",
+    "segment_directly",
+]

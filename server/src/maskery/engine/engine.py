@@ -1,73 +1,264 @@
-"""A picture's bytes and a prompt to an answer, within the limits in force."""
+"""One process' worth of serving: a job goes its way through cache, lanes and threads."""
 
-from dataclasses import dataclass, field
-from typing import Any
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from maskery import logs
+from maskery.engine.admission import Admission
+from maskery.engine.cache import EmbeddingCache, Key
+from maskery.engine.decoding import Decoder
+from maskery.engine.encoder import EncoderProcess, Order
+from maskery.engine.encoding import Encoded, encode_file
+from maskery.engine.errors import NotPrepared
+from maskery.engine.flights import Flights
+from maskery.engine.job import Job, Prompt, Reference, Upload
+from maskery.engine.lane import Lane
+from maskery.engine.prepared import Prepared, PreparedPictures
+from maskery.engine.threads import run_in
+from maskery.engine.trace import Trace
 from maskery.models import Registry
 from maskery.segmentation import (
-    Exif,
+    Embedding,
     ImageLimits,
     Model,
-    Options,
+    ObjectPrompt,
     PictureFile,
     PromptLimits,
     Segmentation,
-    parse_prompt,
-    segment,
+    assemble,
+    digest,
+    to_png,
 )
 
-
-@dataclass(frozen=True)
-class Prompt:
-    """The prompt as it was sent; it can be checked only when the picture's size is known."""
-
-    segment_prompt: Any
-    point_labels: Any = None
-    boxes: Any = None
-    mask_prompts: Any = None
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Job:
-    """A picture and what is asked of it."""
+class EngineLimits:
+    """How much at a time.
 
-    model: str
-    image: bytes
-    prompt: Prompt
-    options: Options = field(default_factory=Options)
-    exif: Exif = "apply"
+    Attributes:
+        image: what a picture may weigh.
+        prompt: how much may be asked of one.
+        workers: calls that decode at the same time.
+        max_requests: being answered or waiting for something.
+        max_request_bytes: of the bodies of all of them.
+        max_encodings: pictures that may wait for the encoder's process.
+        cache_bytes: of kept embeddings.
+        share_pictures: an embedding serves every account that sends the same file, not only the first.
+        prepared_seconds: that a prepared picture lives on after its last use.
+    """
+
+    image: ImageLimits
+    prompt: PromptLimits
+    workers: int
+    max_requests: int
+    max_request_bytes: int
+    max_encodings: int
+    cache_bytes: int
+    share_pictures: bool
+    prepared_seconds: float
 
 
 class Engine:
-    """Answers jobs, one at a time in the calling thread; safe from several threads.
+    """Answers jobs. For one event loop; what blocks is done in threads and in the encoder's process.
 
     Args:
         models: those that can be asked for.
-        image_limits: what a picture may weigh.
-        prompt_limits: how much may be asked.
+        limits: how much at a time.
+        encoder: encodes for models with a slow encoder; None: they encode in this process.
     """
 
-    def __init__(self, models: Registry, image_limits: ImageLimits, prompt_limits: PromptLimits) -> None:
+    def __init__(self, models: Registry, limits: EngineLimits, encoder: EncoderProcess | None = None) -> None:
         self.models = models
-        self.image_limits = image_limits
-        self.prompt_limits = prompt_limits
+        self.limits = limits
+        self.encoder = encoder
+        self.admission = Admission(limits.max_requests, limits.max_request_bytes)
+        self.prepared = PreparedPictures(limits.prepared_seconds)
+        self.cache = EmbeddingCache(limits.cache_bytes, self.prepared.forget_key)
+        #: By name. Pictures encoded by the process apart; those encoded here; calls that decode.
+        self.lanes = {
+            "encode": Lane(1, limits.max_encodings, "being encoded"),
+            "encode_here": Lane(limits.workers, limits.max_encodings, "being encoded"),
+            "decode": Lane(limits.workers),
+        }
+        self._threads = {
+            name: ThreadPoolExecutor(limits.workers, thread_name_prefix=name)
+            # Aside: short work that no lane counts. Loading a model takes seconds, for which nothing else shall wait.
+            for name in ("encode", "decode", "aside", "load")
+        }
+        self.decoder = Decoder(self.lanes["decode"], self._threads["decode"])
+        self._flights: Flights[Key, Encoded] = Flights()
 
-    def segment(self, job: Job) -> Segmentation:
-        """Every check comes before the work that it would waste.
+    async def segment(self, job: Job, write: Callable[[Segmentation], Answer], trace: Trace | None = None) -> Answer:
+        """The answer in the form that `write` gives it, in a thread. Every check comes before the work it would waste.
 
         Raises:
-            ModelNotInstalled: the model is not on this machine.
+            ModelNotInstalled, StoreError: the model is not on this machine, or its files are damaged.
             SegmentationError: the picture or the prompt is wrong.
+            NotPrepared: the picture is one that the account has not prepared for this model, or no longer.
+            Busy: too many pictures wait for the encoder, or it was lost in the middle of this one.
         """
-        model: Model = self.models.get(job.model)
-        file = PictureFile(job.image, job.exif, self.image_limits)
-        prompt = job.prompt
-        objects = parse_prompt(
-            prompt.segment_prompt,
-            file.size,
-            prompt.point_labels,
-            prompt.boxes,
-            prompt.mask_prompts,
-            self.prompt_limits,
-        )
-        return segment(model, file.decode(), objects, job.options)
+        trace = trace or Trace()
+        model = await self._model(job.model)
+        if isinstance(job.image, Reference):
+            embedding = self._referenced(job.image.id, job.account, model)
+            trace.picture = "known"
+            size = embedding.size
+            objects = await self.aside(lambda: job.prompt.check(size, self.limits.prompt))
+        else:
+            embedding, objects = await self._uploaded(job, job.image, model, trace)
+        asked = time.perf_counter()
+        candidates, seconds = await self.decoder.decode(model, embedding, objects, job.account)
+        trace.add("decode", seconds)
+        trace.add("wait", time.perf_counter() - asked - seconds)
+
+        def finish() -> Answer:
+            with trace.stage("compose"):
+                segmentation = assemble(candidates, embedding, objects, job.options)
+            with trace.stage("write"):
+                return write(segmentation)
+
+        return await self.aside(finish)
+
+    async def prepare(self, model_name: str, image: Upload, account: str, trace: Trace | None = None) -> Prepared:
+        """Have a picture's embedding at hand, under an id. Errors as of `segment`."""
+        trace = trace or Trace()
+        model = await self._model(model_name)
+        key = await self._key(model, image, account)
+        embedding = self._known(key, trace)
+        if embedding is None:
+            file = await self.aside(lambda: self._open(image))
+            embedding = await self._encode(model, file, image, key, account, trace)
+        if key not in self.cache:
+            raise NotPrepared(
+                f"an embedding of {model.name} has {embedding.nbytes:,} bytes; only {self.cache.max_bytes:,} are kept: "
+                "raise MASKERY_CACHE_BYTES"
+            )
+        return self.prepared.add(account, key, embedding.size)
+
+    def discard(self, picture_id: str, account: str) -> None:
+        """Forget a prepared picture, and its embedding unless something else may use it.
+
+        Raises:
+            NotPrepared: the account has none of this id, or no longer.
+        """
+        prepared = self.prepared.get(picture_id, account)
+        if self.prepared.remove(prepared) and not self.limits.share_pictures:
+            self.cache.remove(prepared.key)
+
+    async def warm(self, model_name: str) -> None:
+        """Load a model and let it run, so that the first request does not wait for that. Errors as of `segment`."""
+        prepared = await self.prepare(model_name, Upload(to_png(_WARMING_PICTURE)), account="")
+        for segment_prompt in _WARMING_PROMPTS:
+            await self.segment(Job(model_name, Reference(prepared.id), Prompt(segment_prompt)), lambda _: None)
+        self.discard(prepared.id, account="")
+
+    async def aside(self, work: Callable[[], Answer]) -> Answer:
+        """Short blocking work, off the event loop."""
+        return await run_in(self._threads["aside"], work)
+
+    async def close(self) -> None:
+        """End the encoder's process and the threads. Nothing may be asked after this."""
+        if self.encoder:
+            await self.encoder.close()
+        for pool in self._threads.values():
+            await asyncio.to_thread(pool.shutdown, cancel_futures=True)
+
+    async def _model(self, name: str) -> Model:
+        return await run_in(self._threads["load"], lambda: self.models.get(name))
+
+    async def _key(self, model: Model, image: Upload, account: str) -> Key:
+        name = await self.aside(lambda: digest(image.data, image.exif))
+        return Key("" if self.limits.share_pictures else account, name, model.name, model.revision)
+
+    def _open(self, image: Upload) -> PictureFile:
+        return PictureFile(image.data, image.exif, self.limits.image)
+
+    def _known(self, key: Key, trace: Trace) -> Embedding | None:
+        embedding = self.cache.get(key)
+        if embedding:
+            trace.picture = "known"
+        return embedding
+
+    def _referenced(self, picture_id: str, account: str, model: Model) -> Embedding:
+        prepared = self.prepared.get(picture_id, account)
+        key = prepared.key
+        if (key.model, key.revision) != (model.name, model.revision):
+            raise NotPrepared(f"picture {picture_id!r} was prepared for {key.model}, as it was then: send it again")
+        embedding = self.cache.get(key)
+        # An id is forgotten with its embedding.
+        assert embedding  # noqa: S101
+        return embedding
+
+    async def _uploaded(
+        self, job: Job, image: Upload, model: Model, trace: Trace
+    ) -> tuple[Embedding, tuple[ObjectPrompt, ...]]:
+        """The embedding of a picture that was sent, and the prompt checked against its size."""
+        key = await self._key(model, image, job.account)
+        embedding = self._known(key, trace)
+        limits = self.limits.prompt
+        if embedding:
+            size = embedding.size
+            return embedding, await self.aside(lambda: job.prompt.check(size, limits))
+
+        def read() -> tuple[PictureFile, tuple[ObjectPrompt, ...]]:
+            file = self._open(image)
+            return file, job.prompt.check(file.size, limits)
+
+        file, objects = await self.aside(read)
+        return await self._encode(model, file, image, key, job.account, trace), objects
+
+    async def _encode(
+        self, model: Model, file: PictureFile, image: Upload, key: Key, account: str, trace: Trace
+    ) -> Embedding:
+        """One encoding, for all who ask for this picture now; kept for those who ask later."""
+        asked = time.perf_counter()
+        is_first = key not in self._flights
+
+        async def work() -> Encoded:
+            known = self.cache.peek(key)
+            if known:
+                return Encoded(known, 0.0, 0.0)
+            if model.slow_encoder and self.encoder:
+                order = Order(model.name, model.revision, image.exif, image.data, logs.request_id.get())
+                encoded = await self.encoder.encode(order)
+            else:
+                encoded = await run_in(self._threads["encode"], lambda: encode_file(model, file))
+            self.cache.put(key, encoded.embedding)
+            return encoded
+
+        lane = self.lanes["encode" if model.slow_encoder and self.encoder else "encode_here"]
+        encoded = await self._flights.join(key, lambda: lane.run(work, account))
+        trace.picture = "new" if is_first else "shared"
+        spent = 0.0
+        if is_first:
+            trace.add("decode_image", encoded.decode_image)
+            trace.add("encode", encoded.encode)
+            spent = encoded.decode_image + encoded.encode
+        trace.add("wait", time.perf_counter() - asked - spent)
+        return encoded.embedding
+
+
+def _warming_picture() -> NDArray[np.uint8]:
+    picture = np.full((64, 64), 96, np.uint8)
+    picture[16:48, 16:48] = 224
+    return picture
+
+
+_WARMING_PICTURE = _warming_picture()
+
+# One object and several, a point and two: a network is compiled for each such shape.
+_WARMING_PROMPTS = (
+    [[[32, 32]]],
+    [[[32, 32], [4, 4]]],
+    [[[32, 32]], [[4, 4]]],
+    [[[32, 32]], [[4, 4]], [[60, 60]], [[4, 60]]],
+)

@@ -2,7 +2,9 @@
 
 EngineError
 ├── Busy                too many requests are waiting; come back after `retry_after` seconds
-└── DeadlineExceeded    its time was up before its answer was there
+│   └── EncoderLost     the process that encodes ended in the middle of this picture; it is started again
+├── DeadlineExceeded    its time was up before its answer was there
+└── NotPrepared         there is no such prepared picture, or no longer
 """
 
 
@@ -21,6 +23,18 @@ class Busy(EngineError):  # noqa: N818
         super().__init__(message)
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[type["Busy"], tuple[str, int]]:
+        """For the way from the encoder's process."""
+        return type(self), (str(self), self.retry_after)
+
+
+class EncoderLost(Busy):
+    """The process that encodes ended, or hung, in the middle of this picture."""
+
 
 class DeadlineExceeded(EngineError):  # noqa: N818
     """The request's time was up before its answer was there."""
+
+
+class NotPrepared(EngineError):  # noqa: N818
+    """The caller has no prepared picture of this id, or no longer."""

@@ -1,96 +1,123 @@
-"""A fixed number of threads behind a bounded queue."""
+"""Turns at something scarce: so many at a time, the rest in a bounded line in which accounts take turns."""
 
 import asyncio
 import math
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Self, TypeVar
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from maskery.engine.errors import Busy, DeadlineExceeded
+from maskery.engine.errors import Busy
 
 Answer = TypeVar("Answer")
 
-# Weight of the newest job in the running mean of how long one takes.
+# Weight of the newest turn in the running mean of how long one takes.
 _NEWEST = 0.2
 
 
-class Workers:
-    """Runs blocking work off the event loop, as much at a time as there are workers.
+class Lane:
+    """Lets work through, `slots` at a time. For one event loop.
 
-    Work that was given up, because its deadline passed or its client went away, is taken off the queue if it has
-    not started; started work runs to its end and keeps its worker until then, so that there are never more
-    threads computing than there are workers.
+    Whoever waits and is cancelled leaves the line, and their work is never started. Work that was started runs to its
+    end and keeps its slot until then, also where nobody waits for it any more: a thread cannot be stopped, and must
+    be counted for as long as it computes.
 
     Args:
-        workers: jobs at a time.
-        max_queue: jobs that may wait; one more is refused.
+        slots: turns at a time.
+        max_waiting: length of the line; one more is refused. None: no limit here, because one was passed before.
+        doing: what the turns are, for the sentence of a refusal.
     """
 
-    def __init__(self, workers: int, max_queue: int) -> None:
-        self._workers = workers
-        self._places = workers + max_queue
-        self._taken = 0
-        self._seconds_a_job = 0.0
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="segment")
+    def __init__(self, slots: int, max_waiting: int | None = None, doing: str = "being answered") -> None:
+        self._slots = slots
+        self._max_waiting = max_waiting
+        self._doing = doing
+        self._seconds_a_turn = 0.0
+        # By account, the next to be served first.
+        self._line: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self.running = 0
 
-    async def run(self, work: Callable[[], Answer], time_limit: float, spent: float = 0.0) -> Answer:
+    @property
+    def waiting(self) -> int:
+        return sum(map(len, self._line.values()))
+
+    async def run(self, work: Callable[[], Awaitable[Answer]], account: str = "") -> Answer:
         """The work's answer, or what it raised.
 
         Args:
-            time_limit: seconds that the request may take.
-            spent: those that it has taken already.
+            account: whose turn it is. One with a long line of its own waits for that, not the others.
 
         Raises:
-            Busy: the queue is full.
-            DeadlineExceeded: `time_limit` seconds went by.
+            Busy: the line is full.
         """
-        if self._taken >= self._places:
-            raise Busy(f"{self._taken} requests are being answered or waiting, no more can wait", self._retry_after())
-        self._taken += 1
-        loop = asyncio.get_running_loop()
-        # The pool keeps what was taken off its queue until a thread comes by; it shall not keep a picture with it,
-        # neither by itself nor through this frame, which the cancellation's traceback holds.
-        waiting = [work]
-        del work
-        job = self._pool.submit(lambda: self._timed(waiting.pop()))
+        await self._take_turn(account)
+        task = asyncio.ensure_future(self._hold(work))
+        # The event loop itself keeps no reference that would hold a task.
+        self._tasks.add(task)
+        task.add_done_callback(self._let_go)
+        return await asyncio.shield(task)
 
-        def give_back(_: object) -> None:
-            waiting.clear()
-            loop.call_soon_threadsafe(self._give_back)
+    async def idle(self) -> None:
+        """Wait until nothing is running."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
-        # A place is free when the work has really ended, also where nobody waits for it any more.
-        job.add_done_callback(give_back)
+    def retry_after(self) -> int:
+        """Whole seconds in which half of those here are expected to be served, by how long turns took of late."""
+        here = self.running + self.waiting
+        return max(1, math.ceil(self._seconds_a_turn * here / self._slots / 2))
+
+    async def _take_turn(self, account: str) -> None:
+        if self.running < self._slots:
+            self.running += 1
+            return
+        if self._max_waiting is not None and self.waiting >= self._max_waiting:
+            here = self.running + self.waiting
+            raise Busy(f"{here} requests are {self._doing} or waiting for it, no more can wait", self.retry_after())
+        turn = asyncio.get_running_loop().create_future()
+        self._line.setdefault(account, deque()).append(turn)
         try:
-            async with asyncio.timeout(time_limit - spent):
-                return await asyncio.wrap_future(job)
-        except TimeoutError:
-            if job.done() and not job.cancelled():
-                return job.result()
-            raise DeadlineExceeded(f"the answer was not there within the request's {time_limit:g} seconds") from None
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._leave(account, turn)
+            else:
+                # Given the slot and cancelled at the same time.
+                self._pass_on()
+            raise
 
-    def close(self) -> None:
-        """Wait for started work and drop the rest."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self.close)
-
-    def _give_back(self) -> None:
-        self._taken -= 1
-
-    def _timed(self, work: Callable[[], Answer]) -> Answer:
-        started = time.perf_counter()
+    async def _hold(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        started = time.monotonic()
         try:
-            return work()
+            return await work()
         finally:
-            seconds = time.perf_counter() - started
-            mean = self._seconds_a_job
-            self._seconds_a_job = mean + _NEWEST * (seconds - mean) if mean else seconds
+            seconds = time.monotonic() - started
+            mean = self._seconds_a_turn
+            self._seconds_a_turn = mean + _NEWEST * (seconds - mean) if mean else seconds
+            self._pass_on()
 
-    def _retry_after(self) -> int:
-        """Whole seconds in which the queue is expected to be half empty."""
-        return max(1, math.ceil(self._seconds_a_job * self._taken / self._workers / 2))
+    def _pass_on(self) -> None:
+        """Give a slot that has become free to the next in line."""
+        while self._line:
+            account, turns = self._line.popitem(last=False)
+            turn = turns.popleft()
+            if turns:
+                self._line[account] = turns
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.running -= 1
+
+    def _leave(self, account: str, turn: asyncio.Future[None]) -> None:
+        turns = self._line.get(account)
+        if turns and turn in turns:
+            turns.remove(turn)
+            if not turns:
+                del self._line[account]
+
+    def _let_go(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        # A failure that nobody waits for any more is no news.
+        if not task.cancelled():
+            task.exception()

@@ -108,6 +108,11 @@ class Registry:
         """Names of the models that can be run here, without the aliases."""
         return sorted({*_BUILT_IN, *(card.name for card in self._cards())})
 
+    def knows(self, name: str) -> bool:
+        """Whether a model of that name or alias has been loaded; no file is looked at."""
+        with self._lock:
+            return self.aliases.get(name, name) in self._loaded
+
     def describe(self, name: str) -> Listing:
         """What clients are told of the model of that name or alias. It is not loaded for this.
 

@@ -8,11 +8,11 @@ from maskery.segmentation.errors import (
     PromptError,
     SegmentationError,
 )
-from maskery.segmentation.image import READABLE, Exif, ImageLimits, Picture, PictureFile, Size, open_picture
+from maskery.segmentation.image import READABLE, Exif, ImageLimits, Picture, PictureFile, Size, digest, open_picture
 from maskery.segmentation.mask import Mask, Segment, to_png
 from maskery.segmentation.model import Candidates, Embedding, Model
 from maskery.segmentation.prompt import ObjectPrompt, PromptLimits, parse_prompt
-from maskery.segmentation.segmenter import Options, Segmentation, Usage, segment, segment_embedding
+from maskery.segmentation.segmenter import Options, Segmentation, Usage, assemble, segment, segment_embedding
 
 __all__ = [
     "MERGE_IOU",
@@ -37,6 +37,8 @@ __all__ = [
     "SegmentationError",
     "Size",
     "Usage",
+    "assemble",
+    "digest",
     "open_picture",
     "parse_prompt",
     "segment",

@@ -57,6 +57,8 @@ class Model(Protocol):
         revision: changes whenever the same picture could give another embedding; part of every cache key.
         created: Unix time of the revision.
         owned_by: who made it.
+        slow_encoder: whether a picture takes seconds of all processors.
+        max_batch: objects that are decoded in one call at no loss; 1 for models that treat them one by one.
     """
 
     @property
@@ -70,6 +72,12 @@ class Model(Protocol):
 
     @property
     def owned_by(self) -> str: ...
+
+    @property
+    def slow_encoder(self) -> bool: ...
+
+    @property
+    def max_batch(self) -> int: ...
 
     def encode(self, picture: Picture) -> Embedding:
         """Everything that depends on the picture alone."""

@@ -61,9 +61,22 @@ def segment_embedding(
     model: Model, embedding: Embedding, objects: Sequence[ObjectPrompt], options: Options | None = None
 ) -> Segmentation:
     """Segment a picture by what was kept of it."""
+    return assemble(model.decode(embedding, objects), embedding, objects, options)
+
+
+def assemble(
+    candidates: Sequence[Candidates],
+    embedding: Embedding,
+    objects: Sequence[ObjectPrompt],
+    options: Options | None = None,
+) -> Segmentation:
+    """What a model has decoded as the answer.
+
+    Args:
+        candidates: of each object, in order.
+    """
     options = options or Options()
     size = options.size or embedding.size
-    candidates = model.decode(embedding, objects)
     readings = ([_choose(each, reading) for each in candidates] for reading in range(options.n))
     masks = tuple(
         compose(layers, size, options.merge_iou) if options.compose else keep_whole(layers, size) for layers in readings

@@ -47,6 +47,8 @@ class GrabCut:
     revision = "1"
     created = 1767225600
     owned_by = "maskery"
+    slow_encoder = False
+    max_batch = 1
 
     def encode(self, picture: Picture) -> Embedding:
         """Keeps a small copy: ``picture``, uint8 [rows, columns, 3]."""

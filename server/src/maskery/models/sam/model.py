@@ -23,6 +23,9 @@ Floats = NDArray[np.float32]
 _OBJECT_COUNTS = (1, 2, 4)
 _FEWEST_TOKENS = 2
 
+# Of several requests' objects that wait for one picture, those that go into one call: about a second's work.
+_MAX_BATCH = 64
+
 # Logit that a mask prompt's pixels start from, on the object and off it.
 _MASK_LOGIT = 8.0
 
@@ -42,6 +45,9 @@ class Sam:
         UnsupportedModel: the folder holds no network that can be run here.
         OSError: a file cannot be read, or the graphs not be written.
     """
+
+    slow_encoder = True
+    max_batch = _MAX_BATCH
 
     def __init__(
         self,

@@ -1,0 +1,24 @@
+"""Coming up: models are loaded and run once before the server says that it is ready."""
+
+import logging
+import time
+
+from maskery.api.services import Services
+
+_log = logging.getLogger(__name__)
+
+
+async def warm(services: Services) -> None:
+    """Load what the settings name. A failure is kept where whoever runs the server finds it."""
+    state = services.state
+    try:
+        for name in services.settings.preload:
+            started = time.monotonic()
+            await services.engine.warm(name)
+            _log.info("%s is loaded and has run, after %.1f s", name, time.monotonic() - started)
+    # Whatever it is, the server must not wait for it for ever.
+    except Exception as error:  # noqa: BLE001
+        _log.error("a model that is to be loaded first cannot be", exc_info=error)
+        state.failure = error
+        return
+    state.phase = "ready"

@@ -1,0 +1,95 @@
+"""Embeddings from one process to another through memory that both see: pages are written once and never copied.
+
+The memory has no name: it needs no folder whose size somebody has limited, and it is gone when the last process that
+holds it is, however that one ends.
+"""
+
+import math
+import mmap
+import os
+import tempfile
+from dataclasses import dataclass
+from multiprocessing import reduction
+from multiprocessing.connection import Connection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskery.engine.encoding import Encoded
+from maskery.segmentation import Embedding, Size
+
+# Vector instructions load whole lines of the processor's cache.
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class _Array:
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """All of an `Encoded` but the arrays' bytes."""
+
+    arrays: tuple[_Array, ...]
+    nbytes: int
+    size: Size
+    tokens: int
+    decode_image: float
+    encode: float
+
+
+def send(link: Connection, encoded: Encoded) -> None:
+    """Put the arrays where the process at the other end can map them."""
+    embedding = encoded.embedding
+    arrays, end = [], 0
+    for name, array in embedding.arrays.items():
+        offset = -(-end // _ALIGNMENT) * _ALIGNMENT
+        arrays.append(_Array(name, array.dtype.str, array.shape, offset))
+        end = offset + array.nbytes
+    layout = _Layout(tuple(arrays), max(end, 1), embedding.size, embedding.tokens, encoded.decode_image, encoded.encode)
+    handle = _anonymous_file()
+    try:
+        os.ftruncate(handle, layout.nbytes)
+        with mmap.mmap(handle, layout.nbytes) as memory:
+            for place in layout.arrays:
+                _view(memory, place)[...] = embedding.arrays[place.name]
+        link.send(layout)
+        reduction.send_handle(link, handle, None)
+    finally:
+        os.close(handle)
+
+
+def receive(link: Connection) -> Encoded | Exception:
+    """The arrays, over the memory that the other process wrote, or the exception that it sent instead.
+
+    Raises:
+        EOFError, OSError: the other process ended.
+    """
+    layout = link.recv()
+    if isinstance(layout, Exception):
+        return layout
+    handle = reduction.recv_handle(link)
+    try:
+        # Unmapped with the last array that looks at it.
+        memory = mmap.mmap(handle, layout.nbytes)
+    finally:
+        os.close(handle)
+    arrays = {array.name: _view(memory, array) for array in layout.arrays}
+    return Encoded(Embedding(arrays, layout.size, layout.tokens), layout.decode_image, layout.encode)
+
+
+def _view(memory: mmap.mmap, array: _Array) -> NDArray[np.generic]:
+    dtype = np.dtype(array.dtype)
+    flat = np.frombuffer(memory, dtype, math.prod(array.shape), array.offset)
+    return flat.reshape(array.shape)
+
+
+def _anonymous_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("embedding")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

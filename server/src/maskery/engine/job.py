@@ -1,0 +1,66 @@
+"""What the engine is asked for."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from maskery.segmentation import Exif, ObjectPrompt, Options, PromptLimits, Size, parse_prompt
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The prompt as it was sent; it can be checked only when the picture's size is known."""
+
+    segment_prompt: Any
+    point_labels: Any = None
+    boxes: Any = None
+    mask_prompts: Any = None
+
+    def check(self, size: Size, limits: PromptLimits) -> tuple[ObjectPrompt, ...]:
+        """The objects that it names.
+
+        Args:
+            size: of the picture.
+
+        Raises:
+            PromptError: with the path of what is wrong.
+        """
+        return parse_prompt(self.segment_prompt, size, self.point_labels, self.boxes, self.mask_prompts, limits)
+
+
+@dataclass(frozen=True, eq=False)
+class Upload:
+    """A picture as it was sent.
+
+    Attributes:
+        data: the file's bytes.
+        exif: as of `PictureFile`.
+    """
+
+    data: bytes
+    exif: Exif = "apply"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A picture that was prepared before.
+
+    Attributes:
+        id: that it was given.
+    """
+
+    id: str
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A picture and what is asked of it.
+
+    Attributes:
+        account: whose job it is; embeddings are kept for it alone unless the engine shares them.
+    """
+
+    model: str
+    image: Upload | Reference
+    prompt: Prompt
+    options: Options = field(default_factory=Options)
+    account: str = ""

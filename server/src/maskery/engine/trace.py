@@ -1,0 +1,34 @@
+"""Where one request's time went."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+Stage = Literal["read", "wait", "decode_image", "encode", "decode", "compose", "write"]
+
+
+@dataclass(eq=False)
+class Trace:
+    """Filled in as a request goes its way.
+
+    Attributes:
+        stages: seconds by stage, in the order of their first appearance.
+        picture: whether the embedding was there ("known"), was made by this request ("new"), or by another one that
+            this one waited for ("shared").
+    """
+
+    stages: dict[Stage, float] = field(default_factory=dict)
+    picture: Literal["known", "new", "shared"] | None = None
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        self.stages[stage] = self.stages.get(stage, 0.0) + max(0.0, seconds)
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - started)

@@ -1,0 +1,206 @@
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from maskery.models.builtin import nano
+from maskery.models.builtin.nano import Nano
+from maskery.models.builtin.nano_prompt import PLANES, lab_colours, prompt_planes
+from maskery.models.runtime import best_precision
+from maskery.segmentation import Candidates, Model, ObjectPrompt, Picture, segment
+
+MODEL: Model = Nano("f32")
+
+
+def disc_picture(width: int = 160, height: int = 120) -> tuple[Picture, np.ndarray]:
+    """A noisy orange disc on noisy blue, and where the disc is."""
+    y, x = np.mgrid[:height, :width]
+    disc = np.hypot(x - width / 2, y - height / 2) < height / 4
+    pixels = np.where(disc[..., None], (220, 120, 30), (40, 70, 160)) + np.random.default_rng(0).normal(
+        0, 6, (height, width, 3)
+    )
+    return Picture(pixels.clip(0, 255).astype(np.uint8)), disc
+
+
+def prompt(
+    on: Sequence[tuple[float, float]] = (),
+    off: Sequence[tuple[float, float]] = (),
+    box: tuple[float, float, float, float] | None = None,
+    mask: np.ndarray | None = None,
+) -> ObjectPrompt:
+    return ObjectPrompt(
+        np.array([*on, *off], np.float32).reshape(-1, 2),
+        np.array([1] * len(on) + [0] * len(off), np.uint8),
+        None if box is None else np.array(box, np.float32),
+        mask,
+    )
+
+
+def ask(picture: Picture, *prompts: ObjectPrompt, model: Model = MODEL) -> list[Candidates]:
+    return model.decode(model.encode(picture), prompts)
+
+
+def answer(picture: Picture, asked: ObjectPrompt, model: Model = MODEL) -> np.ndarray:
+    """The first candidate at the picture's size, as a server gives it: bool [height, width]."""
+    values = segment(model, picture, [asked]).masks[0].values
+    assert values is not None
+    return values > 0
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    return np.count_nonzero(first & second) / np.count_nonzero(first | second)
+
+
+def test_one_click_finds_an_object_that_stands_out() -> None:
+    picture, disc = disc_picture()
+    assert iou(answer(picture, prompt(on=[(80, 60)])), disc) > 0.85
+
+
+def test_a_box_alone_finds_what_it_encloses() -> None:
+    picture, disc = disc_picture()
+    assert iou(answer(picture, prompt(box=(45, 25, 115, 95))), disc) > 0.85
+
+
+def test_a_mask_to_start_from_is_drawn_to_the_edge() -> None:
+    picture, disc = disc_picture()
+    rough = np.zeros_like(disc)
+    rough[35:90, 55:105] = True
+    assert iou(answer(picture, prompt(mask=rough)), disc) > max(0.85, iou(rough, disc))
+
+
+def test_further_clicks_move_the_answer_towards_them() -> None:
+    picture, _ = disc_picture()
+    pixels = picture.pixels.copy()
+    pixels[:, :30] = (230, 230, 230)
+    split = Picture(pixels)
+    on_disc = answer(split, prompt(on=[(80, 60)], off=[(10, 60)]))
+    assert on_disc[60, 80]
+    assert not on_disc[60, 10]
+    on_both = answer(split, prompt(on=[(80, 60), (10, 60)], off=[(140, 10)]))
+    assert np.count_nonzero(on_both[:, :30]) > np.count_nonzero(on_disc[:, :30])
+
+
+def test_a_single_click_has_three_readings_and_a_clear_prompt_one() -> None:
+    picture, _ = disc_picture()
+    click, more, box = ask(
+        picture, prompt(on=[(80, 60)]), prompt(on=[(80, 60), (70, 55)]), prompt(box=(45, 25, 115, 95))
+    )
+    assert [len(click), len(more), len(box)] == [3, 1, 1]
+    assert (np.diff(click.scores) <= 0).all()
+    for each in (click, more, box):
+        assert each.logits.dtype == each.scores.dtype == np.float32
+        assert each.extent == each.logits.shape[:0:-1]
+        assert np.isfinite(each.logits).all()
+        assert ((each.scores >= 0) & (each.scores <= 1)).all()
+
+
+def test_the_same_question_has_the_same_answer() -> None:
+    picture, _ = disc_picture()
+    [first], [again] = (ask(picture, prompt(on=[(80, 60)]), model=Nano("f32")) for _ in range(2))
+    np.testing.assert_array_equal(first.logits, again.logits)
+    np.testing.assert_array_equal(first.scores, again.scores)
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_an_objects_answer_does_not_depend_on_the_others(count: int) -> None:
+    picture, _ = disc_picture()
+    prompts = [prompt(on=[(80 + 9 * index, 60)]) for index in range(count)]
+    embedding = MODEL.encode(picture)
+    for asked, beside in zip(prompts, MODEL.decode(embedding, prompts), strict=True):
+        [alone] = MODEL.decode(embedding, [asked])
+        np.testing.assert_allclose(alone.logits, beside.logits, atol=0.05)
+
+
+def test_several_threads_may_ask_at_once() -> None:
+    picture, _ = disc_picture()
+    asked = [prompt(on=[(80, 60)]), prompt(on=[(10, 10)])] * 4
+    alone = [ask(picture, each)[0].logits for each in asked]
+    start = threading.Barrier(4)
+
+    def work(index: int) -> list[np.ndarray]:
+        start.wait()
+        return [ask(picture, each)[0].logits for each in asked[index:]]
+
+    with ThreadPoolExecutor(4) as pool:
+        for index, found in enumerate(pool.map(work, range(4))):
+            for mine, theirs in zip(alone[index:], found, strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (3000, 40), (40, 3000), (17, 23)])
+def test_every_size_of_picture_is_answered(size: tuple[int, int]) -> None:
+    width, height = size
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    found = answer(Picture(pixels), prompt(on=[(width - 0.5, height - 0.5)]))
+    assert found.shape == (height, width)
+
+
+def test_what_is_kept_of_a_picture_does_not_grow_with_it() -> None:
+    small, large = (MODEL.encode(disc_picture(*size)[0]) for size in ((160, 120), (1600, 1200)))
+    assert small.nbytes == large.nbytes < 2_000_000
+    assert large.size == (1600, 1200)
+
+
+@pytest.mark.skipif(best_precision() != "bf16", reason="the processor does not compute in bf16")
+def test_bf16_answers_as_f32_does() -> None:
+    picture, _ = disc_picture()
+    half = Nano("bf16")
+    for asked in (prompt(on=[(80, 60)]), prompt(box=(45, 25, 115, 95))):
+        assert iou(answer(picture, asked), answer(picture, asked, half)) > 0.98
+
+
+def test_precisions_are_never_mixed_up_in_a_cache() -> None:
+    assert Nano("f32").revision != Nano("bf16").revision
+
+
+def test_onnx_runtime_answers_alike() -> None:
+    picture, _ = disc_picture()
+    embedding = MODEL.encode(picture)
+    features = {name: embedding.arrays[name].astype(np.float32) for name in ("half", "quarter", "eighth")}
+    rows, columns = features["quarter"].shape[2:]
+    inputs = {
+        **features,
+        "prompt": np.random.default_rng(0).uniform(0, 1, (2, PLANES, rows, columns)).astype(np.float32),
+        "previous": np.zeros((2, 1, 2 * rows, 2 * columns), np.float32),
+    }
+    graph = Path(nano.__file__).parent / "nano-decoder.onnx"
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    logits, scores = session.run(["logits", "scores"], inputs)
+    ours = MODEL._decoder.run(inputs)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(ours["logits"], logits, atol=0.02 * np.abs(logits).max())
+    np.testing.assert_allclose(ours["scores"], scores, atol=0.02)
+
+
+class TestPromptPlanes:
+    colours = lab_colours(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8))
+
+    def test_spots_are_where_the_clicks_are(self) -> None:
+        planes = self.planes([(5.5, 7.5, 1), (20.5, 3.5, 0)])
+        assert planes.shape == (PLANES, 24, 32)
+        assert np.unravel_index(planes[0].argmax(), (24, 32)) == (7, 5)
+        assert np.unravel_index(planes[1].argmax(), (24, 32)) == (3, 20)
+        assert planes[0, 7, 5] == planes[2, 7, 5] == planes[4, 7, 5] == 1
+
+    def test_without_clicks_of_a_kind_its_planes_are_empty(self) -> None:
+        planes = self.planes([(5.5, 7.5, 1)])
+        assert not planes[[1, 3, 5]].any()
+
+    def test_a_box_is_one_inside_and_minus_one_outside(self) -> None:
+        planes = prompt_planes(
+            self.colours, np.empty((0, 2), np.float32), np.empty(0, np.uint8), np.array((4, 6, 10, 9), np.float32)
+        )
+        assert (planes[6] > 0).sum() == 6 * 3
+        assert (planes[6] < 0).sum() == 24 * 32 - 18
+        assert not planes[:6].any()
+
+    def test_a_click_at_the_far_edge_is_on_the_grid(self) -> None:
+        planes = self.planes([(32.0, 24.0, 1)])
+        assert np.unravel_index(planes[0].argmax(), (24, 32)) == (23, 31)
+
+    def planes(self, clicks: Sequence[tuple[float, float, int]]) -> np.ndarray:
+        points = np.array([click[:2] for click in clicks], np.float32)
+        return prompt_planes(self.colours, points, np.array([click[2] for click in clicks], np.uint8))
