@@ -74,7 +74,7 @@ def make_services(settings: Settings) -> Services:
     return Services(settings, engine, Metrics(engine), KeyStore(settings.database), State())
 
 
-def get_services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 

@@ -91,6 +91,10 @@ class EncoderProcess:
         process = self._process
         return process.pid if process and process.poll() is None else None
 
+    async def start(self) -> None:
+        """Have the process come up now rather than with the first order."""
+        await run_in(self._thread, self._running)
+
     async def encode(self, order: Order) -> Encoded:
         """The embedding of one picture.
 

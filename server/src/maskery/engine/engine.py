@@ -156,6 +156,9 @@ class Engine:
 
     async def warm(self, model_name: str) -> None:
         """Load a model and let it run, so that the first request does not wait for that. Errors as of `segment`."""
+        if self.encoder and not self.models.is_built_in(model_name):
+            # It comes up while the model is loaded here.
+            await asyncio.gather(self.encoder.start(), self._model(model_name))
         prepared = await self.prepare(model_name, Upload(to_png(_WARMING_PICTURE)), account="")
         for segment_prompt in _WARMING_PROMPTS:
             await self.segment(Job(model_name, Reference(prepared.id), Prompt(segment_prompt)), lambda _: None)

@@ -108,6 +108,10 @@ class Registry:
         """Names of the models that can be run here, without the aliases."""
         return sorted({*_BUILT_IN, *(card.name for card in self._cards())})
 
+    def is_built_in(self, name: str) -> bool:
+        """Whether the model of that name or alias came with the package."""
+        return self.aliases.get(name, name) in _BUILT_IN
+
     def knows(self, name: str) -> bool:
         """Whether a model of that name or alias has been loaded; no file is looked at."""
         with self._lock:

@@ -1,0 +1,76 @@
+"""The clients' process, as the benchmark speaks to it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from benchmarks.serving.work import Outcome, Work
+
+_ROOT = Path(__file__).parents[2]
+
+
+class CrowdFailed(Exception):  # noqa: N818 - the name states what was found
+    """The clients' process ended before it answered."""
+
+
+class Crowd:
+    """Clients of one server; see `load.Clients` for what the methods do.
+
+    Args:
+        url: of the server.
+        key: that it lets in.
+        model: that is asked.
+        pictures: folder of the JPEG files that are sent.
+
+    Raises:
+        CrowdFailed: of every method.
+    """
+
+    def __init__(self, url: str, key: str, model: str, pictures: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.serving.load", url, key, model, str(pictures)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=_ROOT,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is not None:
+            self._process.kill()
+        self._process.communicate()
+
+    def check(self, objects: int) -> str | None:
+        wrong = self._ask("check", objects)
+        return None if wrong is None else str(wrong)
+
+    def prepare(self, pictures: int) -> str | None:
+        wrong = self._ask("prepare", pictures)
+        return None if wrong is None else str(wrong)
+
+    def run(self, work: Work, beside: Work | None = None) -> tuple[Outcome, Outcome | None]:
+        mine, others = self._ask("run", asdict(work), beside and asdict(beside))
+        return Outcome(**mine), Outcome(**others) if others else None
+
+    def _ask(self, *words: object) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            print(json.dumps(words), file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            raise CrowdFailed("the clients' process has ended") from None
+        line = self._process.stdout.readline()
+        if not line:
+            raise CrowdFailed(f"the clients' process ended with status {self._process.wait()}")
+        return json.loads(line)
