@@ -50,6 +50,10 @@ bench-accuracy: $(VENV)/.bench-ready ## Measure accuracy by clicks: DATA=folder 
 bench-models: $(BENCH)/.ready ## Measure SAM-HQ beside transformers: [CONFIG=small] [RUNS=5], in an environment of its own (PyTorch)
 	@$(BENCH)/bin/python -m benchmarks.models --config $(or $(CONFIG),base) --runs $(or $(RUNS),5)
 
+.PHONY: bench-around
+bench-around: $(VENV)/.bench-ready ## Measure the work around the model: JSON, base64, composing, PNG, HTTP
+	@$(BIN)/python -m benchmarks.around
+
 .PHONY: bench-serving
 bench-serving: $(BENCH)/.ready ## Measure the server beside a plain one with transformers: [CONFIG=small] (PyTorch)
 	@$(BENCH)/bin/python -m benchmarks.serving --config $(or $(CONFIG),base)

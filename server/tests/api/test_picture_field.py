@@ -96,8 +96,11 @@ def test_text_that_is_not_utf_8_is_refused_beside_a_picture_too() -> None:
 
 
 pieces = st.sampled_from(
-    ['"image_prompt"', '"image_prompt":', '"', ":", ",", "{", "}", "[", "]", " ", "\\", "YWJj", "YW==", "=", "null"]
-    + ['"user"', "data:image/png;base64,", '"x": "YWJj"', '"image_prompt": "YWJj"', '{"image_prompt": "data:;base64,']
+    [
+        *('"image_prompt"', '"image_prompt":', '"image_prompt": "YWJj"', '{"image_prompt": "data:;base64,'),
+        *('"user"', '"x": "YWJj"', "data:image/png;base64,", "YWJj", "YW==", "=", "null"),
+        *('"', ":", ",", "{", "}", "[", "]", " ", "\\"),
+    ]
 )
 
 
@@ -133,7 +136,9 @@ def test_line_breaks_in_base64_are_common(data: bytes, head: str, every: int) ->
     assert decode_picture(head + text) == decode_picture(head + broken + "\n") == data
 
 
-@pytest.mark.parametrize("text", ["YWJj=YWJj", "YWJ", "YWJjZ", "=YWJj", "YW=Jj", "YWJj====", "YWJ-", "YWJ\u00e9", "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["YWJj=YWJj", "YWJ", "YWJjZ", "=YWJj", "YW=Jj", "YWJj====", "YWJ-", "YWJ\u00e9", "\ud800"]
+)
 def test_what_is_not_base64_is_refused(text: str) -> None:
     with pytest.raises(ApiError, match="not base64"):
         decode_picture(text)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskery.segmentation import Size
+from maskery.segmentation import Size, rle
 from maskery.segmentation.compose import Layer, compose, keep_whole
 
 SIZE = Size(120, 90)
@@ -122,6 +122,26 @@ def test_whole_masks_may_overlap() -> None:
     mask = keep_whole([box(0, 0, 60, 40), box(20, 20, 40, 40)], SIZE)
     assert mask.values is None
     assert [segment.area for segment in mask.segments] == [2400, 400]
+
+
+def test_an_empty_whole_mask_has_every_format() -> None:
+    (segment,) = keep_whole([box(0, 0, 0, 0)], SIZE).segments
+    assert (segment.area, segment.bbox) == (0, None)
+    assert (rle.decode(segment.rle(SIZE)["counts"], SIZE) == 0).all()
+    assert segment.polygons() == []
+
+
+def test_an_object_that_meets_no_other_is_the_same_in_company_as_alone() -> None:
+    apart, crossed, crossing = box(3, 5, 20, 30), box(60, 40, 90, 70), box(70, 50, 110, 80, logit=6)
+    mask = compose([crossed, apart, crossing], SIZE)
+    alone, pair = compose([apart], SIZE), compose([crossed, crossing], SIZE)
+    assert mask.values is not None
+    assert alone.values is not None
+    assert pair.values is not None
+    assert ((mask.values == 2) == (alone.values == 1)).all()
+    assert ((mask.values == 1) == (pair.values == 1)).all()
+    assert ((mask.values == 3) == (pair.values == 2)).all()
+    assert mask.segments[1].bbox == alone.segments[0].bbox
 
 
 def test_large_masks_are_painted_in_bands_without_a_seam() -> None:

@@ -1,15 +1,16 @@
 """The fields of a request to a job for the engine; every check that needs no picture."""
 
-import base64
 import binascii
 import difflib
 from typing import Any, TypeVar
 
+import pybase64
 from pydantic import ValidationError
 
 from maskery.api.body import Body
 from maskery.api.errors import ApiError
 from maskery.api.json_object import parse_json_object
+from maskery.api.picture_field import TAKEN, take_picture
 from maskery.api.schemas import PreparationRequest, SegmentationRequest
 from maskery.engine import Job, Prompt, Reference, Upload
 from maskery.segmentation import MERGE_IOU, ImageLimits, Options, Size
@@ -78,12 +79,13 @@ def parse_preparation(body: Body) -> tuple[PreparationRequest, Upload]:
 
 
 def _parse(body: Body, kind: type[Fields]) -> tuple[Fields, bytes | None]:
-    fields = parse_json_object(body.json)
     if body.image is None:
-        return parse_fields(fields, kind), None
+        fields, picture = take_picture(body.json)
+        return parse_fields(fields, kind), picture
+    fields = parse_json_object(body.json)
     if fields.get("image_prompt") is not None:
         raise ApiError(422, "given_twice", "The picture is sent as a file and as image_prompt.", "image_prompt")
-    return parse_fields({**fields, "image_prompt": "-"}, kind), body.image
+    return parse_fields({**fields, "image_prompt": TAKEN}, kind), body.image
 
 
 def to_job(request: SegmentationRequest, image: Upload | Reference, limits: ImageLimits, account: str = "") -> Job:
@@ -142,11 +144,11 @@ def decode_picture(text: str) -> bytes:
         if not comma or not head.lower().endswith(";base64"):
             raise _not_base64("is a data: URL, but not one that reads data:image/…;base64,…")
     try:
-        data = base64.b64decode(payload, validate=True)
+        data = pybase64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
         # Encoders that break lines are common; anything else outside the alphabet is a mistake.
         try:
-            data = base64.b64decode("".join(payload.split()), validate=True)
+            data = pybase64.b64decode("".join(payload.split()), validate=True)
         except (binascii.Error, ValueError):
             hint = "; pictures are not fetched from addresses" if "://" in text[:40] else ""
             raise _not_base64(f"is not base64{hint}") from None

@@ -1,7 +1,8 @@
 """A segmentation as it is answered."""
 
-import base64
 import time
+
+import pybase64
 
 from maskery.api import schemas
 from maskery.segmentation import Mask, Segment, Segmentation, Size, to_png
@@ -27,7 +28,7 @@ def render(segmentation: Segmentation, form: schemas.ResponseFormat) -> bytes:
 def _mask(mask: Mask, form: schemas.ResponseFormat) -> schemas.MaskSchema:
     png = None
     if form == "b64_json" and mask.values is not None:
-        png = base64.b64encode(to_png(mask.values)).decode("ascii")
+        png = pybase64.b64encode_as_string(to_png(mask.values))
     return schemas.MaskSchema(
         b64_json=png,
         label=None,

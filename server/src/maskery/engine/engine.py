@@ -33,7 +33,6 @@ from maskery.segmentation import (
     PromptLimits,
     Segmentation,
     assemble,
-    digest,
     to_png,
 )
 
@@ -132,7 +131,7 @@ class Engine:
         """Have a picture's embedding at hand, under an id. Errors as of `segment`."""
         trace = trace or Trace()
         model = await self._model(model_name)
-        key = await self._key(model, image, account)
+        key = self._key(model, image, account)
         embedding = self._known(key, trace)
         if embedding is None:
             file = await self.aside(lambda: self._open(image))
@@ -176,11 +175,11 @@ class Engine:
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
 
     async def _model(self, name: str) -> Model:
-        return await run_in(self._threads["load"], lambda: self.models.get(name))
+        loaded = self.models.get_loaded(name)
+        return loaded if loaded else await run_in(self._threads["load"], lambda: self.models.get(name))
 
-    async def _key(self, model: Model, image: Upload, account: str) -> Key:
-        name = await self.aside(lambda: digest(image.data, image.exif))
-        return Key("" if self.limits.share_pictures else account, name, model.name, model.revision)
+    def _key(self, model: Model, image: Upload, account: str) -> Key:
+        return Key("" if self.limits.share_pictures else account, image.digest, model.name, model.revision)
 
     def _open(self, image: Upload) -> PictureFile:
         return PictureFile(image.data, image.exif, self.limits.image)
@@ -205,7 +204,7 @@ class Engine:
         self, job: Job, image: Upload, model: Model, trace: Trace
     ) -> tuple[Embedding, tuple[ObjectPrompt, ...]]:
         """The embedding of a picture that was sent, and the prompt checked against its size."""
-        key = await self._key(model, image, job.account)
+        key = self._key(model, image, job.account)
         embedding = self._known(key, trace)
         limits = self.limits.prompt
         if embedding:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from maskery.segmentation import Exif, ObjectPrompt, Options, PromptLimits, Size, parse_prompt
+from maskery.segmentation import Exif, ObjectPrompt, Options, PromptLimits, Size, digest, parse_prompt
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,15 @@ class Upload:
     Attributes:
         data: the file's bytes.
         exif: as of `PictureFile`.
+        digest: name of the picture; made with the object, which for a large file is work for a thread.
     """
 
     data: bytes
     exif: Exif = "apply"
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", digest(self.data, self.exif))
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,16 @@ class Registry:
                     del self._loading[target]
         return model
 
+    def get_loaded(self, name: str) -> Model | None:
+        """As `get`, but None where the model would have to be loaded first: a small file is read, no more."""
+        target = self.aliases.get(name, name)
+        card = None if target in _BUILT_IN else self._card(target)
+        with self._lock:
+            if card is not None:
+                return self._in_memory(card)
+            loaded = self._loaded.get(target)
+            return loaded.model if loaded else None
+
     def _cards(self) -> list[Card]:
         return self._store.installed() if self._store else []
 

@@ -9,8 +9,9 @@ from maskery.segmentation.errors import (
     SegmentationError,
 )
 from maskery.segmentation.image import READABLE, Exif, ImageLimits, Picture, PictureFile, Size, digest, open_picture
-from maskery.segmentation.mask import Mask, Segment, to_png
+from maskery.segmentation.mask import Mask, Segment
 from maskery.segmentation.model import Candidates, Embedding, Model
+from maskery.segmentation.png import to_png
 from maskery.segmentation.prompt import ObjectPrompt, PromptLimits, parse_prompt
 from maskery.segmentation.segmenter import Options, Segmentation, Usage, assemble, segment, segment_embedding
 

@@ -96,7 +96,9 @@ class Picture:
 
 def digest(data: bytes, exif: Exif = "apply") -> str:
     """Name of the picture that `open_picture` makes of these bytes: 64 hexadecimal digits."""
-    return hashlib.sha256(exif.encode() + b"\0" + data).hexdigest()
+    made = hashlib.sha256(exif.encode() + b"\0")
+    made.update(data)
+    return made.hexdigest()
 
 
 class PictureFile:

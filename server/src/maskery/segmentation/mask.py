@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,13 +70,3 @@ class Mask:
         scores = np.array([segment.score for segment in self.segments])
         areas = np.array([segment.area for segment in self.segments], np.float64)
         return float(np.average(scores, weights=areas if areas.any() else None))
-
-
-def to_png(values: Values) -> bytes:
-    """A categorical mask as a one-channel PNG of 8 or 16 bits, as the array has it; lossless."""
-    # A mask is long runs of one value: run-length matching finds them all, the costlier strategies find no more.
-    parameters = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    done, png = cv2.imencode(".png", values, parameters)
-    if not done:
-        raise RuntimeError(f"OpenCV could not write a PNG of shape {values.shape}")
-    return png.tobytes()
