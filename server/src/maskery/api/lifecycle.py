@@ -21,4 +21,5 @@ async def warm(services: Services) -> None:
         _log.error("a model that is to be loaded first cannot be", exc_info=error)
         state.failure = error
         return
-    state.phase = "ready"
+    if state.phase == "starting":
+        state.phase = "ready"

@@ -20,10 +20,16 @@ class CanonicalPaths:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            path = canonical(scope["path"])
-            scope = {**scope, "path": path, "raw_path": path.encode()}
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = canonical(scope["path"])
+        inner = {**scope, "path": path, "raw_path": path.encode()}
+        try:
+            await self._app(inner, receive, send)
+        finally:
+            # Those around this one see the path as it was sent, and the route that it led to.
+            scope["route"] = inner.get("route")
 
 
 def canonical(path: str) -> str:
