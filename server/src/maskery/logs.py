@@ -32,7 +32,8 @@ def _json() -> logging.Formatter:
     return JsonFormatter(
         "%(asctime)s %(levelname)s %(name)s %(message)s",
         rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-        reserved_attrs=[*RESERVED_ATTRS, "request"],
+        # uvicorn gives its messages along in colours too.
+        reserved_attrs=[*RESERVED_ATTRS, "request", "color_message"],
         exc_info_as_array=True,
     )
 

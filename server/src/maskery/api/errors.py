@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import Match, Route
+from starlette.routing import Match
 
 from maskery.engine import Busy, DeadlineExceeded, EncoderLost, NotPrepared
 from maskery.models import ModelNotInstalled, StoreError
@@ -17,6 +17,11 @@ from maskery.segmentation import NotAPicture, PictureTooLarge, PromptError
 
 #: What the log says of a request whose client went away before its answer was there.
 NOT_ANSWERED = 499
+
+# Seconds after which a server that was stopped in order to be started again is expected to answer.
+_STARTS_AGAIN = 5
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 # The kinds that clients of such APIs branch on, by status.
 _TYPES = {
@@ -119,8 +124,12 @@ def _from_http(error: HTTPException, request: Request) -> ApiError:
 
 def _methods(request: Request) -> set[str]:
     """All that the path answers; the router itself knows only those of the first route that it finds."""
-    matching = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
-    return {method for route in matching if isinstance(route, Route) for method in route.methods or ()}
+
+    def answers(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return set(filter(answers, _METHODS))
 
 
 _TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
@@ -164,6 +173,12 @@ def unexpected(request_id: str) -> ApiError:
     """The server's own failure, of which a client learns only where to look."""
     message = f"The server failed; its log says why under request {request_id}."
     return ApiError(500, "internal_error", message)
+
+
+def cut_off() -> ApiError:
+    """The server was told to stop and could not wait any longer."""
+    message = "The server is being stopped and could not wait for this answer. Send it again."
+    return ApiError(503, "stopping", message, headers={"Retry-After": str(_STARTS_AGAIN)})
 
 
 def _sentence(error: Exception) -> str:

@@ -4,6 +4,8 @@ import logging
 import time
 
 from maskery.api.services import Services
+from maskery.engine import EngineError
+from maskery.models import ModelNotInstalled, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -18,7 +20,8 @@ async def warm(services: Services) -> None:
             _log.info("%s is loaded and has run, after %.1f s", name, time.monotonic() - started)
     # Whatever it is, the server must not wait for it for ever.
     except Exception as error:  # noqa: BLE001
-        _log.error("a model that is to be loaded first cannot be", exc_info=error)
+        expected = isinstance(error, (ModelNotInstalled, StoreError, EngineError))
+        _log.error("a model that is to be loaded first cannot be: %s", error, exc_info=None if expected else error)
         state.failure = error
         return
     if state.phase == "starting":

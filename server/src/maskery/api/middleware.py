@@ -1,5 +1,6 @@
 """Around every request: an id, a line in the log, and no requests that a web page made behind its user's back."""
 
+import asyncio
 import logging
 import re
 import time
@@ -11,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from maskery import logs
-from maskery.api.errors import NOT_ANSWERED, ApiError, unexpected
+from maskery.api.errors import NOT_ANSWERED, ApiError, cut_off, unexpected
 from maskery.api.services import Services
 from maskery.engine import Trace
 
@@ -57,6 +58,10 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, send_with_id)
+        # Nothing but the end of the grace period cancels a request as a whole, and this is where it ends.
+        except asyncio.CancelledError:
+            if status == NOT_ANSWERED:
+                await cut_off().response()(scope, receive, send_with_id)
         # The last place where a failure can still be given its id, and its client an answer.
         except Exception:  # noqa: BLE001
             _log.exception("unexpected error, request=%s", request_id)

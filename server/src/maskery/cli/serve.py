@@ -1,10 +1,16 @@
 """`maskery serve`: the API on an address."""
 
 import asyncio
+import logging
+import os
 import signal
 import socket
+import threading
+import time
+from collections.abc import Callable
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import typer
 import uvicorn
@@ -23,6 +29,11 @@ _FIRST_ACCOUNT = "local"
 # Seconds in which requests on connections that were accepted last can still be read.
 _LAST_READING = 0.25
 
+# Seconds in which calls of models that nobody waits for any more can still end.
+_LAST_CALLS = 0.5
+
+_log = logging.getLogger(__name__)
+
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless set.")] = None,
@@ -40,8 +51,54 @@ def serve(
     logs.configure(settings.log_level, settings.log_format)
     keys = open_store(settings)
     needs_key = _needs_key(settings, keys)
+
+    def greet(address: str) -> None:
+        out = Console(soft_wrap=True, highlight=False)
+        out.print(f"Maskery {__version__} answers on {address}, its API is described on {address}/docs", markup=False)
+        key = keys.create(_FIRST_ACCOUNT)[1] if needs_key else None
+        if key:
+            out.print(f"Key: {key}", markup=False)
+            out.print("It is shown only now; `maskery keys create --account NAME` makes another.")
+        out.print(f"Playground: {playground_address(address, key)}", markup=False)
+
+    run(settings, greet)
+    leave_threads()
+
+
+def playground_address(address: str, key: str | None, **more: str) -> str:
+    """Of the page, with what it is told in the fragment, which no browser sends to anybody."""
+    fragment = urlencode({name: value for name, value in {"key": key, **more}.items() if value})
+    return f"{address}/#{fragment}" if fragment else f"{address}/"
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket on the settings' address.
+
+    Raises:
+        CommandError: it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        raise CommandError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from None
+    # Accepted connections inherit it. Without, the body of an answer waits 40 ms for the client to confirm its head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def run(settings: Settings, greet: Callable[[str], None], listen: Callable[[Settings], socket.socket] = listen) -> None:
+    """Serve until told to stop.
+
+    Args:
+        greet: told the address once the server is ready there.
+        listen: makes the socket.
+
+    Raises:
+        CommandError: it did not start.
+    """
     app = create_app(settings)
-    listener = _listen(settings)
+    listener = listen(settings)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -51,7 +108,7 @@ def serve(
         timeout_graceful_shutdown=max(1, round(settings.grace_period)),
     )
     state: State = app.state.services.state
-    _Server(config, settings, state, keys if needs_key else None).run(sockets=[listener])
+    _Server(config, settings, state, greet).run(sockets=[listener])
     if state.failure:
         raise CommandError(f"the server did not start: {state.failure}")
 
@@ -63,14 +120,14 @@ class _Server(uvicorn.Server):
 
     Args:
         state: how far the application is.
-        keys: where a first key is to be made; None: none is.
+        greet: says so, told the address.
     """
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, state: State, keys: KeyStore | None) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings, state: State, greet: Callable[[str], None]) -> None:
         super().__init__(config)
         self._settings = settings
         self._state = state
-        self._keys = keys
+        self._greet = greet
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -80,7 +137,7 @@ class _Server(uvicorn.Server):
                 self.should_exit = True
             await asyncio.sleep(0.01)
         if self.started and not self.should_exit and sockets:
-            self._greet(sockets[0].getsockname()[1])
+            self._greet(self._address(sockets[0].getsockname()[1]))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop as asked, with status 0: uvicorn would pass the signal on to itself in the end, and die of it."""
@@ -92,21 +149,38 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more, answer what was accepted, then end."""
-        for server in self.servers:
-            server.close()
-        # uvicorn closes connections on which it has read no request yet; one may be on its way.
         if not self.force_exit:
+            await self._accept_last(sockets or [])
+            # uvicorn closes connections on which it has read no request yet; one may be on its way.
             await asyncio.sleep(_LAST_READING)
         await super().shutdown(sockets)
 
-    def _greet(self, port: int) -> None:
+    async def _accept_last(self, listeners: list[socket.socket]) -> None:
+        """Close the listeners without a connection left in them: the kernel makes it before anybody accepts it here.
+
+        Closing resets those that are left, with the requests that were sent on them.
+        """
+        loop = asyncio.get_running_loop()
+        for listener in listeners:
+            loop.remove_reader(listener)
+        # A connection that asyncio has accepted needs its server until its turn has come.
+        await asyncio.sleep(0)
+        connections = [connection for listener in listeners for connection in _accept_all(listener)]
+        for server in self.servers:
+            server.close()
+        makings = (loop.connect_accepted_socket(self._make_protocol, connection) for connection in connections)
+        await asyncio.gather(*makings, return_exceptions=True)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        kind: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = kind(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+    def _address(self, port: int) -> str:
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        address = f"http://{host}:{port}"
-        out = Console(soft_wrap=True, highlight=False)
-        out.print(f"Maskery {__version__} answers on {address}, its API is described on {address}/docs")
-        if self._keys:
-            out.print(f"Key: {self._keys.create(_FIRST_ACCOUNT)[1]}", markup=False)
-            out.print("It is shown only now; `maskery keys create --account NAME` makes another.")
+        return f"http://{host}:{port}"
 
 
 def _needs_key(settings: Settings, keys: KeyStore) -> bool:
@@ -121,12 +195,26 @@ def _needs_key(settings: Settings, keys: KeyStore) -> bool:
     return True
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listener = socket.create_server((settings.host, settings.port), family=family)
-    except OSError as error:
-        raise CommandError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from None
-    # Accepted connections inherit it. Without, the body of an answer waits 40 ms for the client to confirm its head.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    """The connections that wait to be accepted."""
+    connections: list[socket.socket] = []
+    while True:
+        try:
+            connections.append(listener.accept()[0])
+        except ConnectionAbortedError:
+            continue
+        # There is no more, or no more can be done.
+        except OSError:
+            return connections
+
+
+def leave_threads() -> None:
+    """End the process here and now if a call of a model still runs: Python would wait for it, and nobody else does."""
+    latest = time.monotonic() + _LAST_CALLS
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, latest - time.monotonic()))
+            if thread.is_alive():
+                _log.warning("a call of a model still runs in %s and is left", thread.name)
+                logging.shutdown()
+                os._exit(0)

@@ -62,10 +62,13 @@ class EmbeddingCache:
         return self._embeddings.get(key)
 
     def put(self, key: Key, embedding: Embedding) -> None:
-        """Keep it, and drop what there is no more room for."""
-        self.remove(key)
+        """Keep it, and drop what there is no more room for. One that is here already is replaced, not gone."""
         if embedding.nbytes > self.max_bytes:
+            self.remove(key)
             return
+        replaced = self._embeddings.pop(key, None)
+        if replaced is not None:
+            self.nbytes -= replaced.nbytes
         self._embeddings[key] = embedding
         self.nbytes += embedding.nbytes
         while self.nbytes > self.max_bytes:

@@ -32,6 +32,7 @@ class _Call:
     embedding: Embedding
     members: list[_Member] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
+    started: bool = False
 
     @property
     def objects(self) -> int:
@@ -72,10 +73,11 @@ class Decoder:
             return await member.answer
         finally:
             if not member.answer.done() or member.answer.cancelled():
-                self._drop(name, call, member)
+                self._leave(name, call, member)
 
     async def _take(self, name: tuple[int, int], call: _Call, account: str) -> None:
         async def make() -> None:
+            call.started = True
             self._close(name, call)
             await self._make(call)
 
@@ -83,6 +85,8 @@ class Decoder:
 
     async def _make(self, call: _Call) -> None:
         members = [member for member in call.members if not member.answer.done()]
+        if not members:
+            return
         try:
             answers, seconds = await self._run(call, [each for member in members for each in member.objects])
         except Exception as error:  # noqa: BLE001 - handed on
@@ -115,9 +119,9 @@ class Decoder:
         self.calls += 1
         return await run_in(self._pool, decode)
 
-    def _drop(self, name: tuple[int, int], call: _Call, member: _Member) -> None:
+    def _leave(self, name: tuple[int, int], call: _Call, member: _Member) -> None:
         """Its client went away. A call that has not started and has no other members is taken off the line."""
-        if self._waiting.get(name) is not call:
+        if call.started:
             return
         call.members.remove(member)
         if not call.members and call.task:

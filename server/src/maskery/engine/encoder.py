@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -114,6 +115,8 @@ class EncoderProcess:
         await asyncio.to_thread(self._thread.shutdown)
         # The thread may have been about to start another.
         self._kill()
+        if self._process:
+            await asyncio.to_thread(self._process.wait)
         if self._link:
             self._link.close()
 
@@ -125,6 +128,8 @@ class EncoderProcess:
                 raise TimeoutError(f"did not answer within {self._time_limit:g} seconds")
             return handover.receive(link)
         except (EOFError, OSError) as error:
+            if isinstance(error, BlockingIOError):
+                error = TimeoutError(f"took or sent nothing for {self._time_limit:g} seconds")
             self._restart(error)
             raise EncoderLost(
                 "the process that encodes pictures ended while it worked on this one", _COMES_UP
@@ -143,6 +148,9 @@ class EncoderProcess:
         if self._link:
             self._link.close()
         mine, its = socket.socketpair()
+        # One that hangs does not read either, and a picture is larger than what fits into a socket.
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            mine.setsockopt(socket.SOL_SOCKET, option, _timeval(self._time_limit))
         with its:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-P", "-m", "maskery.engine.encoder_process", str(its.fileno())],
@@ -169,3 +177,9 @@ class EncoderProcess:
     def _kill(self) -> None:
         if self._process:
             self._process.kill()
+
+
+def _timeval(seconds: float) -> bytes:
+    """As the operating system takes it, for which zero means for ever."""
+    microseconds = max(1, round(seconds * 1e6))
+    return struct.pack("ll", *divmod(microseconds, 1_000_000))

@@ -4,8 +4,10 @@ import contextlib
 import logging
 import os
 import pickle
+import select
 import signal
 import sys
+import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -39,6 +41,7 @@ def main(handle: int) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(_OUT_OF_MEMORY_SCORE))
     link = Connection(handle)
+    threading.Thread(target=_end_with_parent, args=[handle], daemon=True).start()
     # The end of the stream is how the parent's end, whatever its cause, is seen here.
     with contextlib.suppress(EOFError, OSError):
         options: EncoderOptions = link.recv()
@@ -47,6 +50,15 @@ def main(handle: int) -> None:
         models = Registry({}, store, options.max_model_bytes, options.precision, options.hq_token_only)
         while True:
             _serve(link, models, options)
+
+
+def _end_with_parent(handle: int) -> None:
+    """In the middle of a picture too, which may take long and which nobody is going to fetch."""
+    end = select.poll()
+    # Nothing is asked for: that the other end is closed is always told.
+    end.register(handle, 0)
+    end.poll()
+    os._exit(0)
 
 
 def _serve(link: Connection, models: Registry, options: EncoderOptions) -> None:

@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from maskery import logs
+from maskery.engine import warming
 from maskery.engine.admission import Admission
 from maskery.engine.cache import EmbeddingCache, Key
 from maskery.engine.decoding import Decoder
@@ -18,7 +17,7 @@ from maskery.engine.encoder import EncoderProcess, Order
 from maskery.engine.encoding import Encoded, encode_file
 from maskery.engine.errors import NotPrepared
 from maskery.engine.flights import Flights
-from maskery.engine.job import Job, Prompt, Reference, Upload
+from maskery.engine.job import Job, Reference, Upload
 from maskery.engine.lane import Lane
 from maskery.engine.prepared import Prepared, PreparedPictures
 from maskery.engine.threads import run_in
@@ -33,7 +32,6 @@ from maskery.segmentation import (
     PromptLimits,
     Segmentation,
     assemble,
-    to_png,
 )
 
 Answer = TypeVar("Answer")
@@ -158,21 +156,28 @@ class Engine:
         if self.encoder and not self.models.is_built_in(model_name):
             # It comes up while the model is loaded here.
             await asyncio.gather(self.encoder.start(), self._model(model_name))
-        prepared = await self.prepare(model_name, Upload(to_png(_WARMING_PICTURE)), account="")
-        for segment_prompt in _WARMING_PROMPTS:
-            await self.segment(Job(model_name, Reference(prepared.id), Prompt(segment_prompt)), lambda _: None)
-        self.discard(prepared.id, account="")
+        model = await self._model(model_name)
+        image = Upload(warming.picture(self.limits.image.max_pixels))
+        key = self._key(model, image, account="")
+        embedding = await self._encode(model, self._open(image), image, key, "", Trace())
+        self.cache.remove(key)
+        for objects in warming.prompts(embedding.size):
+            candidates, _ = await self.decoder.decode(model, embedding, objects)
+            await self.aside(partial(assemble, candidates, embedding, objects))
 
     async def aside(self, work: Callable[[], Answer]) -> Answer:
         """Short blocking work, off the event loop."""
         return await run_in(self._threads["aside"], work)
 
     async def close(self) -> None:
-        """End the encoder's process and the threads. Nothing may be asked after this."""
+        """End the encoder's process and the threads. Nothing may be asked after this.
+
+        A thread in the middle of a call ends with the call, which nobody waits for.
+        """
         if self.encoder:
             await self.encoder.close()
         for pool in self._threads.values():
-            await asyncio.to_thread(pool.shutdown, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def _model(self, name: str) -> Model:
         loaded = self.models.get_loaded(name)
@@ -239,28 +244,13 @@ class Engine:
 
         lane = self.lanes["encode" if model.slow_encoder and self.encoder else "encode_here"]
         encoded = await self._flights.join(key, lambda: lane.run(work, account))
-        trace.picture = "new" if is_first else "shared"
+        # Another request may have made it just before this one's turn came.
+        made_here = is_first and encoded.encode > 0
+        trace.picture = "new" if made_here else "shared"
         spent = 0.0
-        if is_first:
+        if made_here:
             trace.add("decode_image", encoded.decode_image)
             trace.add("encode", encoded.encode)
             spent = encoded.decode_image + encoded.encode
         trace.add("wait", time.perf_counter() - asked - spent)
         return encoded.embedding
-
-
-def _warming_picture() -> NDArray[np.uint8]:
-    picture = np.full((64, 64), 96, np.uint8)
-    picture[16:48, 16:48] = 224
-    return picture
-
-
-_WARMING_PICTURE = _warming_picture()
-
-# One object and several, a point and two: a network is compiled for each such shape.
-_WARMING_PROMPTS = (
-    [[[32, 32]]],
-    [[[32, 32], [4, 4]]],
-    [[[32, 32]], [[4, 4]]],
-    [[[32, 32]], [[4, 4]], [[60, 60]], [[4, 60]]],
-)

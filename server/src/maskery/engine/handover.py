@@ -1,7 +1,8 @@
-"""Embeddings from one process to another through memory that both see: pages are written once and never copied.
+"""Embeddings from one process to another through memory that both see.
 
 The memory has no name: it needs no folder whose size somebody has limited, and it is gone when the last process that
-holds it is, however that one ends.
+holds it is, however that one ends. The receiver copies it, which takes a millisecond: memory that stayed mapped would
+hold a file open, and a large cache has more embeddings than a process may have open files.
 """
 
 import math
@@ -64,7 +65,7 @@ def send(link: Connection, encoded: Encoded) -> None:
 
 
 def receive(link: Connection) -> Encoded | Exception:
-    """The arrays, over the memory that the other process wrote, or the exception that it sent instead.
+    """The arrays that the other process wrote, or the exception that it sent instead.
 
     Raises:
         EOFError, OSError: the other process ended.
@@ -72,12 +73,11 @@ def receive(link: Connection) -> Encoded | Exception:
     layout = link.recv()
     if isinstance(layout, Exception):
         return layout
-    handle = reduction.recv_handle(link)
-    try:
-        # Unmapped with the last array that looks at it.
-        memory = mmap.mmap(handle, layout.nbytes)
-    finally:
-        os.close(handle)
+    # Unmapped with the last array that looks at it.
+    memory = mmap.mmap(-1, layout.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with os.fdopen(reduction.recv_handle(link), "rb") as file:
+        file.seek(0)
+        file.readinto(memory)
     arrays = {array.name: _view(memory, array) for array in layout.arrays}
     return Encoded(Embedding(arrays, layout.size, layout.tokens), layout.decode_image, layout.encode)
 

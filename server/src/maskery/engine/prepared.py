@@ -50,6 +50,8 @@ class PreparedPictures:
     def add(self, account: str, key: Key, size: Size) -> Prepared:
         """A new id for an embedding that is in the cache."""
         self._expire()
+        while len(self._pictures) >= _MOST:
+            self._forget(next(iter(self._pictures)))
         # Not to be guessed, although guessing another account's would not help.
         prepared = Prepared(f"img_{secrets.token_urlsafe(18)}", account, key, size, int(time.time()))
         self._pictures[prepared.id] = prepared, time.monotonic()
@@ -84,7 +86,7 @@ class PreparedPictures:
         limit = time.monotonic() - self.time_to_live
         while self._pictures:
             oldest = next(iter(self._pictures))
-            if len(self._pictures) < _MOST and self._pictures[oldest][1] > limit:
+            if self._pictures[oldest][1] > limit:
                 break
             self._forget(oldest)
 

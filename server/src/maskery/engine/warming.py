@@ -1,0 +1,34 @@
+"""What a model runs on once, so that the first request need not wait for that."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from maskery.segmentation import ObjectPrompt, Size, to_png
+
+_SIDE = 64
+
+# One object and several, a point and two: a network is compiled for each such shape. In shares of the picture's side.
+_PROMPTS = (
+    (((0.5, 0.5),),),
+    (((0.5, 0.5), (0.1, 0.1)),),
+    (((0.5, 0.5),), ((0.1, 0.1),)),
+    (((0.5, 0.5),), ((0.1, 0.1),), ((0.9, 0.9),), ((0.1, 0.9),)),
+)
+
+
+def picture(max_pixels: int) -> bytes:
+    """A PNG with a light square on it, within the limit on pixels."""
+    side = min(_SIDE, math.isqrt(max_pixels))
+    pixels = np.full((side, side), 96, np.uint8)
+    pixels[side // 4 : side * 3 // 4, side // 4 : side * 3 // 4] = 224
+    return to_png(pixels)
+
+
+def prompts(size: Size) -> Iterator[tuple[ObjectPrompt, ...]]:
+    """Objects to decode on it, call by call."""
+    for objects in _PROMPTS:
+        yield tuple(
+            ObjectPrompt(np.array(points, np.float32) * size, np.ones(len(points), np.uint8)) for points in objects
+        )

@@ -1,0 +1,260 @@
+"""What an operator sees: metrics that move with the work and tell nothing of it, and whether the server is ready."""
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from samples import MODEL, b64, png, squares
+
+ROUTE = "/v1/images/segmentations"
+STAGES = {"read", "wait", "decode_image", "encode", "decode", "compose", "write"}
+
+MakeClient = Callable[..., httpx.Client]
+Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def samples(client: httpx.Client) -> Samples:
+    response = client.get("/metrics")
+    assert response.status_code == 200, response.text
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
+
+
+def value(found: Samples, name: str, **labels: str) -> float:
+    """Of one sample, 0 where there is none yet."""
+    return found.get((name, frozenset(labels.items())), 0)
+
+
+def labels_of(found: Samples, name: str, label: str) -> set[str]:
+    return {dict(labels)[label] for each, labels in found if each == name}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    pytest.fail("it did not come about")
+
+
+class Gate:
+    """Holds encoding up until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+        self.error: Exception | None = None
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    from maskery.models.builtin.grabcut import GrabCut
+
+    gate, encode = Gate(), GrabCut.encode
+
+    def held(self: GrabCut, picture: Any) -> Any:
+        gate.entered.release()
+        assert gate.open.wait(30)
+        if gate.error:
+            raise gate.error
+        return encode(self, picture)
+
+    monkeypatch.setattr(GrabCut, "encode", held)
+    yield gate
+    gate.open.set()
+
+
+def test_metrics_are_for_who_has_a_key(client: httpx.Client) -> None:
+    assert client.get("/metrics").status_code == 200
+    for headers in ({"Authorization": "Bearer wrong"}, {"Authorization": ""}):
+        response = client.get("/metrics", headers=headers)
+        assert response.status_code == 401
+        assert "maskery_" not in response.text
+
+
+def test_metrics_can_be_opened_to_all(make_client: MakeClient) -> None:
+    client = make_client(open_metrics=True)
+    for headers in ({"Authorization": ""}, {"Authorization": "Bearer wrong"}):
+        assert client.get("/metrics", headers=headers).status_code == 200
+        assert client.get("/v1/models", headers=headers).status_code == 401
+
+
+def test_the_exposition_is_what_prometheus_reads(client: httpx.Client, body: dict[str, Any]) -> None:
+    client.post(ROUTE, json=body)
+    response = client.get("/metrics")
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    families = list(text_string_to_metric_families(response.text))
+    assert all(family.documentation for family in families)
+    names = {family.name for family in families}
+    assert {name for name in names if not re.match(r"maskery_|process_", name)} == set()
+    assert {"process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds"} <= names
+
+
+def test_requests_are_counted_by_route_model_and_status(client: httpx.Client, body: dict[str, Any]) -> None:
+    for _ in range(3):
+        assert client.post(ROUTE, json=body).status_code == 200
+    assert client.post(ROUTE, json={**body, "segment_prompt": []}).status_code == 422
+    assert client.post("/v1/images", json={"model": MODEL, "image_prompt": body["image_prompt"]}).status_code == 201
+    assert client.get("/v1/images/img_none").status_code == 404
+    assert client.get("/v1/models").status_code == 200
+    assert client.get("/nothing/here").status_code == 404
+    assert client.get("/wp-login.php").status_code == 404
+    found = samples(client)
+
+    def requests(route: str, status: int, model: str = "") -> float:
+        return value(found, "maskery_requests_total", route=route, model=model, status=str(status))
+
+    assert requests(ROUTE, 200, MODEL) == 3
+    assert requests(ROUTE, 422, MODEL) == 1
+    assert requests("/v1/images", 201, MODEL) == 1
+    assert requests("/v1/models", 200) == 1
+    assert requests("other", 404) == 2
+    routes = labels_of(found, "maskery_requests_total", "route")
+    assert not any("img_none" in route for route in routes)
+    assert len([route for route in routes if route.startswith("/v1/images/{")]) == 1
+    assert value(found, "maskery_request_seconds_count", route=ROUTE) == 4
+    assert 0 < value(found, "maskery_request_seconds_sum", route=ROUTE) < 60
+
+
+def test_every_stage_of_a_request_is_timed(client: httpx.Client, body: dict[str, Any]) -> None:
+    assert client.post(ROUTE, json=body).status_code == 200
+    found = samples(client)
+    assert labels_of(found, "maskery_stage_seconds_count", "stage") == STAGES
+    for stage in STAGES:
+        assert value(found, "maskery_stage_seconds_count", stage=stage, model=MODEL) == 1
+    assert client.post(ROUTE, json=body).status_code == 200
+    found = samples(client)
+    times = {stage: value(found, "maskery_stage_seconds_count", stage=stage, model=MODEL) for stage in STAGES}
+    assert times == {stage: 1 if stage in ("decode_image", "encode") else 2 for stage in STAGES}
+    spent = sum(value(found, "maskery_stage_seconds_sum", stage=stage, model=MODEL) for stage in STAGES)
+    assert 0 < spent <= value(found, "maskery_request_seconds_sum", route=ROUTE)
+
+
+def test_the_cache_is_seen_to_fill_hit_and_make_room(make_client: MakeClient, body: dict[str, Any]) -> None:
+    one = 96 * 64 * 3
+    client = make_client(cache_bytes=one + 100)
+    for _ in range(3):
+        client.post(ROUTE, json=body)
+    found = samples(client)
+    assert value(found, "maskery_cache_max_bytes") == one + 100
+    assert (value(found, "maskery_cache_pictures"), value(found, "maskery_cache_bytes")) == (1, one)
+    assert (value(found, "maskery_cache_misses_total"), value(found, "maskery_cache_hits_total")) == (1, 2)
+    assert value(found, "maskery_cache_evictions_total") == 0
+    client.post(ROUTE, json={**body, "image_prompt": b64(png(squares(90, 64)))})
+    found = samples(client)
+    assert value(found, "maskery_cache_evictions_total") == 1
+    assert value(found, "maskery_cache_evicted_bytes_total") == one
+    assert value(found, "maskery_cache_bytes") == 90 * 64 * 3
+    assert value(found, "maskery_decode_calls_total") == value(found, "maskery_decoded_requests_total") == 4
+    assert value(found, "maskery_encoder_restarts_total") == 0
+    client.post("/v1/images", json={"model": MODEL, "image_prompt": body["image_prompt"]})
+    assert value(samples(client), "maskery_prepared_pictures") == 1
+
+
+def test_queues_are_seen_while_requests_wait(make_client: MakeClient, body: dict[str, Any], gate: Gate) -> None:
+    client = make_client(workers=1)
+    bodies = [{**body, "image_prompt": b64(png(squares(80 + number, 64)))} for number in range(3)]
+    threads = [threading.Thread(target=client.post, args=[ROUTE], kwargs={"json": each}) for each in bodies]
+    for thread in threads:
+        thread.start()
+    assert gate.entered.acquire(timeout=20)
+    until(lambda: value(samples(client), "maskery_lane_waiting", lane="encode_here") == 2)
+    found = samples(client)
+    assert value(found, "maskery_lane_running", lane="encode_here") == 1
+    assert value(found, "maskery_requests_here") == 3
+    assert value(found, "maskery_requests_here_bytes") > sum(len(each["image_prompt"]) for each in bodies)
+    gate.open.set()
+    for thread in threads:
+        thread.join()
+    found = samples(client)
+    for name in ("maskery_lane_running", "maskery_lane_waiting"):
+        assert labels_of(found, name, "lane") == {"encode", "encode_here", "decode"}
+        assert all(value(found, name, lane=lane) == 0 for lane in ("encode", "encode_here", "decode"))
+    assert (value(found, "maskery_requests_here"), value(found, "maskery_requests_here_bytes")) == (0, 0)
+
+
+def test_a_client_that_left_is_counted_as_one_that_left(
+    make_client: MakeClient, body: dict[str, Any], gate: Gate
+) -> None:
+    client = make_client(workers=1)
+    request = client.build_request("POST", ROUTE, json=body)
+    lines = [f"{name}: {text}" for name, text in request.headers.items()]
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20) as connection:
+        connection.sendall("\r\n".join([f"POST {ROUTE} HTTP/1.1", *lines, "", ""]).encode() + request.read())
+        assert gate.entered.acquire(timeout=20)
+    until(
+        lambda: value(samples(client), "maskery_requests_total", route=ROUTE, model=MODEL, status="499") == 1,
+    )
+    assert value(samples(client), "maskery_requests_here") == 0
+
+
+def test_names_that_clients_make_up_are_no_labels(make_client: MakeClient, body: dict[str, Any]) -> None:
+    """Each would stay in the server's memory, and in that of who reads the metrics."""
+    client = make_client(aliases={"team/alias": MODEL})
+    for number in range(20):
+        assert client.post(ROUTE, json={**body, "model": f"made/up-{number}"}).status_code == 404
+        assert client.get(f"/made-up/{number}").status_code == 404
+        assert client.delete(f"/v1/images/img_{number}").status_code == 404
+    assert client.post(ROUTE, json={**body, "model": "team/alias", "user": "made-up-user"}).status_code == 200
+    text = client.get("/metrics").text
+    assert not re.search(r"made.?up", text, re.IGNORECASE)
+    found = samples(client)
+    assert labels_of(found, "maskery_requests_total", "model") <= {"", MODEL, "team/alias"}
+    assert value(found, "maskery_requests_total", route=ROUTE, model="", status="404") == 20
+    assert value(found, "maskery_requests_total", route="other", model="", status="404") == 20
+
+
+def test_nothing_of_keys_accounts_pictures_or_requests_is_shown(client: httpx.Client, body: dict[str, Any]) -> None:
+    prepared = client.post("/v1/images", json={"model": MODEL, "image_prompt": body["image_prompt"]}).json()["id"]
+    request = {**body, "image_prompt": f"id:{prepared}", "user": "somebody"}
+    answer = client.post(ROUTE, json=request, headers={"x-request-id": "this-one"})
+    assert answer.status_code == 200
+    text = client.get("/metrics").text
+    key = client.headers["authorization"].removeprefix("Bearer ")
+    for secret in (key, key[:12], "team", prepared, "somebody", "this-one", body["image_prompt"][:20]):
+        assert secret not in text
+
+
+def test_alive_is_asked_without_a_key(client: httpx.Client) -> None:
+    response = client.get("/health/live", headers={"Authorization": ""})
+    assert (response.status_code, response.json()) == (200, {"status": "alive"})
+
+
+def test_ready_is_not_said_before_the_models_have_run(make_client: MakeClient, gate: Gate) -> None:
+    client = make_client(preload=(MODEL,))
+    assert gate.entered.acquire(timeout=20)
+    response = client.get("/health/ready", headers={"Authorization": ""})
+    assert (response.status_code, response.json()) == (503, {"status": "starting"})
+    assert response.headers["retry-after"] == "1"
+    assert client.get("/health/live").status_code == 200
+    gate.open.set()
+    until(lambda: client.get("/health/ready").status_code == 200)
+    response = client.get("/health/ready", headers={"Authorization": ""})
+    assert response.json() == {"status": "ready"}
+    assert "retry-after" not in response.headers
+
+
+def test_warming_leaves_no_trace_in_the_metrics(make_client: MakeClient) -> None:
+    client = make_client(preload=(MODEL,))
+    until(lambda: client.get("/health/ready").status_code == 200)
+    found = samples(client)
+    for name in ("cache_pictures", "cache_bytes", "cache_hits_total", "cache_misses_total", "prepared_pictures"):
+        assert value(found, f"maskery_{name}") == 0
+
+
+def test_a_model_that_cannot_be_warmed_is_a_server_that_has_failed(make_client: MakeClient, gate: Gate) -> None:
+    gate.error = ValueError("broken weights")
+    gate.open.set()
+    client = make_client(preload=(MODEL,))
+    until(lambda: client.get("/health/ready").json() == {"status": "failed"})
+    assert client.get("/health/ready").status_code == 503
+    assert client.get("/health/live").status_code == 200

@@ -1,0 +1,118 @@
+"""What the engine's tests are made with: a model that tells what it was asked, and a clock that tests set."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture
+
+SIDE = 8
+
+
+async def settle() -> None:
+    """Let everything happen that is not waiting for a thread or the time."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread or process does."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - other threads set no events of ours
+            await asyncio.sleep(0.002)
+
+
+class Clock:
+    """A monotonic clock that stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def stop_clock(monkeypatch: pytest.MonkeyPatch, module: str, unix: float = 0.0) -> Clock:
+    """Give one module of the engine a clock of its own; the event loop keeps the real one."""
+    clock = Clock()
+    monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=clock, time=lambda: unix))
+    return clock
+
+
+class Plain:
+    """A model whose answers say from which picture and which prompt they were made.
+
+    Attributes:
+        encoded, decoded: calls so far; of decoding, the number of objects and the corner of the picture.
+        poison: decoding a call that has a point at this x raises.
+        failures: raised by the next encodings, first to last.
+    """
+
+    name = "test/plain"
+    revision = "1"
+    created = 0
+    owned_by = "test"
+
+    def __init__(self, max_batch: int = 64, slow_encoder: bool = False) -> None:
+        self.max_batch = max_batch
+        self.slow_encoder = slow_encoder
+        self.encoded = 0
+        self.decoded: list[tuple[int, int]] = []
+        self.poison: float | None = None
+        self.failures: list[Exception] = []
+        self.entered = threading.Semaphore(0)
+        self._open = threading.Event()
+        self._open.set()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """As long as this lasts no call returns; tests that fail let them go too."""
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+    def release(self) -> None:
+        self._open.set()
+
+    def _pass(self) -> None:
+        self.entered.release()
+        assert self._open.wait(20)
+
+    def encode(self, picture: Picture) -> Embedding:
+        self.encoded += 1
+        self._pass()
+        if self.failures:
+            raise self.failures.pop(0)
+        return embedding(int(picture.pixels[0, 0, 0]), picture.size)
+
+    def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
+        corner = int(embedding.arrays["corner"][0])
+        self.decoded.append((len(objects), corner))
+        self._pass()
+        if any(self.poison in each.points[:, 0] for each in objects):
+            raise ValueError(f"cannot bear a point at {self.poison}")
+        return [answer(corner, each) for each in objects]
+
+
+def embedding(corner: int, size: Any = (SIDE, SIDE), nbytes: int = 64) -> Embedding:
+    return Embedding({"corner": np.full(nbytes, corner, np.uint8)}, size, 1)
+
+
+def answer(corner: int, prompt: ObjectPrompt) -> Candidates:
+    """One reading: everything is object, and the score says of what."""
+    logits = np.full((1, SIDE, SIDE), 1 + corner, np.float32)
+    logits[0, 0] = prompt.points[:, 0].sum()
+    scores = np.array([(corner + prompt.points.sum() / 1e3) / 1e3], np.float32)
+    return Candidates(logits, scores, (SIDE, SIDE))
+
+
+def point(x: float, y: float = 0) -> ObjectPrompt:
+    return ObjectPrompt(np.array([[x, y]], np.float32), np.ones(1, np.uint8))

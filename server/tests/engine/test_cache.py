@@ -1,0 +1,174 @@
+"""Embeddings under a budget of bytes: what stays, what goes, and who is told."""
+
+from collections import OrderedDict
+
+import pytest
+from engine.parts import embedding
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from maskery.engine.cache import EmbeddingCache, Key
+from maskery.segmentation import Embedding
+
+
+def key(name: str, owner: str = "") -> Key:
+    return Key(owner, name, "model", "1")
+
+
+def sized(nbytes: int) -> Embedding:
+    return embedding(0, nbytes=nbytes)
+
+
+def test_the_least_recently_used_makes_room() -> None:
+    gone: list[Key] = []
+    cache = EmbeddingCache(300, gone.append)
+    kept = {name: sized(100) for name in "abc"}
+    for name, each in kept.items():
+        cache.put(key(name), each)
+    assert cache.get(key("a")) is kept["a"]
+    cache.put(key("d"), sized(100))
+    assert gone == [key("b")]
+    cache.put(key("e"), sized(150))
+    assert gone == [key("b"), key("c"), key("a")]
+    assert key("d") in cache
+    assert key("a") not in cache
+    assert (len(cache), cache.nbytes) == (2, 250)
+
+
+def test_looking_without_using_changes_nothing() -> None:
+    cache = EmbeddingCache(200)
+    cache.put(key("a"), sized(100))
+    cache.put(key("b"), sized(100))
+    assert cache.peek(key("a"))
+    assert cache.peek(key("x")) is None
+    cache.put(key("c"), sized(100))
+    assert key("a") not in cache
+    assert (cache.hits, cache.misses) == (0, 0)
+
+
+def test_what_is_larger_than_the_budget_is_not_kept_and_drives_nothing_out() -> None:
+    gone: list[Key] = []
+    cache = EmbeddingCache(300, gone.append)
+    cache.put(key("a"), sized(300))
+    cache.put(key("large"), sized(301))
+    assert key("large") not in cache
+    assert key("a") in cache
+    assert gone == []
+    assert cache.evictions == 0
+
+
+def test_no_budget_keeps_nothing() -> None:
+    cache = EmbeddingCache(0)
+    cache.put(key("a"), sized(1))
+    assert cache.get(key("a")) is None
+    assert (len(cache), cache.nbytes) == (0, 0)
+
+
+def test_hits_misses_and_what_made_room_are_counted_and_what_was_removed_is_not() -> None:
+    cache = EmbeddingCache(250)
+    for name in "abc":
+        cache.put(key(name), sized(100))
+    for name in "abbx":
+        cache.get(key(name))
+    cache.remove(key("b"))
+    cache.remove(key("b"))
+    assert (cache.hits, cache.misses) == (2, 2)
+    assert (cache.evictions, cache.evicted_bytes) == (1, 100)
+    assert (len(cache), cache.nbytes) == (1, 100)
+
+
+def test_what_is_put_again_is_replaced_and_never_gone() -> None:
+    """Who holds an id of it must not lose that because two requests have made the same embedding."""
+    gone: list[Key] = []
+    cache = EmbeddingCache(300, gone.append)
+    cache.put(key("a"), sized(100))
+    cache.put(key("b"), sized(100))
+    newer = sized(150)
+    cache.put(key("a"), newer)
+    assert cache.peek(key("a")) is newer
+    assert cache.nbytes == 250
+    assert gone == []
+    assert cache.evictions == 0
+    cache.put(key("a"), sized(301))
+    assert gone == [key("a")]
+    assert cache.nbytes == 100
+
+
+@pytest.mark.parametrize("field", Key._fields)
+def test_every_part_of_the_key_counts(field: str) -> None:
+    cache = EmbeddingCache(1000)
+    one = Key("owner", "digest", "model", "revision")
+    cache.put(one, sized(1))
+    assert cache.get(one._replace(**{field: "another"})) is None
+
+
+class AnyUse(RuleBasedStateMachine):
+    """The cache beside a list of what ought to be in it."""
+
+    BUDGET = 1000
+    KEYS = st.integers(0, 7).map(lambda number: key(str(number % 4), owner=str(number // 4)))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone: list[Key] = []
+        self.cache = EmbeddingCache(self.BUDGET, self.gone.append)
+        self.model: OrderedDict[Key, Embedding] = OrderedDict()
+        self.expected_gone: list[Key] = []
+        self.hits = self.misses = self.evictions = self.evicted_bytes = 0
+
+    def _drop(self, name: Key) -> int:
+        self.expected_gone.append(name)
+        return self.model.pop(name).nbytes
+
+    @rule(name=KEYS, nbytes=st.integers(0, 1100))
+    def put(self, name: Key, nbytes: int) -> None:
+        value = sized(nbytes)
+        self.cache.put(name, value)
+        if nbytes > self.BUDGET:
+            if name in self.model:
+                self._drop(name)
+            return
+        self.model.pop(name, None)
+        self.model[name] = value
+        while sum(each.nbytes for each in self.model.values()) > self.BUDGET:
+            self.evictions += 1
+            self.evicted_bytes += self._drop(next(iter(self.model)))
+
+    @rule(name=KEYS)
+    def get(self, name: Key) -> None:
+        assert self.cache.get(name) is self.model.get(name)
+        if name in self.model:
+            self.hits += 1
+            self.model.move_to_end(name)
+        else:
+            self.misses += 1
+
+    @rule(name=KEYS)
+    def peek(self, name: Key) -> None:
+        assert self.cache.peek(name) is self.model.get(name)
+        assert (name in self.cache) == (name in self.model)
+
+    @rule(name=KEYS)
+    def remove(self, name: Key) -> None:
+        self.cache.remove(name)
+        if name in self.model:
+            self._drop(name)
+
+    @invariant()
+    def holds_what_it_ought_to(self) -> None:
+        assert self.cache.nbytes == sum(each.nbytes for each in self.model.values()) <= self.BUDGET
+        assert len(self.cache) == len(self.model)
+        assert self.gone == self.expected_gone
+
+    @invariant()
+    def counts(self) -> None:
+        cache = self.cache
+        assert (cache.hits, cache.misses) == (self.hits, self.misses)
+        assert (cache.evictions, cache.evicted_bytes) == (self.evictions, self.evicted_bytes)
+
+
+TestAnyUse = AnyUse.TestCase
+TestAnyUse.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

@@ -1,0 +1,272 @@
+"""Log lines: for programs or for people, each with its request's id, and none with a key or a picture."""
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sam_folders import write_model
+from samples import MODEL, b64, jpeg, png, squares
+
+from maskery import logs
+from maskery.engine.threads import run_in
+from maskery.models import Store
+
+ROUTE = "/v1/images/segmentations"
+TOKEN = "/realms/airefinery-realm/protocol/openid-connect/token"
+SAM = "team/small"
+WRONG = "msk_0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    """The root logger, given back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield root
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+    for handler in handlers:
+        root.addHandler(handler)
+    root.setLevel(level)
+
+
+Read = Callable[[], list[str]]
+
+
+@pytest.fixture
+def written(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> Read:
+    """The lines that were written since the last time."""
+
+    def read() -> list[str]:
+        return capsys.readouterr().err.splitlines()
+
+    return read
+
+
+def test_a_line_for_programs_is_one_json_object(written: Read) -> None:
+    logs.configure("info", "json")
+    logging.getLogger("maskery.test").info("%d pictures\nare here", 3, extra={"stages": {"wait": 1.5}, "user": None})
+    (line,) = written()
+    found = json.loads(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", found.pop("time"))
+    assert found == {
+        "level": "INFO",
+        "logger": "maskery.test",
+        "message": "3 pictures\nare here",
+        "stages": {"wait": 1.5},
+        "user": None,
+    }
+
+
+def test_a_failure_for_programs_stays_in_its_line(written: Read) -> None:
+    logs.configure("info", "json")
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logging.getLogger("maskery.test").exception("failed")
+    (line,) = written()
+    trace = json.loads(line)["exc_info"]
+    assert trace[0] == "Traceback (most recent call last):"
+    assert trace[-1] == "ValueError: broken"
+
+
+def test_a_line_for_people_ends_with_its_request(written: Read) -> None:
+    logs.configure("info", "text")
+    logging.getLogger("maskery.test").warning("nobody asked")
+    token = logs.request_id.set("r-1")
+    try:
+        logging.getLogger("maskery.test").warning("somebody asked")
+    finally:
+        logs.request_id.reset(token)
+    outside, inside = written()
+    assert outside.endswith(" WARNING maskery.test nobody asked")
+    assert inside.endswith(" WARNING maskery.test somebody asked request=r-1")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_lines_below_the_level_are_not_written(written: Read, form: logs.LogFormat) -> None:
+    logs.configure("warning", form)
+    logging.getLogger("maskery.test").info("not now")
+    assert written() == []
+
+
+def test_configuring_again_does_not_write_everything_twice(written: Read) -> None:
+    for _ in range(3):
+        logs.configure("info", "text")
+    logging.getLogger("maskery.test").info("once")
+    assert len(written()) == 1
+
+
+async def test_lines_of_threads_carry_the_request_that_they_work_for(written: Read) -> None:
+    logs.configure("info", "json")
+    log = logging.getLogger("maskery.test")
+    with ThreadPoolExecutor(1) as pool:
+        for name in ("one", "two"):
+            logs.request_id.set(name)
+            await run_in(pool, lambda: log.info("working in %s", threading.current_thread().name))
+        logs.request_id.set("")
+        await run_in(pool, lambda: log.info("for nobody"))
+    found = [json.loads(line) for line in written()]
+    assert [each.get("request_id") for each in found] == ["one", "two", None]
+    assert all("MainThread" not in each["message"] for each in found)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a server process wrote while it was asked all sorts of things, and what it must not have written.
+
+    Attributes:
+        lines: of its log, the encoder's process' among them.
+        secrets: keys and pictures that were sent.
+    """
+
+    lines: list[str]
+    secrets: list[str]
+
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines]
+
+
+def drive(home: Path, form: str) -> Traffic:
+    """Start a server, ask it, stop it."""
+    store = Store(home / "models")
+    store.install_from_folder(SAM, write_model(home / "folder"))
+    settings = {"HOME": str(home), "LOG_FORMAT": form, "LOG_LEVEL": "debug", "PORT": "0"}
+    environment = {**os.environ, **{f"MASKERY_{name}": value for name, value in settings.items()}}
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "maskery", "serve"], env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    try:
+        assert process.stdout
+        found = re.search(r"http://\S+:\d+", process.stdout.readline())
+        assert found, (home / "log").read_text()
+        key = process.stdout.readline().removeprefix("Key: ").strip()
+        with httpx.Client(base_url=found[0], timeout=60) as client:
+            secrets = ask(client, key)
+    finally:
+        process.terminate()
+        process.wait(30)
+        if process.stdout:
+            process.stdout.close()
+    assert process.returncode == 0
+    return Traffic((home / "log").read_text().splitlines(), [key, WRONG, *secrets])
+
+
+def ask(client: httpx.Client, key: str) -> list[str]:
+    """All sorts of things; the pictures that were sent, in base64, in part."""
+    picture, broken = b64(png(squares())), b64(jpeg(squares())[:-600])
+    right = {"Authorization": f"Bearer {key}"}
+    body = {"model": MODEL, "image_prompt": picture, "segment_prompt": [[[20, 20]]]}
+
+    def post(content: Any, name: str, headers: dict[str, str] | None = None, **more: Any) -> int:
+        headers = {**(right if headers is None else headers), "x-request-id": name}
+        return client.post(ROUTE, json=content, headers=headers, **more).status_code
+
+    assert post({**body, "user": "ann\nINFO forged"}, "good") == 200
+    assert post({**body, "model": SAM}, "apart") == 200
+    assert post({**body, "model": SAM}, "known") == 200
+    assert post({**body, "model": SAM, "image_prompt": broken}, "broken") == 415
+    assert post({**body, "segment_prompt": picture}, "picture-as-prompt") == 422
+    for number, header in enumerate(
+        (f"Bearer {WRONG}", f"Basic {WRONG}", WRONG, f"Bearer  {key} {WRONG}", f"Bearer{key}", f"Bearer {key}x")
+    ):
+        assert post(body, f"wrong-{number}", {"Authorization": header}) == 401
+    assert post(body, "in-the-query", params={"api_key": key}) == 200
+    for secret, status in ((key, 200), (WRONG, 401)):
+        headers = {"x-request-id": "validate"}
+        assert client.post("/authentication/validate", json={"api_key": secret}, headers=headers).status_code == status
+        form = {"client_id": "local", "client_secret": secret, "grant_type": "client_credentials"}
+        assert client.post(TOKEN, data=form, headers=headers).status_code == status
+    answer = client.post(
+        ROUTE,
+        files={
+            "image": ("p.png", png(squares())),
+            "request": ("r", json.dumps({"model": MODEL, "boxes": [[1, 1, 9, 9]]})),
+        },
+        headers=right,
+    )
+    assert answer.status_code == 200
+    assert client.get("/metrics", headers=right).status_code == 200
+    return [picture[100:130], broken[100:130]]
+
+
+@pytest.fixture(scope="module")
+def for_programs(tmp_path_factory: pytest.TempPathFactory) -> Traffic:
+    return drive(tmp_path_factory.mktemp("json"), "json")
+
+
+@pytest.fixture(scope="module")
+def for_people(tmp_path_factory: pytest.TempPathFactory) -> Traffic:
+    return drive(tmp_path_factory.mktemp("text"), "text")
+
+
+def test_every_line_of_a_server_is_a_json_object(for_programs: Traffic) -> None:
+    for found in for_programs.objects():
+        assert {"time", "level", "logger", "message"} <= set(found)
+        assert found["level"] in {"DEBUG", "INFO", "WARNING", "ERROR"}
+        assert "\x1b" not in str(found), "colours are for terminals"
+
+
+def test_a_request_has_one_line_that_says_all_of_it(for_programs: Traffic) -> None:
+    access = [found for found in for_programs.objects() if found["logger"] == "maskery.access"]
+    (good,) = [found for found in access if found["request_id"] == "good"]
+    assert (good["method"], good["path"], good["status"]) == ("POST", ROUTE, 200)
+    assert (good["account"], good["user"], good["model"]) == ("local", "ann\nINFO forged", MODEL)
+    assert good["picture"] == "new"
+    assert set(good["stages"]) == {"read", "wait", "decode_image", "encode", "decode", "compose", "write"}
+    assert 0 < sum(good["stages"].values()) <= good["milliseconds"] + 1
+    (known,) = [found for found in access if found["request_id"] == "known"]
+    assert known["picture"] == "known"
+    (wrong,) = [found for found in access if found["request_id"] == "wrong-0"]
+    assert (wrong["status"], wrong["account"]) == (401, None)
+
+
+def test_lines_of_threads_and_of_the_encoders_process_carry_the_request(for_programs: Traffic) -> None:
+    """The model is loaded twice for the same request: in a thread, to decode, and in the process that encodes."""
+    loading = [found for found in for_programs.objects() if found["message"] == f"loading {SAM}"]
+    assert [found["request_id"] for found in loading] == ["apart", "apart"]
+
+
+def test_lines_for_people_carry_the_request_too(for_people: Traffic) -> None:
+    loading = [line for line in for_people.lines if f"loading {SAM}" in line]
+    assert len(loading) == 2
+    assert all(line.endswith(" request=apart") for line in loading)
+    (good,) = [line for line in for_people.lines if "request=good " in line]
+    assert re.search(rf" INFO maskery\.access POST {ROUTE} 200 [\d.]+ms request=good account=local user=", good)
+    assert "forged" in good
+    assert "encode=" in good
+
+
+def test_every_line_for_people_has_its_time_and_level(for_people: Traffic) -> None:
+    pattern = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) \S+ ")
+    assert [line for line in for_people.lines if not pattern.match(line)] == []
+
+
+@pytest.mark.parametrize("form", ["for_programs", "for_people"])
+def test_no_key_and_no_picture_is_ever_written(request: pytest.FixtureRequest, form: str) -> None:
+    traffic: Traffic = request.getfixturevalue(form)
+    everything = "\n".join(traffic.lines)
+    assert "maskery.access" in everything
+    for secret in traffic.secrets:
+        assert secret not in everything
+
+
+def test_wrong_pictures_and_prompts_are_no_errors_of_the_server(for_programs: Traffic) -> None:
+    assert [found for found in for_programs.objects() if found["level"] in ("WARNING", "ERROR")] == []

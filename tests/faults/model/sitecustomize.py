@@ -1,0 +1,88 @@
+"""Models that fail as a test tells them to. Python imports this into every process of a server that is under test.
+
+A folder lies between test and server. What the models begin they note in its file `begun`, a word and a number a line;
+and they look there for files that tell them what to do:
+
+    hold-encode-7      wait with picture 7 for as long as the file is there
+    raise-encode-7     raise an exception
+    kill-encode-7      kill the process
+    hold-decode-30     the same for prompts whose first point lies in column 30
+    raise-decode-30
+    hold-stop-0        block the event loop for as long as the file is there, once the server was told to stop
+
+The number of a picture is written in its first pixel.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from maskery.models import registry
+from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture
+
+_FOLDER = Path(os.environ["FAULTS"])
+
+# No test waits as long: what a failed one has left behind ends by itself.
+_LONGEST = 60
+
+
+def _begin(what: str, number: int) -> None:
+    with (_FOLDER / "begun").open("a") as file:
+        file.write(f"{what} {number}\n")
+    latest = time.monotonic() + _LONGEST
+    while (_FOLDER / f"hold-{what}-{number}").exists() and time.monotonic() < latest:
+        time.sleep(0.005)
+    if (_FOLDER / f"kill-{what}-{number}").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if (_FOLDER / f"raise-{what}-{number}").exists():
+        raise ArithmeticError(f"the model cannot {what} {number}")
+
+
+class _Model:
+    """Answers picture `n` with a mask of its first `n % 7 + 1` eighths."""
+
+    revision = "1"
+    created = 1767225600
+    owned_by = "test"
+    max_batch = 8
+
+    def __init__(self, name: str, slow_encoder: bool) -> None:
+        self.name = name
+        self.slow_encoder = slow_encoder
+
+    def encode(self, picture: Picture) -> Embedding:
+        first = picture.pixels[0, 0].astype(int)
+        number = int(first[0] * 256 + first[1])
+        _begin("encode", number)
+        return Embedding({"number": np.array([number])}, picture.size, 1)
+
+    def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
+        for each in objects:
+            _begin("decode", int(each.points[0][0]))
+        logits = np.full((1, 8, 8), -8, np.float32)
+        logits[:, : int(embedding.arrays["number"][0]) % 7 + 1] = 8
+        return [Candidates(logits, np.ones(1, np.float32), (8.0, 8.0)) for _ in objects]
+
+
+registry._BUILT_IN = {
+    **registry._BUILT_IN,
+    "test/apart": lambda: _Model("test/apart", slow_encoder=True),
+    "test/here": lambda: _Model("test/here", slow_encoder=False),
+}
+
+if "serve" in sys.orig_argv:
+    import uvicorn
+
+    _on_tick = uvicorn.Server.on_tick
+
+    async def _hold_then_tick(self: uvicorn.Server, counter: int) -> bool:
+        if self.should_exit:
+            _begin("stop", 0)
+        return await _on_tick(self, counter)
+
+    uvicorn.Server.on_tick = _hold_then_tick

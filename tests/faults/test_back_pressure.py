@@ -1,0 +1,109 @@
+"""More than the server can bear: places, pictures to encode, bytes; and uploads that take too long."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.faults.running import Answer, Server, Start, body_of, expected_eighths, head_of, read_raw
+
+# Room for one of the largest bodies, which is what a picture of this size and 4 MiB for the prompt make.
+ROOM = 100_000 * 4 // 3 + 4 * 2**20
+
+BIG = 3 * 2**20
+
+
+@pytest.fixture(scope="module")
+def server(start_for_all: Start) -> Server:
+    return start_for_all(workers=1, max_queue=2, max_encode_queue=1, max_image_bytes=100_000, max_upload_bytes=1)
+
+
+def assert_busy(answer: Answer) -> None:
+    assert (answer.status, answer.code) == (503, "busy")
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_one_request_more_than_there_are_places_is_told_when_to_come_back(server: Server) -> None:
+    assert server.ask(1).status == 200
+    with ThreadPoolExecutor(3) as clients, server.faults.told("hold-decode-40") as hold:
+        asked = [clients.submit(server.ask, 1, 40) for _ in range(3)]
+        server.wait_for_metric("maskery_requests_here", 3)
+        assert_busy(server.ask(1))
+        hold.unlink()
+        assert [each.result().status for each in asked] == [200, 200, 200]
+    assert server.ask(1).status == 200
+
+
+def test_one_new_picture_more_than_may_wait_is_told_when_to_come_back(server: Server) -> None:
+    with ThreadPoolExecutor(2) as clients, server.faults.told("hold-encode-10") as hold:
+        first = clients.submit(server.ask, 10)
+        server.faults.wait_for("encode 10")
+        second = clients.submit(server.ask, 11)
+        server.wait_for_metric('maskery_lane_waiting{lane="encode"}', 1)
+        assert_busy(server.ask(12))
+        hold.unlink()
+        assert [first.result().eighths, second.result().eighths] == [expected_eighths(10), expected_eighths(11)]
+    assert server.ask(12).eighths == expected_eighths(12)
+
+
+def test_a_body_for_which_there_is_no_memory_is_told_when_to_come_back(server: Server) -> None:
+    body = body_of(20, nbytes=BIG)
+    with server.dial() as connection:
+        connection.sendall(head_of(len(body), Connection="close") + body[:-1])
+        server.wait_for_metric("maskery_requests_here_bytes", len(body) - 1)
+        assert_busy(server.ask(21, nbytes=BIG))
+        assert server.ask(1).status == 200, "there is room for a small one"
+        connection.sendall(body[-1:])
+        assert read_raw(connection)[0] == 200
+    server.wait_for_metric("maskery_requests_here_bytes", 0)
+    assert server.ask(21, nbytes=BIG).eighths == expected_eighths(21)
+
+
+def test_big_bodies_at_once_are_answered_or_told_to_come_back(server: Server) -> None:
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda picture: server.ask(picture, nbytes=BIG), range(30, 38)))
+    assert {answer.status for answer in answers} <= {200, 503}
+    for answer in answers:
+        if answer.status == 503:
+            assert_busy(answer)
+    server.wait_for_metric("maskery_requests_here_bytes", 0)
+    server.wait_for_metric("maskery_requests_here", 0)
+    again = [server.ask(picture, nbytes=BIG) for picture in range(30, 38)]
+    assert [answer.eighths for answer in again] == [expected_eighths(picture) for picture in range(30, 38)]
+
+
+def test_an_upload_that_takes_too_long_is_ended_and_delays_nobody(server: Server) -> None:
+    started = time.monotonic()
+    with server.dial() as connection:
+        connection.sendall(head_of(100_000, X_Request_Timeout="1") + b"{")
+        connection.settimeout(0.1)
+        others, answer = [], b""
+        while time.monotonic() < started + 20:
+            others.append(server.ask(1).status)
+            try:
+                answer = connection.recv(65536)
+                break
+            except TimeoutError:
+                connection.sendall(b" ")
+        seconds = time.monotonic() - started
+        connection.settimeout(20)
+        # The answer may come in pieces; then the connection ends.
+        status, rest = read_raw(connection)
+    assert answer.startswith(b"HTTP/1.1 504 "), answer
+    assert b"deadline_exceeded" in answer + rest
+    assert b"connection: close" in (answer + rest).lower()
+    assert not status
+    assert seconds >= 1
+    assert set(others) == {200}
+    server.wait_for_metric("maskery_requests_here_bytes", 0)
+
+
+def test_a_picture_that_takes_too_long_is_answered_at_its_time_limit(server: Server) -> None:
+    with server.faults.told("hold-encode-50") as hold, ThreadPoolExecutor(1) as clients:
+        first = clients.submit(server.ask, 50, headers={"x-request-timeout": "30"})
+        server.faults.wait_for("encode 50")
+        answer = server.ask(51, headers={"x-request-timeout": "0.5"})
+        assert (answer.status, answer.code) == (504, "deadline_exceeded")
+        hold.unlink()
+        assert first.result().status == 200
+    assert not server.faults.begun("encode 51")
