@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PARITY := .venv-parity
 BENCH := .venv-bench
+PAGE_TOOLS := node_modules/.ready
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -35,8 +36,25 @@ lint: $(DEV_READY) ## Check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 .PHONY: types
-types: $(DEV_READY) ## Check types
+types: $(DEV_READY) ## Check types, those of the playground too where npm is installed
 	@$(BIN)/mypy
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory page-types; \
+	else echo "The playground's types are checked where npm is installed."; fi
+
+.PHONY: page-types
+page-types: $(PAGE_TOOLS) ## Check the types of the playground's modules
+	@node_modules/.bin/tsc --project .
+
+.PHONY: page-tools
+page-tools: $(PAGE_TOOLS) ## Install what checks the playground: TypeScript's compiler and axe-core (npm)
+
+.PHONY: screenshots
+screenshots: $(DEV_READY) ## Take the pictures of the playground that the documentation shows (Chromium)
+	@$(BIN)/python -m tests.playground.screenshots
+
+.PHONY: bench-playground
+bench-playground: $(DEV_READY) ## Measure what the playground adds from click to mask (Chromium)
+	@$(BIN)/python -m benchmarks.playground
 
 .PHONY: format
 format: $(DEV_READY) ## Put style and formatting right
@@ -50,6 +68,10 @@ bench-accuracy: $(VENV)/.bench-ready ## Measure accuracy by clicks: DATA=folder 
 bench-models: $(BENCH)/.ready ## Measure SAM-HQ beside transformers: [CONFIG=small] [RUNS=5], in an environment of its own (PyTorch)
 	@$(BENCH)/bin/python -m benchmarks.models --config $(or $(CONFIG),base) --runs $(or $(RUNS),5)
 
+.PHONY: soak
+soak: $(VENV)/.bench-ready ## 2,000 requests over 200 pictures: every answer right, memory level
+	@$(BIN)/python -m benchmarks.soak
+
 .PHONY: bench-around
 bench-around: $(VENV)/.bench-ready ## Measure the work around the model: JSON, base64, composing, PNG, HTTP
 	@$(BIN)/python -m benchmarks.around
@@ -60,7 +82,7 @@ bench-serving: $(BENCH)/.ready ## Measure the server beside a plain one with tra
 
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) $(PARITY) $(BENCH) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(BENCH) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=..." >&2; exit 1; }
@@ -75,6 +97,11 @@ $(READY): $(VENV)/bin/python sdk/pyproject.toml server/pyproject.toml constraint
 $(DEV_READY): $(READY) requirements-dev.txt benchmarks/requirements.txt
 	@echo "installing what tests, lint and types need ..."
 	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(PAGE_TOOLS): package.json
+	@echo "installing what checks the playground ..."
+	@npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(VENV)/.bench-ready: $(READY) benchmarks/requirements.txt

@@ -162,3 +162,22 @@ def test_odd_arguments_are_refused(mask, arguments):
 def test_a_file_that_is_no_picture_is_refused(mask):
     with pytest.raises(InputError, match="not a picture file"):
         mask.overlay(b"hello")
+
+
+def test_a_notebook_shows_every_value_in_its_colour_on_nothing(mask):
+    shown = np.asarray(Image.open(io.BytesIO(mask._repr_png_())))
+    assert (shown[VALUES == 0] == 0).all()
+    for value in (1, 2):
+        assert (shown[value == VALUES] == (*colour(value), 255)).all()
+
+
+def test_a_notebook_is_shown_large_masks_small_and_empty_ones_too(to_png64):
+    large = np.zeros((1000, 2000), np.uint8)
+    for mask in (large, np.where(np.arange(2000) < 900, np.uint8(1), large)):
+        with Image.open(io.BytesIO(Mask(b64_json=to_png64(mask))._repr_png_())) as shown:
+            assert shown.size == (800, 400)
+
+
+def test_a_notebook_shows_the_text_of_what_has_no_pixels():
+    assert Mask(b64_json="AAAA")._repr_png_() is None
+    assert Mask()._repr_png_() is None

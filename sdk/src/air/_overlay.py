@@ -1,6 +1,7 @@
 """Drawing a mask over its picture. Needs numpy and Pillow."""
 
 import colorsys
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,9 @@ _FIRST_HUE = 0.57
 # Once around the wheel hues get near to each other; these tell them apart.
 _SATURATION_AND_BRIGHTNESS = ((0.85, 1.0), (0.65, 0.85), (1.0, 0.75))
 
+# Pixels of a picture in a notebook, along its longer side.
+_LOOKED_AT = 800
+
 
 def overlay(mask: "Mask", image: Picture, alpha: float, exif: str) -> Image.Image:
     """An RGB image of the picture's size. Raises InputError, MaskError."""
@@ -34,6 +38,22 @@ def overlay(mask: "Mask", image: Picture, alpha: float, exif: str) -> Image.Imag
     for value, pixels in _masks.layers(mask):
         _paint(canvas, _scaled(pixels, picture.size), colour(value), alpha, thickness)
     return Image.fromarray(canvas)
+
+
+def portrait(mask: "Mask") -> bytes:
+    """A PNG of the mask alone, every value in its colour on nothing, in a size to look at. Raises MaskError."""
+    canvas: NDArray[np.uint8] | None = None
+    for value, pixels in _masks.layers(mask):
+        if canvas is None:
+            canvas = np.zeros((*pixels.shape, 4), np.uint8)
+        canvas[pixels] = (*colour(value), 255)
+    if canvas is None:
+        canvas = np.zeros((*_masks.categorical(mask).shape, 4), np.uint8)
+    image = Image.fromarray(canvas)
+    image.thumbnail((_LOOKED_AT, _LOOKED_AT), Image.Resampling.NEAREST)
+    file = BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def colour(value: int) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from ._base64 import decode_mask
 from ._extra import images_extra
-from .errors import InputError
+from .errors import InputError, MaskError, MissingExtraError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,6 +204,15 @@ class Mask(Record):
             self.to_image().save(target, "PNG")
         else:
             target.write_bytes(decode_mask(self.b64_json))
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: every value in its colour. None, so that it shows the text, where that cannot be."""
+        try:
+            with images_extra("Showing a mask"):
+                from . import _overlay  # noqa: PLC0415
+            return _overlay.portrait(self)
+        except (MaskError, MissingExtraError):
+            return None
 
     def overlay(
         self, image: "Picture", *, alpha: float = 0.45, exif: Literal["apply", "ignore"] = "apply"

@@ -213,3 +213,17 @@ def test_a_server_on_loopback_answers_under_the_name_that_it_listens_on(
 def test_an_ipv6_address_is_allowed_in_its_brackets(make_client: Callable[..., httpx.Client]) -> None:
     client = make_client(host="0:0:0:0:0:0:0:1")
     assert client.get("/v1/models", headers={"Host": "[0:0:0:0:0:0:0:1]:8484"}).status_code == 200
+
+
+def test_a_key_in_the_wrong_place_is_not_logged(
+    client: httpx.Client, body: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "maskery.access")
+    key = client.headers["authorization"].removeprefix("Bearer ")
+    client.post(ROUTE, json={**body, "model": key})
+    client.post(ROUTE, json={**body, "user": key})
+    client.get(f"/{key}")
+    until(lambda: len(caplog.records) == 3)
+    for record in caplog.records:
+        assert key not in str(vars(record))
+        assert "mk_..." in str(vars(record))

@@ -279,7 +279,9 @@ def test_a_cache_too_small_for_one_picture_says_which_setting_to_raise(
     make_client: MakeClient, fields: dict[str, Any]
 ) -> None:
     client = make_client(cache_bytes=1000)
-    assert "MASKERY_CACHE_BYTES" in client.post(ROUTE, json=fields).json()["error"]["message"]
+    refusal = client.post(ROUTE, json=fields)
+    assert refusal.status_code == 501
+    assert "MASKERY_CACHE_BYTES" in refusal.json()["error"]["message"]
     assert client.post(SEGMENT, json={**fields, "segment_prompt": [[[20, 20]]]}).status_code == 200
 
 

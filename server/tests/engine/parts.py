@@ -67,24 +67,36 @@ class Plain:
         self.poison: float | None = None
         self.failures: list[Exception] = []
         self.entered = threading.Semaphore(0)
-        self._open = threading.Event()
-        self._open.set()
+        self._gate = threading.Condition()
+        self._open = True
+        self._steps = 0
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """As long as this lasts no call returns; tests that fail let them go too."""
-        self._open.clear()
+        """As long as this lasts no call returns, unless it is let go; tests that fail let all go too."""
+        self._open = False
         try:
             yield
         finally:
-            self._open.set()
+            self.release()
+
+    def step(self) -> None:
+        """Let one call return, the one that is held up or the next."""
+        with self._gate:
+            self._steps += 1
+            self._gate.notify_all()
 
     def release(self) -> None:
-        self._open.set()
+        """Let all calls return from now on."""
+        with self._gate:
+            self._open, self._steps = True, 0
+            self._gate.notify_all()
 
     def _pass(self) -> None:
         self.entered.release()
-        assert self._open.wait(20)
+        with self._gate:
+            assert self._gate.wait_for(lambda: self._open or self._steps, timeout=20)
+            self._steps = max(0, self._steps - 1)
 
     def encode(self, picture: Picture) -> Embedding:
         self.encoded += 1

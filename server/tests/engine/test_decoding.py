@@ -120,6 +120,23 @@ async def test_a_call_takes_no_more_objects_than_the_model_takes_at_no_loss(deco
     assert model.decoded == [(1, 1), (4, 1), (4, 1), (2, 1), (9, 1), (1, 1)]
 
 
+async def test_a_full_call_that_starts_leaves_the_one_behind_it_open_for_more(decoder: Decoder) -> None:
+    model = Plain(max_batch=4)
+    with model.held():
+        first = await first_of(decoder, model)
+        full, behind = ask(decoder, model, RED, 1, 2, 3), ask(decoder, model, RED, 4, 5)
+        await settle()
+        # From here on each call is held up only when it is the turn of the next.
+        model.step()
+        assert await asyncio.to_thread(model.entered.acquire, timeout=20)
+        joining = ask(decoder, model, RED, 6)
+        await settle()
+    await asyncio.gather(first, full)
+    check(await behind, 1, [4, 5])
+    check(await joining, 1, [6])
+    assert model.decoded == [(1, 1), (3, 1), (3, 1)]
+
+
 async def test_a_model_without_batches_gets_each_request_alone(decoder: Decoder) -> None:
     model = Plain(max_batch=1)
     with model.held():

@@ -18,6 +18,7 @@ from samples import MODEL, jpeg, png, squares
 
 from maskery.engine import (
     Busy,
+    CannotPrepare,
     EncoderOptions,
     EncoderProcess,
     Engine,
@@ -469,7 +470,7 @@ async def test_without_a_cache_pictures_are_segmented_and_not_prepared(make_engi
     for _ in range(2):
         assert (await segment(engine, job())).masks
     assert plain.encoded == 2
-    with pytest.raises(NotPrepared, match="raise MASKERY_CACHE_BYTES"):
+    with pytest.raises(CannotPrepare, match="raise MASKERY_CACHE_BYTES"):
         await engine.prepare(plain.name, Upload(picture()), "team")
 
 
@@ -492,7 +493,7 @@ async def test_warming_runs_the_model_under_any_limits_and_leaves_nothing_behind
     engine = make_engine(**limits)
     await engine.warm(plain.name)
     assert plain.encoded == 1
-    assert [objects for objects, _ in plain.decoded] == [1, 1, 2, 4]
+    assert [objects for objects, _ in plain.decoded] == [1, 1, 2, 2, 4, 4]
     assert (len(engine.cache), engine.cache.nbytes, len(engine.prepared)) == (0, 0, 0)
     assert (engine.cache.hits, engine.cache.misses, engine.cache.evictions) == (0, 0, 0)
 

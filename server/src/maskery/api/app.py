@@ -7,10 +7,22 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from maskery.api import authentication, errors, health, images, lifecycle, limits, metrics, models, segmentations
-from maskery.api.middleware import HostGuard, RequestLog, loopback_names
+from maskery.api import (
+    authentication,
+    errors,
+    health,
+    images,
+    lifecycle,
+    limits,
+    metrics,
+    models,
+    playground,
+    segmentations,
+)
+from maskery.api.host_guard import HostGuard, loopback_names
 from maskery.api.openapi import describe
 from maskery.api.paths import CanonicalPaths
+from maskery.api.request_log import RequestLog
 from maskery.api.services import make_services
 from maskery.settings import Settings
 
@@ -46,7 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
-    for module in (segmentations, images, models, limits, authentication, health, metrics):
+    for module in (segmentations, images, models, limits, authentication, health, metrics, playground):
         app.include_router(module.router)
     errors.install(app)
     describe(app)

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from maskery.engine import Busy, DeadlineExceeded, EncoderLost, NotPrepared
+from maskery.engine import Busy, CannotPrepare, DeadlineExceeded, EncoderLost, NotPrepared
 from maskery.models import ModelNotInstalled, StoreError
 from maskery.segmentation import NotAPicture, PictureTooLarge, PromptError
 
@@ -79,6 +79,7 @@ _DESCRIPTIONS = {
     413: "Too many bytes or pixels",
     415: "Not a kind of body, or of image, that is read here",
     422: "A field is wrong; `param` says which",
+    501: "The cache has no room for even one picture",
     503: "Too many requests are waiting; see Retry-After",
     504: "The request's time was up",
 }
@@ -141,6 +142,7 @@ _TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
     StoreError: lambda error: ApiError(500, "model_unusable", str(error), "model"),
     EncoderLost: _from_lost_encoder,
     Busy: _from_busy,
+    CannotPrepare: lambda error: ApiError(501, "cannot_prepare", _sentence(error)),
     NotPrepared: lambda error: ApiError(404, "image_not_prepared", _sentence(error), "image_prompt"),
     DeadlineExceeded: lambda error: ApiError(504, "deadline_exceeded", _sentence(error)),
 }

@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1/images", tags=["prepared pictures"])
     status_code=201,
     summary="Prepare a picture",
     response_model=schemas.PreparedSchema,
-    responses=responses(400, 401, 404, 413, 415, 422, 503, 504),
+    responses=responses(400, 401, 404, 413, 415, 422, 501, 503, 504),
     openapi_extra={"requestBody": preparation_body()},
 )
 async def prepare_image(

@@ -9,6 +9,7 @@ from rich.console import Console
 from maskery import __version__
 from maskery.accounts import NoSuchKey
 from maskery.cli import keys, models
+from maskery.cli.demo import demo
 from maskery.cli.errors import CommandError
 from maskery.cli.segment import segment
 from maskery.cli.serve import serve
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command()(serve)
+app.command()(demo)
 app.command()(segment)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")

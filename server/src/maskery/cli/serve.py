@@ -1,38 +1,20 @@
 """`maskery serve`: the API on an address."""
 
-import asyncio
-import logging
-import os
-import signal
-import socket
-import threading
-import time
-from collections.abc import Callable
-from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 import typer
-import uvicorn
 from rich.console import Console
 
 from maskery import __version__, logs
 from maskery.accounts import KeyStore
-from maskery.api import State, create_app
 from maskery.cli.errors import CommandError
 from maskery.cli.keys import open_store
+from maskery.cli.server import leave_threads, run
 from maskery.settings import Settings
 
 # Of the key that a first start on loopback makes.
 _FIRST_ACCOUNT = "local"
-
-# Seconds in which requests on connections that were accepted last can still be read.
-_LAST_READING = 0.25
-
-# Seconds in which calls of models that nobody waits for any more can still end.
-_LAST_CALLS = 0.5
-
-_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -71,118 +53,6 @@ def playground_address(address: str, key: str | None, **more: str) -> str:
     return f"{address}/#{fragment}" if fragment else f"{address}/"
 
 
-def listen(settings: Settings) -> socket.socket:
-    """A socket on the settings' address.
-
-    Raises:
-        CommandError: it cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listener = socket.create_server((settings.host, settings.port), family=family)
-    except OSError as error:
-        raise CommandError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from None
-    # Accepted connections inherit it. Without, the body of an answer waits 40 ms for the client to confirm its head.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def run(settings: Settings, greet: Callable[[str], None], listen: Callable[[Settings], socket.socket] = listen) -> None:
-    """Serve until told to stop.
-
-    Args:
-        greet: told the address once the server is ready there.
-        listen: makes the socket.
-
-    Raises:
-        CommandError: it did not start.
-    """
-    app = create_app(settings)
-    listener = listen(settings)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=max(1, round(settings.grace_period)),
-    )
-    state: State = app.state.services.state
-    _Server(config, settings, state, greet).run(sockets=[listener])
-    if state.failure:
-        raise CommandError(f"the server did not start: {state.failure}")
-
-
-class _Server(uvicorn.Server):
-    """Says where it listens once it is ready there, not before; only then is the first key made.
-
-    A key is shown once: one that was made by a start that failed would be lost, and the next start make no other.
-
-    Args:
-        state: how far the application is.
-        greet: says so, told the address.
-    """
-
-    def __init__(self, config: uvicorn.Config, settings: Settings, state: State, greet: Callable[[str], None]) -> None:
-        super().__init__(config)
-        self._settings = settings
-        self._state = state
-        self._greet = greet
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        # From here on it answers, how far it is among the rest.
-        while self.started and not self.should_exit and self._state.phase == "starting":
-            if self._state.failure:
-                self.should_exit = True
-            await asyncio.sleep(0.01)
-        if self.started and not self.should_exit and sockets:
-            self._greet(self._address(sockets[0].getsockname()[1]))
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop as asked, with status 0: uvicorn would pass the signal on to itself in the end, and die of it."""
-        del frame
-        if self.should_exit and sig == signal.SIGINT:
-            self.force_exit = True
-        self._state.phase = "stopping"
-        self.should_exit = True
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, answer what was accepted, then end."""
-        if not self.force_exit:
-            await self._accept_last(sockets or [])
-            # uvicorn closes connections on which it has read no request yet; one may be on its way.
-            await asyncio.sleep(_LAST_READING)
-        await super().shutdown(sockets)
-
-    async def _accept_last(self, listeners: list[socket.socket]) -> None:
-        """Close the listeners without a connection left in them: the kernel makes it before anybody accepts it here.
-
-        Closing resets those that are left, with the requests that were sent on them.
-        """
-        loop = asyncio.get_running_loop()
-        for listener in listeners:
-            loop.remove_reader(listener)
-        # A connection that asyncio has accepted needs its server until its turn has come.
-        await asyncio.sleep(0)
-        connections = [connection for listener in listeners for connection in _accept_all(listener)]
-        for server in self.servers:
-            server.close()
-        makings = (loop.connect_accepted_socket(self._make_protocol, connection) for connection in connections)
-        await asyncio.gather(*makings, return_exceptions=True)
-
-    def _make_protocol(self) -> asyncio.Protocol:
-        kind: Any = self.config.http_protocol_class
-        protocol: asyncio.Protocol = kind(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-        return protocol
-
-    def _address(self, port: int) -> str:
-        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        return f"http://{host}:{port}"
-
-
 def _needs_key(settings: Settings, keys: KeyStore) -> bool:
     """Whether there is no key yet and one may be made, because only this machine can use it."""
     if settings.anonymous or keys.has_active():
@@ -193,28 +63,3 @@ def _needs_key(settings: Settings, keys: KeyStore) -> bool:
             "`maskery keys create --account NAME`, or let anybody in with --anonymous."
         )
     return True
-
-
-def _accept_all(listener: socket.socket) -> list[socket.socket]:
-    """The connections that wait to be accepted."""
-    connections: list[socket.socket] = []
-    while True:
-        try:
-            connections.append(listener.accept()[0])
-        except ConnectionAbortedError:
-            continue
-        # There is no more, or no more can be done.
-        except OSError:
-            return connections
-
-
-def leave_threads() -> None:
-    """End the process here and now if a call of a model still runs: Python would wait for it, and nobody else does."""
-    latest = time.monotonic() + _LAST_CALLS
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join(max(0.0, latest - time.monotonic()))
-            if thread.is_alive():
-                _log.warning("a call of a model still runs in %s and is left", thread.name)
-                logging.shutdown()
-                os._exit(0)

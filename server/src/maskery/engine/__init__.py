@@ -4,7 +4,7 @@ from maskery.engine.admission import Admission, Visit
 from maskery.engine.direct import segment_directly
 from maskery.engine.encoder import EncoderOptions, EncoderProcess
 from maskery.engine.engine import Engine, EngineLimits
-from maskery.engine.errors import Busy, DeadlineExceeded, EncoderLost, EngineError, NotPrepared
+from maskery.engine.errors import Busy, CannotPrepare, DeadlineExceeded, EncoderLost, EngineError, NotPrepared
 from maskery.engine.job import Job, Prompt, Reference, Upload
 from maskery.engine.machine import memory, processors
 from maskery.engine.metrics import CONTENT_TYPE, Metrics
@@ -15,6 +15,7 @@ __all__ = [
     "CONTENT_TYPE",
     "Admission",
     "Busy",
+    "CannotPrepare",
     "DeadlineExceeded",
     "EncoderLost",
     "EncoderOptions",

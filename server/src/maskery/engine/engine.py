@@ -15,7 +15,7 @@ from maskery.engine.cache import EmbeddingCache, Key
 from maskery.engine.decoding import Decoder
 from maskery.engine.encoder import EncoderProcess, Order
 from maskery.engine.encoding import Encoded, encode_file
-from maskery.engine.errors import NotPrepared
+from maskery.engine.errors import CannotPrepare, NotPrepared
 from maskery.engine.flights import Flights
 from maskery.engine.job import Job, Reference, Upload
 from maskery.engine.lane import Lane
@@ -126,7 +126,11 @@ class Engine:
         return await self.aside(finish)
 
     async def prepare(self, model_name: str, image: Upload, account: str, trace: Trace | None = None) -> Prepared:
-        """Have a picture's embedding at hand, under an id. Errors as of `segment`."""
+        """Have a picture's embedding at hand, under an id. Errors as of `segment`, and:
+
+        Raises:
+            CannotPrepare: the cache is smaller than this embedding.
+        """
         trace = trace or Trace()
         model = await self._model(model_name)
         key = self._key(model, image, account)
@@ -135,7 +139,7 @@ class Engine:
             file = await self.aside(lambda: self._open(image))
             embedding = await self._encode(model, file, image, key, account, trace)
         if key not in self.cache:
-            raise NotPrepared(
+            raise CannotPrepare(
                 f"an embedding of {model.name} has {embedding.nbytes:,} bytes; only {self.cache.max_bytes:,} are kept: "
                 "raise MASKERY_CACHE_BYTES"
             )

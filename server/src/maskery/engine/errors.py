@@ -4,7 +4,8 @@ EngineError
 ├── Busy                too many requests are waiting; come back after `retry_after` seconds
 │   └── EncoderLost     the process that encodes ended in the middle of this picture; it is started again
 ├── DeadlineExceeded    its time was up before its answer was there
-└── NotPrepared         there is no such prepared picture, or no longer
+├── NotPrepared         there is no such prepared picture, or no longer
+└── CannotPrepare       the cache has no room for even one picture
 """
 
 
@@ -38,3 +39,7 @@ class DeadlineExceeded(EngineError):  # noqa: N818
 
 class NotPrepared(EngineError):  # noqa: N818
     """The caller has no prepared picture of this id, or no longer."""
+
+
+class CannotPrepare(EngineError):  # noqa: N818
+    """The cache has no room for even one picture, as it was set up."""

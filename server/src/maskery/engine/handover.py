@@ -76,7 +76,6 @@ def receive(link: Connection) -> Encoded | Exception:
     # Unmapped with the last array that looks at it.
     memory = mmap.mmap(-1, layout.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with os.fdopen(reduction.recv_handle(link), "rb") as file:
-        file.seek(0)
         file.readinto(memory)
     arrays = {array.name: _view(memory, array) for array in layout.arrays}
     return Encoded(Embedding(arrays, layout.size, layout.tokens), layout.decode_image, layout.encode)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -10,12 +11,9 @@ from maskery.segmentation import ObjectPrompt, Size, to_png
 _SIDE = 64
 
 # One object and several, a point and two: a network is compiled for each such shape. In shares of the picture's side.
-_PROMPTS = (
-    (((0.5, 0.5),),),
-    (((0.5, 0.5), (0.1, 0.1)),),
-    (((0.5, 0.5),), ((0.1, 0.1),)),
-    (((0.5, 0.5),), ((0.1, 0.1),), ((0.9, 0.9),), ((0.1, 0.9),)),
-)
+_PLACES = ((0.5, 0.5), (0.1, 0.1), (0.9, 0.9), (0.1, 0.9))
+_OBJECTS = (1, 2, 4)
+_POINTS = (1, 2)
 
 
 def picture(max_pixels: int) -> bytes:
@@ -28,7 +26,6 @@ def picture(max_pixels: int) -> bytes:
 
 def prompts(size: Size) -> Iterator[tuple[ObjectPrompt, ...]]:
     """Objects to decode on it, call by call."""
-    for objects in _PROMPTS:
-        yield tuple(
-            ObjectPrompt(np.array(points, np.float32) * size, np.ones(len(points), np.uint8)) for points in objects
-        )
+    for objects, points in product(_OBJECTS, _POINTS):
+        places = [[place, *_PLACES][:points] for place in _PLACES[:objects]]
+        yield tuple(ObjectPrompt(np.array(each, np.float32) * size, np.ones(points, np.uint8)) for each in places)

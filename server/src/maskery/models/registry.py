@@ -149,19 +149,16 @@ class Registry:
             StoreError: it is installed and cannot be loaded.
         """
         target = self.aliases.get(name, name)
-        if target in _BUILT_IN:
-            with self._lock:
-                if target not in self._loaded:
-                    self._loaded[target] = _Loaded(_BUILT_IN[target]())
-                return self._loaded[target].model
-        card = self._card(target)
+        card = None if target in _BUILT_IN else self._card(target)
         with self._lock:
-            if model := self._in_memory(card):
+            if model := self._in_memory(target, card):
                 return model
             load_lock = self._load_locks.setdefault(target, threading.Lock())
         with load_lock:
+            if card is None:
+                return self._built_in(target)
             with self._lock:
-                if model := self._in_memory(card):
+                if model := self._in_memory(target, card):
                     return model
                 self._make_room(card)
                 self._loading[target] = _needed(card)
@@ -179,10 +176,17 @@ class Registry:
         target = self.aliases.get(name, name)
         card = None if target in _BUILT_IN else self._card(target)
         with self._lock:
-            if card is not None:
-                return self._in_memory(card)
-            loaded = self._loaded.get(target)
-            return loaded.model if loaded else None
+            return self._in_memory(target, card)
+
+    def _built_in(self, name: str) -> Model:
+        """Made here unless another thread has made it just now."""
+        with self._lock:
+            if model := self._in_memory(name, None):
+                return model
+        model = _BUILT_IN[name]()
+        with self._lock:
+            self._loaded[name] = _Loaded(model)
+        return model
 
     def _cards(self) -> list[Card]:
         return self._store.installed() if self._store else []
@@ -195,12 +199,12 @@ class Registry:
             raise ModelNotInstalled(_not_installed(name, self.installed()), name in CATALOG)
         return card
 
-    def _in_memory(self, card: Card) -> Model | None:
-        """The loaded model if it is still what is installed; used just now."""
-        loaded = self._loaded.pop(card.name, None)
-        if loaded is None or loaded.card is None or not _same(loaded.card, card):
+    def _in_memory(self, name: str, card: Card | None) -> Model | None:
+        """The loaded model if it is still what is installed; used just now. No card: a built-in one."""
+        loaded = self._loaded.pop(name, None)
+        if loaded is None or not _same(loaded.card, card):
             return None
-        self._loaded[card.name] = loaded
+        self._loaded[name] = loaded
         return loaded.model
 
     def _make_room(self, card: Card) -> None:
@@ -231,7 +235,9 @@ def _needed(card: Card) -> int:
     return int(card.nbytes * _MEMORY_FACTOR)
 
 
-def _same(one: Card, other: Card) -> bool:
+def _same(one: Card | None, other: Card | None) -> bool:
+    if one is None or other is None:
+        return one is other
     return (one.revision, one.sha256, one.int8_iou) == (other.revision, other.sha256, other.int8_iou)
 
 

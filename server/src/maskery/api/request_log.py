@@ -1,26 +1,23 @@
-"""Around every request: an id, a line in the log, and no requests that a web page made behind its user's back."""
+"""Around every request: an id, a line in the log, a count in the metrics."""
 
 import asyncio
 import logging
 import re
 import time
 import uuid
-from collections.abc import Collection
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from maskery import logs
-from maskery.api.errors import NOT_ANSWERED, ApiError, cut_off, unexpected
+from maskery.api.errors import NOT_ANSWERED, cut_off, unexpected
 from maskery.api.services import Services
 from maskery.engine import Trace
 
 _log = logging.getLogger("maskery.access")
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class RequestLog:
@@ -86,8 +83,8 @@ class RequestLog:
             "status": status,
             "milliseconds": round(seconds * 1e3, 1),
             "account": state.get("account"),
-            "user": state.get("user"),
-            "model": model or None,
+            "user": _without_keys(state.get("user")),
+            "model": _without_keys(model) or None,
             "picture": trace.picture if trace else None,
             "stages": {name: round(spent * 1e3, 1) for name, spent in trace.stages.items()} if trace else None,
         }
@@ -105,50 +102,11 @@ class RequestLog:
         )
 
 
-class HostGuard:
-    """Refuses requests for other hosts, and from other origins.
-
-    A page on the web can make its reader's browser send requests to a server on the reader's own machine, under a
-    name of its own that resolves to 127.0.0.1. The Host header gives that away, the Origin header the rest.
-
-    Args:
-        hosts: names that requests may carry, without port.
-    """
-
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
-        self._app = app
-        self._hosts = frozenset(host.lower() for host in hosts)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            refusal = self._refuse(headers.get("host", ""), headers.get("origin"))
-            if refusal:
-                await refusal.response()(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    def _refuse(self, host: str, origin: str | None) -> ApiError | None:
-        if _without_port(host) not in self._hosts:
-            return ApiError(
-                403,
-                "host_not_allowed",
-                f"This server does not answer as {host[:100]!r}; the setting MASKERY_ALLOWED_HOSTS names more hosts.",
-            )
-        if origin is not None and origin.partition("://")[2] != host:
-            return ApiError(403, "origin_not_allowed", "Pages of other origins may not call this server.")
-        return None
-
-
-def loopback_names(host: str) -> frozenset[str]:
-    """Names under which programs of this machine ask a server that listens on this address of loopback."""
-    return _LOOPBACK_NAMES | {host, f"[{host}]"}
+def _without_keys(text: str | None) -> str | None:
+    """What a client wrote, less a key that it put in the wrong place."""
+    return None if text is None else re.sub(r"mk_\w{12}_[\w-]+", "mk_...", text)
 
 
 def _one_word(text: str) -> str:
     """As it stands in a URL: no line break or space of the client's makes a line of its own in the log."""
-    return quote(text, safe="/!$&'()*+,:;=@~", errors="replace")
-
-
-def _without_port(host: str) -> str:
-    return re.sub(r":\d*$", "", host).lower()
+    return quote(_without_keys(text) or "", safe="/!$&'()*+,:;=@~", errors="replace")

@@ -1,0 +1,127 @@
+"""From click to painted mask: what the page adds to its server's time.
+
+    python -m benchmarks.playground [--clicks 40] [--size 1800x1200]
+
+A real server, Debian's Chromium, a prepared picture; clicks one at a time, each on an object of its own. The time from
+the browser's own stamp of the click to the frame with the mask is compared with what the request took on its way
+there and back, by the browser's clock; the rest is the page's. Needs Playwright and Chromium.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.playground.browser import launch, missing
+
+# Notes the click, and the first moment after the frame in which its mask was drawn.
+_PROBE = """
+window.clicked = 0;
+window.painted = [];
+addEventListener('pointerup', (event) => (window.clicked = event.timeStamp), true);
+new PerformanceObserver((list) => {
+  for (const mark of list.getEntriesByName('mask-painted')) {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => window.painted.push([window.clicked, mark.startTime, performance.now()]);
+    channel.port2.postMessage(0);
+  }
+}).observe({ type: 'mark' });
+"""
+
+_LAST_REQUEST = """() => {
+  const entry = performance.getEntriesByType('resource').filter((each) => each.name.endsWith('/segmentations')).at(-1);
+  return [entry.requestStart, entry.responseEnd];
+}"""
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[str]:
+    """The address of the page, its key included."""
+    environment = {**os.environ, "MASKERY_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "maskery", "serve", "--port", "0", "--log-level", "warning"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield next(line.split()[1] for line in process.stdout if line.startswith("Playground:"))
+        finally:
+            process.terminate()
+
+
+def _picture(path: Path, width: int, height: int) -> None:
+    """Discs of many colours in rows."""
+    y, x = np.mgrid[:height, :width]
+    pixels = np.full((height, width, 3), 200, np.uint8)
+    for row in range(4):
+        for column in range(6):
+            middle = ((column + 0.5) * width / 6, (row + 0.5) * height / 4)
+            disc = np.hypot(x - middle[0], y - middle[1]) < 0.35 * min(width / 6, height / 4)
+            pixels[disc] = (40 + 35 * column, 30 + 50 * row, 220 - 30 * column)
+    Image.fromarray(pixels).save(path, quality=92)
+
+
+def _place(page: Any, x: float, y: float) -> tuple[float, float]:
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    scale, left, top = map(float, page.get_attribute("#canvas", "data-view").split())
+    box = page.locator("#canvas").bounding_box()
+    return box["x"] + left + x * scale, box["y"] + top + y * scale
+
+
+def measure(address: str, picture: Path, size: tuple[int, int], clicks: int) -> list[tuple[float, float]]:
+    """Per click milliseconds of the request, and those that the page took before and after it."""
+    width, height = size
+    times = []
+    with launch() as browser:
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(60_000)
+        page.add_init_script(_PROBE)
+        page.goto(address)
+        page.wait_for_selector("#model option", state="attached")
+        page.set_input_files("#file", picture)
+        page.wait_for_selector("#canvas[data-view]")
+        # The first two make the picture ready and the code warm.
+        for number in range(clicks + 2):
+            spot = (number % 6 + 0.5) * width / 6, (number // 6 % 4 + 0.5) * height / 4
+            page.mouse.click(*_place(page, *spot))
+            page.wait_for_function("count => window.painted.length > count", arg=2 * number)
+            clicked, _, painted = page.evaluate("window.painted.at(-1)")
+            sent, answered = page.evaluate(_LAST_REQUEST)
+            if number >= 2:
+                times.append((answered - sent, painted - clicked - (answered - sent)))
+            # Gone again: every click asks for one object.
+            page.keyboard.press("Delete")
+            page.wait_for_function("count => window.painted.length > count", arg=2 * number + 1)
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--clicks", type=int, default=40)
+    parser.add_argument("--size", default="1800x1200", help="of the picture, WIDTHxHEIGHT")
+    options = parser.parse_args()
+    if reason := missing():
+        sys.exit(reason)
+    match = re.fullmatch(r"(\d+)x(\d+)", options.size)
+    if not match:
+        sys.exit("--size is WIDTHxHEIGHT, such as 1800x1200.")
+    size = int(match[1]), int(match[2])
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as address:
+        picture = Path(folder) / "discs.jpg"
+        _picture(picture, *size)
+        times = measure(address, picture, size, options.clicks)
+    print(f"{len(times)} clicks on a prepared picture of {size[0]} × {size[1]}, milliseconds:")
+    for name, values in (("the request", [t[0] for t in times]), ("the page adds", [t[1] for t in times])):
+        print(f"  {name:14} median {median(values):6.1f}   p95 {np.percentile(values, 95):6.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The playground at `/`: static files that need no key. What they show needs one."""
+
+from functools import cache
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from maskery import playground
+from maskery.api.services import ServicesDependency
+
+router = APIRouter(include_in_schema=False)
+
+_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    # Pictures that were dropped, pasted or chosen are blobs.
+    "img-src": "'self' blob:",
+    "connect-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",
+    "trusted-types": "'none'",
+}
+
+_HEADERS = {
+    "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    # Asked about every time, answered 304: after an upgrade no old module meets a new one.
+    "Cache-Control": "no-cache",
+}
+
+
+class ServerCard(BaseModel):
+    """What the page may know before it has a key."""
+
+    version: str
+    key_needed: bool
+
+
+_files = cache(playground.load)
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+async def show_playground(request: Request) -> Response:
+    return _answer(request, playground.INDEX)
+
+
+@router.get("/playground/server.json")
+async def show_server(request: Request, services: ServicesDependency) -> ServerCard:
+    return ServerCard(version=request.app.version, key_needed=not services.settings.anonymous)
+
+
+@router.api_route("/playground/{path:path}", methods=["GET", "HEAD"])
+async def show_file(request: Request, path: str) -> Response:
+    return _answer(request, path)
+
+
+def _answer(request: Request, path: str) -> Response:
+    file = _files().get(path)
+    if file is None:
+        raise HTTPException(404)
+    headers = {**_HEADERS, "ETag": file.etag}
+    if file.etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(file.content, media_type=file.media_type, headers=headers)

@@ -1,0 +1,100 @@
+/**
+ * Reading a mask's PNG, value by value.
+ *
+ * A canvas could read it too, but browsers that guard against fingerprinting change what is read back from one.
+ */
+
+/** @typedef {{ width: number, height: number, values: Uint8Array | Uint16Array }} Categorical */
+
+const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
+const GRAY = 0;
+
+/**
+ * @param {Uint8Array<ArrayBuffer>} bytes a PNG of one channel, 8 or 16 bits, as masks are answered
+ * @returns {Promise<Categorical>}
+ */
+export async function decodePng(bytes) {
+  const { width, height, depth, data } = readChunks(bytes);
+  const sampleBytes = depth / 8;
+  const rows = unfilter(await inflate(data), width * sampleBytes, height, sampleBytes);
+  if (depth === 8) return { width, height, values: rows };
+  const values = new Uint16Array(width * height);
+  for (let index = 0; index < values.length; index += 1) {
+    values[index] = ((rows[2 * index] ?? 0) << 8) | (rows[2 * index + 1] ?? 0);
+  }
+  return { width, height, values };
+}
+
+/** @param {Uint8Array<ArrayBuffer>} bytes */
+function readChunks(bytes) {
+  if (SIGNATURE.some((byte, index) => bytes[index] !== byte)) throw new Error('The mask is not a PNG.');
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const [width, height] = [view.getUint32(16), view.getUint32(20)];
+  const [depth, colour, interlace] = [view.getUint8(24), view.getUint8(25), view.getUint8(28)];
+  if (colour !== GRAY || interlace || (depth !== 8 && depth !== 16)) {
+    throw new Error('The mask is not a PNG of one channel.');
+  }
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  const data = [];
+  for (let at = 8; at + 8 <= bytes.length; ) {
+    const length = view.getUint32(at);
+    const kind = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
+    if (kind === 'IDAT') data.push(bytes.subarray(at + 8, at + 8 + length));
+    at += length + 12;
+  }
+  return { width, height, depth, data };
+}
+
+/** @param {Uint8Array<ArrayBuffer>[]} parts */
+async function inflate(parts) {
+  const stream = new Blob(parts).stream().pipeThrough(new DecompressionStream('deflate'));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/**
+ * PNG's specification, section 9: each row begins with the filter that it was predicted by.
+ *
+ * @param {Uint8Array} filtered
+ * @param {number} stride bytes of a row
+ * @param {number} height
+ * @param {number} step bytes of a sample
+ */
+function unfilter(filtered, stride, height, step) {
+  const out = new Uint8Array(stride * height);
+  for (let y = 0; y < height; y += 1) {
+    const filter = filtered[y * (stride + 1)] ?? 0;
+    const from = y * (stride + 1) + 1;
+    const to = y * stride;
+    if (filter === 0) {
+      out.set(filtered.subarray(from, from + stride), to);
+      continue;
+    }
+    for (let x = 0; x < stride; x += 1) {
+      const left = x >= step ? /** @type {number} */ (out[to + x - step]) : 0;
+      const up = y ? /** @type {number} */ (out[to + x - stride]) : 0;
+      const corner = y && x >= step ? /** @type {number} */ (out[to + x - stride - step]) : 0;
+      out[to + x] = /** @type {number} */ (filtered[from + x]) + predicted(filter, left, up, corner);
+    }
+  }
+  return out;
+}
+
+/**
+ * @param {number} filter
+ * @param {number} left
+ * @param {number} up
+ * @param {number} corner
+ */
+function predicted(filter, left, up, corner) {
+  if (filter === 1) return left;
+  if (filter === 2) return up;
+  if (filter === 3) return (left + up) >> 1;
+  const estimate = left + up - corner;
+  const [byLeft, byUp, byCorner] = [
+    Math.abs(estimate - left),
+    Math.abs(estimate - up),
+    Math.abs(estimate - corner),
+  ];
+  if (byLeft <= byUp && byLeft <= byCorner) return left;
+  return byUp <= byCorner ? up : corner;
+}

@@ -1,0 +1,57 @@
+/** COCO's compressed run-length encoding: lengths in column order, background first. */
+
+/** @typedef {import('../state/prompt.js').Rle} Rle */
+
+/**
+ * Where the runs end, counted in pixels from the start, column by column.
+ *
+ * Five bits a character from the lowest, a sign in the last; from the third run on the difference to the one two
+ * before (pycocotools, `rleFrString`).
+ *
+ * @param {string} counts
+ * @returns {number[]}
+ */
+export function runEnds(counts) {
+  /** @type {number[]} */
+  const lengths = [];
+  const ends = [];
+  let total = 0;
+  for (let at = 0; at < counts.length; ) {
+    let [value, shift, more] = [0, 0, true];
+    while (more) {
+      const bits = counts.charCodeAt(at) - 48;
+      value |= (bits & 0x1f) << shift;
+      more = (bits & 0x20) !== 0;
+      at += 1;
+      shift += 5;
+      if (!more && bits & 0x10) value |= -1 << shift;
+    }
+    if (lengths.length > 2) value += lengths[lengths.length - 2] ?? 0;
+    lengths.push(value);
+    ends.push((total += value));
+  }
+  return ends;
+}
+
+/**
+ * The mask on a coarser grid, nearest pixels: 1 inside, 0 outside, row by row.
+ *
+ * @param {Rle} rle
+ * @param {number} columns
+ * @param {number} rows
+ */
+export function sampled(rle, columns, rows) {
+  const [height, width] = rle.size;
+  const ends = runEnds(rle.counts);
+  const out = new Uint8Array(columns * rows);
+  let run = 0;
+  for (let column = 0; column < columns; column += 1) {
+    const x = Math.floor(((column + 0.5) * width) / columns);
+    for (let row = 0; row < rows; row += 1) {
+      const at = x * height + Math.floor(((row + 0.5) * height) / rows);
+      while (at >= (ends[run] ?? Infinity)) run += 1;
+      out[row * columns + column] = run & 1;
+    }
+  }
+  return out;
+}

@@ -1,0 +1,19 @@
+/** The choice of model. */
+
+import { byId, make } from '../dom.js';
+
+/** @typedef {import('../state/store.js').Store} Store */
+/** @typedef {import('../state/store.js').State} State */
+
+/** @param {Store} store */
+export function wireModels(store) {
+  const select = byId('model', HTMLSelectElement);
+  select.addEventListener('change', () => store.dispatch({ type: 'model', model: select.value }));
+  store.subscribe((state, before) => {
+    if (state.models !== before.models) {
+      select.replaceChildren(...state.models.map((name) => make('option', { value: name }, name)));
+      select.disabled = state.models.length === 0;
+    }
+    select.value = state.model;
+  });
+}

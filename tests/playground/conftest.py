@@ -1,0 +1,49 @@
+"""A browser for each file of tests, a page for each test; a page that complains fails its test."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.playground import browser as chromium
+
+if TYPE_CHECKING:
+    from tests.playground.driver import Driver
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    reason = chromium.missing()
+    if reason:
+        # Where everything is to be tested, nothing is left out in silence.
+        (pytest.fail if os.environ.get("MASKERY_TEST_EVERYTHING") else pytest.skip)(reason)
+    with chromium.launch() as launched:
+        yield launched
+
+
+@pytest.fixture
+def open_page(browser: Any, server: Any) -> Iterator[Callable[..., "Driver"]]:
+    """Makes pages of the module's server; options of Playwright's contexts as keyword arguments."""
+    from tests.playground.driver import Driver
+
+    drivers: list[Driver] = []
+
+    def make(at: Any = server, visit: bool = True, **options: Any) -> Driver:
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
+        drivers.append(Driver(context.new_page(), at.url, at.key))
+        if visit:
+            drivers[-1].visit()
+        return drivers[-1]
+
+    yield make
+    for driver in drivers:
+        driver.page.context.close()
+    for driver in drivers:
+        assert not driver.complaints
+        assert driver.origins <= {driver.url}
+
+
+@pytest.fixture
+def page(open_page: Callable[..., "Driver"]) -> "Driver":
+    return open_page()

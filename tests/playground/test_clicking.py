@@ -1,0 +1,215 @@
+"""Clicking on things: masks appear, follow further clicks, and can be taken back."""
+
+import json
+from typing import Any
+
+import pytest
+
+CUP, COFFEE, TABLE = (285, 60), (285, 160), (520, 90)
+
+
+def painted(page: Any, x: int, y: int) -> bool:
+    """Whether a colour lies over the picture there: hiding all objects changes what is seen."""
+    before = page.pixel(x, y)
+    for button in page.page.locator("#objects button[aria-label^=Hide]").all():
+        button.click()
+    after = page.pixel(x, y)
+    for button in page.page.locator("#objects button[aria-label^=Hide]").all():
+        button.click()
+    return bool(before != after)
+
+
+def test_a_click_paints_a_mask_where_the_api_finds_the_object(page: Any) -> None:
+    page.load()
+    page.click(*CUP)
+    [(name, said)] = page.rows()
+    assert name == "Object 1"
+    assert "px" in said
+    assert 0 < page.scores()[0] <= 1
+    assert painted(page, *COFFEE)
+    assert not painted(page, *TABLE)
+
+
+def test_further_clicks_refine_one_object_and_n_begins_another(page: Any) -> None:
+    page.load()
+    page.click(*CUP)
+    page.click(*COFFEE)
+    assert page.requests[-1]["segment_prompt"] == [[list(CUP), list(COFFEE)]]
+    page.press("n")
+    page.click(*TABLE)
+    assert page.requests[-1]["segment_prompt"] == [[list(CUP), list(COFFEE)], [list(TABLE)]]
+    assert [name for name, _ in page.rows()] == ["Object 1", "Object 2"]
+    assert "point_labels" not in page.requests[-1]
+
+
+def test_shift_click_right_button_and_the_tool_exclude(page: Any) -> None:
+    page.load()
+    page.click(*CUP)
+    page.click(*COFFEE, shift=True)
+    assert page.requests[-1]["point_labels"] == [[1, 0]]
+    page.click(300, 140, button="right")
+    page.press("e")
+    page.click(260, 150)
+    page.click(285, 35, shift=True)
+    assert page.requests[-1]["point_labels"] == [[1, 0, 0, 0, 1]]
+
+
+def test_a_drag_draws_a_box(page: Any) -> None:
+    page.load()
+    with page.answered():
+        page.drag((170, 20), (420, 210))
+    [box] = page.requests[-1]["boxes"]
+    assert box == pytest.approx([170, 20, 420, 210], abs=1)
+    assert page.requests[-1]["segment_prompt"] == [[]]
+
+
+def test_points_can_be_dragged_and_removed(page: Any) -> None:
+    page.load()
+    page.click(*CUP)
+    with page.answered():
+        page.drag(CUP, COFFEE)
+    assert page.requests[-1]["segment_prompt"] == [[list(COFFEE)]]
+    page.page.keyboard.down("Alt")
+    with page.answered():
+        page.click(*COFFEE, wait=False)
+    page.page.keyboard.up("Alt")
+    assert [said for _, said in page.rows()] == ["Click on it in the picture"]
+
+
+def test_undo_and_redo_show_their_masks_without_asking_again(page: Any) -> None:
+    page.load()
+    page.click(*CUP)
+    first = page.rows()
+    page.click(*COFFEE, shift=True)
+    second = page.rows()
+    asked = len(page.requests)
+    with page.answered():
+        page.press("Control+z")
+    assert page.rows() == first
+    with page.answered():
+        page.press("Control+Shift+z")
+    assert page.rows() == second
+    with page.answered():
+        page.press("Control+z")
+        page.press("Control+z")
+    assert page.rows() == []
+    assert len(page.requests) == asked
+
+
+def test_objects_are_named_hidden_and_deleted(page: Any) -> None:
+    page.load()
+    page.click(*CUP)
+    page.press("n")
+    page.click(*TABLE)
+    field = page.page.locator(".name").first
+    field.fill("Cup")
+    field.press("Enter")
+    asked = len(page.requests)
+    page.page.get_by_role("button", name="Hide Cup").click()
+    assert not page.page.locator("#objects > li").first.evaluate("row => !row.classList.contains('is-hidden')")
+    assert len(page.requests) == asked
+    with page.answered():
+        page.page.get_by_role("button", name="Delete Cup").click()
+    assert [name for name, _ in page.rows()] == ["Object 2"]
+    assert page.requests[-1]["segment_prompt"] == [[list(TABLE)]]
+
+
+def test_the_same_thing_twice_is_said_to_be_the_same(page: Any) -> None:
+    page.load()
+    page.click(285, 150)
+    page.press("n")
+    page.click(300, 130)
+    assert [said for _, said in page.rows()][1] == "Same thing as Object 1"
+
+
+def test_a_reading_can_be_picked_and_is_started_from(page: Any) -> None:
+    page.load()
+    page.click(365, 280)
+    page.page.click("#readings summary")
+    page.page.wait_for_selector(".reading")
+    readings = page.page.locator(".reading")
+    assert readings.count() == 3
+    with page.answered():
+        readings.nth(1).click()
+    assert readings.nth(1).get_attribute("aria-pressed") == "true"
+    start = page.requests[-1]["mask_prompts"]
+    assert start[0]["size"] == [400, 600]
+    with page.answered():
+        readings.nth(1).click()
+    assert readings.nth(1).get_attribute("aria-pressed") == "false"
+
+
+def test_an_answer_that_comes_late_overwrites_nothing(page: Any) -> None:
+    page.load()
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if len(json.loads(route.request.post_data)["segment_prompt"][0]) == 1:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.page.route("**/v1/images/segmentations", hold)
+    page.click(*TABLE, wait=False)
+    page.click(*CUP)
+    rows = page.rows()
+    for route in held:
+        answer = {"data": [{"b64_json": "", "width": 1, "height": 1, "segments": []}]}
+        route.fulfill(json=answer)
+    page.page.wait_for_timeout(300)
+    assert page.rows() == rows
+    assert "px" in rows[0][1]
+
+
+def test_a_slow_server_shows_that_it_is_waited_for(page: Any) -> None:
+    page.load()
+    held: list[Any] = []
+    page.page.route("**/v1/images/segmentations", lambda route: held.append(route))  # noqa: PLW0108 - Playwright takes no builtin
+    page.click(*CUP, wait=False)
+    page.page.wait_for_selector("#busy:visible")
+    assert page.page.inner_text("#busy-text").startswith("Cutting out")
+    with page.answered():
+        held[0].continue_()
+    page.page.wait_for_selector("#busy", state="hidden")
+
+
+def test_zooming_and_moving_change_no_coordinates(page: Any) -> None:
+    page.load()
+    page.page.mouse.move(*page.place(300, 200))
+    page.page.mouse.wheel(0, -600)
+    page.press("m")
+    page.drag((300, 200), (270, 190))
+    page.press("i")
+    page.click(290, 180)
+    [[[x, y]]] = page.requests[-1]["segment_prompt"]
+    assert (x, y) == (290, 180)
+    page.press("0")
+    page.click(350, 170)
+    assert page.requests[-1]["segment_prompt"][0][1] == [350, 170]
+
+
+def test_two_fingers_zoom_and_one_draws(open_page: Any) -> None:
+    page = open_page(has_touch=True, viewport={"width": 390, "height": 844}, is_mobile=True)
+    page.load()
+    scale = float(page.page.get_attribute("#canvas", "data-view").split()[0])
+    session = page.page.context.new_cdp_session(page.page)
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    x, y = page.place(300, 200)
+    touch("touchStart", (x - 20, y), (x + 20, y))
+    for step in range(1, 9):
+        touch("touchMove", (x - 20 - 6 * step, y), (x + 20 + 6 * step, y))
+    touch("touchEnd")
+    page.page.wait_for_timeout(300)
+    assert float(page.page.get_attribute("#canvas", "data-view").split()[0]) > 2 * scale
+    assert page.requests == []
+    with page.answered():
+        page.page.touchscreen.tap(*page.place(300, 200))
+    page.page.locator("input[value=exclude]").tap()
+    with page.answered():
+        page.page.touchscreen.tap(*page.place(310, 180))
+    assert page.requests[-1]["segment_prompt"] == [[[300, 200], [310, 180]]]
+    assert page.requests[-1]["point_labels"] == [[1, 0]]

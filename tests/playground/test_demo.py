@@ -1,0 +1,38 @@
+"""`maskery demo`: one command to a page with a picture in it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+
+
+def test_the_demo_opens_the_page_with_a_picture_and_ends_with_its_key(open_page: Any, tmp_path: Path) -> None:
+    environment = {**os.environ, "MASKERY_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "maskery", "demo", "--no-open", "--port", "0"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as demo:
+        try:
+            assert demo.stdout
+            address = demo.stdout.readline().split()[-1]
+            url, _, fragment = address.partition("/#")
+            key, _, sample = fragment.removeprefix("key=").partition("&")
+            assert sample == "sample=coffee"
+            page = open_page(at=SimpleNamespace(url=url, key=key), visit=False)
+            page.page.goto(address)
+            page.page.wait_for_selector("#toolbar:visible")
+            page.click(285, 60)
+            assert httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        finally:
+            demo.send_signal(signal.SIGINT)
+            assert demo.wait(20) == 0
+    listed = subprocess.run(
+        [sys.executable, "-m", "maskery", "keys", "list"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert "demo" in listed.stdout
+    assert "active" not in listed.stdout

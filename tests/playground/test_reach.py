@@ -1,0 +1,137 @@
+"""For everybody: without a mouse, on a small screen, with a screen reader; and from this server alone."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def test_everything_can_be_done_without_a_mouse(open_page: Any, tmp_path: Path) -> None:
+    page = open_page(visit=False)
+    page.visit("&sample=coffee")
+    page.page.wait_for_selector("#canvas[data-view]")
+    assert page.page.evaluate("document.activeElement.id") == "canvas"
+    page.press("Enter", *["ArrowUp"] * 4)
+    with page.answered():
+        page.press("Enter")
+    [[[x, y]]] = page.requests[-1]["segment_prompt"]
+    assert y < 200
+    with page.answered():
+        page.press("ArrowDown", "Shift+ArrowRight", "Shift+Enter")
+    assert page.requests[-1]["point_labels"] == [[1, 0]]
+    assert page.requests[-1]["segment_prompt"][0][1][0] == x + 1
+    page.press("n", "b", *["ArrowLeft"] * 3, "Enter", *["ArrowRight"] * 6, *["ArrowDown"] * 6)
+    with page.answered():
+        page.press("Enter")
+    assert page.requests[-1]["boxes"][0] is None
+    assert page.requests[-1]["boxes"][1][2] > page.requests[-1]["boxes"][1][0] + 20
+    assert page.page.inner_text("#live").startswith("Object 2: ")
+    page.press("i", "x", "Backspace")
+    page.press("Control+z", "Control+z", "Control+Shift+z")
+    page.press("[")
+    with page.answered():
+        page.press("Delete")
+    assert len(page.rows()) == 1
+    page.press("v", "v", "v", "+", "-", "0", "h", "h")
+    page.press("?")
+    assert page.page.is_visible("#help-dialog")
+    page.press("Escape")
+    assert page.page.is_hidden("#help-dialog")
+    page.page.focus("#take-mask")
+    with page.page.expect_download() as download:
+        page.press("Enter")
+    assert download.value.suggested_filename == "coffee-mask.png"
+
+
+def test_the_focus_goes_through_the_page_and_is_seen(page: Any) -> None:
+    page.load()
+    seen = set()
+    for _ in range(30):
+        page.press("Tab")
+        name, style = page.page.evaluate(
+            """() => {
+                const at = document.activeElement, shown = at.matches('.segmented input') ? at.nextElementSibling : at;
+                const name = at === document.body ? '' : at.id || at.name || at.textContent.trim();
+                return [name, getComputedStyle(shown).outlineStyle];
+            }"""
+        )
+        seen.add(name)
+        assert style != "none" or name == "", name
+    assert {"canvas", "look", "tool", "add", "open", "help-button", "new-object"} <= seen
+
+
+def test_letters_in_a_name_are_no_shortcuts(page: Any) -> None:
+    page.load()
+    page.click(285, 60)
+    page.page.locator(".name").focus()
+    page.page.keyboard.type("neb")
+    assert len(page.rows()) == 1
+    assert page.page.is_checked("input[value=include]")
+
+
+@pytest.mark.parametrize("size", [(390, 844), (320, 640), (844, 390), (3840, 2160)])
+def test_nothing_sticks_out_on_any_screen(open_page: Any, size: tuple[int, int]) -> None:
+    page = open_page(viewport={"width": size[0], "height": size[1]})
+    for _ in range(2):
+        assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+        outside = page.page.evaluate(
+            """() => [...document.querySelectorAll('button, select, fieldset, h1')].filter((element) => {
+                const { left, right, width } = element.getBoundingClientRect();
+                return width && element.checkVisibility() && (left < -0.5 || right > innerWidth + 0.5);
+            }).map((element) => element.id || element.textContent)"""
+        )
+        assert outside == []
+        if page.page.is_visible("#welcome"):
+            page.load()
+    page.click(285, 60)
+    assert "px" in page.rows()[0][1]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 390])
+def test_axe_finds_nothing(open_page: Any, scheme: str, width: int) -> None:
+    if not AXE.exists():
+        reason = "Accessibility is checked where axe-core is installed: make page-tools."
+        (pytest.fail if os.environ.get("MASKERY_TEST_EVERYTHING") else pytest.skip)(reason)
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    source = AXE.read_text()
+
+    def check(state: str) -> None:
+        page.page.evaluate(source)
+        found = page.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]]
+        assert told == [], state
+
+    check("welcome")
+    page.load()
+    page.click(285, 60)
+    page.press("n")
+    page.page.click("#readings summary")
+    page.press("[")
+    page.page.wait_for_selector(".reading")
+    check("two objects")
+    page.page.click("#take-code")
+    check("code")
+    page.press("Escape", "?")
+    page.page.wait_for_selector("#help-dialog[open]")
+    check("help")
+    page.press("Escape")
+    page.page.click("#key-button")
+    page.page.click("#key-send")
+    check("key")
+
+
+def test_nothing_moves_for_who_wants_it_still(open_page: Any) -> None:
+    page = open_page(reduced_motion="reduce")
+    page.load()
+    held: list[Any] = []
+    page.page.route("**/v1/images/segmentations", lambda route: held.append(route))  # noqa: PLW0108 - Playwright takes no builtin
+    page.click(285, 60, wait=False)
+    page.page.wait_for_selector("#busy:visible")
+    assert page.page.evaluate("document.getAnimations().length") == 0
+    held[0].continue_()
