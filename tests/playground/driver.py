@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 from playwright.sync_api import Page, Request
 
+MODEL = "maskery/grabcut"
+
 # Milliseconds; the machine may be doing other things.
 PATIENCE = 40_000
 
@@ -57,6 +59,8 @@ class Driver:
         """The page, as its server printed the address."""
         self.page.goto(f"{self.url}/#key={self.key}{fragment}" if self.key else f"{self.url}/{fragment}")
         self.page.wait_for_selector("#model option", state="attached")
+        # What is expected of clicks is what this model makes of them, whichever is chosen at first.
+        self.page.select_option("#model", MODEL)
 
     def load(self, picture: Path | None = None, sample: str = "Coffee") -> None:
         """Open a picture, or one of the samples, and wait until it is seen."""

@@ -28,7 +28,8 @@ def main() -> None:
         for name, options, act in shots:
             context = browser.new_context(**options)
             page = Driver(context.new_page(), url, key)
-            page.visit()
+            page.page.goto(address)
+            page.page.wait_for_selector("#model option", state="attached")
             act(page)
             page.page.wait_for_timeout(400)
             page.page.screenshot(path=IMAGES / f"playground-{name}.png")

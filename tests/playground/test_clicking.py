@@ -139,6 +139,24 @@ def test_a_reading_can_be_picked_and_is_started_from(page: Any) -> None:
     assert readings.nth(1).get_attribute("aria-pressed") == "false"
 
 
+def test_another_model_answers_the_same_prompt(open_page: Any, start_server: Any) -> None:
+    page = open_page(at=start_server(aliases="acme/other=maskery/grabcut"), visit=False)
+    page.page.goto(f"{page.url}/#key={page.key}")
+    page.page.wait_for_selector("#model option", state="attached")
+    installed = page.page.eval_on_selector_all("#model option", "options => options.map((option) => option.value)")
+    best = next(name for name in ("maskery/nano", "maskery/grabcut") if name in installed)
+    assert page.page.input_value("#model") == best
+    page.load()
+    page.click(*CUP)
+    first = page.requests[-1]
+    with page.answered():
+        page.page.select_option("#model", "acme/other")
+    second = page.requests[-1]
+    assert (first["model"], second["model"]) == (best, "acme/other")
+    assert first["segment_prompt"] == second["segment_prompt"]
+    assert first["image_prompt"] != second["image_prompt"]
+
+
 def test_an_answer_that_comes_late_overwrites_nothing(page: Any) -> None:
     page.load()
     held: list[Any] = []

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -36,3 +37,19 @@ def test_the_demo_opens_the_page_with_a_picture_and_ends_with_its_key(open_page:
     )
     assert "demo" in listed.stdout
     assert "active" not in listed.stdout
+
+
+def test_the_demo_takes_a_free_port_where_the_usual_one_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        environment = {**os.environ, "MASKERY_HOME": str(tmp_path), "MASKERY_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, "-m", "maskery", "demo", "--no-open"]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as demo:
+            try:
+                assert demo.stdout
+                address = demo.stdout.readline().split()[-1].partition("/#")[0]
+                assert address != f"http://127.0.0.1:{port}"
+                assert httpx.get(f"{address}/health/ready").status_code == 200
+            finally:
+                demo.send_signal(signal.SIGINT)
+                assert demo.wait(20) == 0

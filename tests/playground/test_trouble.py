@@ -155,5 +155,5 @@ def test_a_picture_beyond_the_servers_limit_is_refused_in_its_words(
     page.expects_refusals = True
     page.load()
     page.page.wait_for_selector("#notice:visible")
-    assert page.page.inner_text("#notice-title") == "Too large"
+    assert page.page.inner_text("#notice-title") == "Too large."
     assert "1,000" in page.page.inner_text("#notice-text")

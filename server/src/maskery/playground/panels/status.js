@@ -70,6 +70,6 @@ export class Status {
     this.#button.hidden = !notice.action;
     this.#button.textContent = notice.action?.label ?? '';
     this.#run = notice.action?.run ?? (() => {});
-    announce(`${notice.title}. ${notice.text}`);
+    announce(`${notice.title} ${notice.text}`);
   }
 }

@@ -76,7 +76,7 @@ export class Reporter {
     const away = error instanceof Unreachable;
     return {
       kind: 'waiting',
-      title: away ? 'The server does not answer' : 'The server is busy',
+      title: away ? 'The server does not answer.' : 'One moment.',
       text: away
         ? `Is maskery serve still running? It is asked again ${when}; nothing is lost.`
         : `${error.message} It is asked again ${when}.`,
