@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PARITY := .venv-parity
 BENCH := .venv-bench
+TRAINING := .venv-training
 PAGE_TOOLS := node_modules/.ready
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
@@ -80,9 +81,14 @@ bench-around: $(VENV)/.bench-ready ## Measure the work around the model: JSON, b
 bench-serving: $(BENCH)/.ready ## Measure the server beside a plain one with transformers: [CONFIG=small] (PyTorch)
 	@$(BENCH)/bin/python -m benchmarks.serving --config $(or $(CONFIG),base)
 
+.PHONY: train
+train: $(TRAINING)/.ready ## Train the built-in network: DATA=folder [OUT=folder] [SCHEDULE=cpu|cpu-2|gpu] (PyTorch)
+	@PYTHONPATH=.:server/src OMP_WAIT_POLICY=PASSIVE $(TRAINING)/bin/python -m training.train \
+		--data "$(DATA)" --out "$(or $(OUT),.cache/training)" --schedule "$(or $(SCHEDULE),cpu)"
+
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) $(PARITY) $(BENCH) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(BENCH) $(TRAINING) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=..." >&2; exit 1; }
@@ -115,6 +121,12 @@ $(PARITY)/.ready: server/pyproject.toml parity/requirements.txt
 	@$(PYTHON) -m venv $(PARITY)
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -r parity/requirements.txt
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -e server
+	@touch $@
+
+$(TRAINING)/.ready: server/pyproject.toml training/requirements.txt
+	@echo "making $(TRAINING) with PyTorch ..."
+	@$(PYTHON) -m venv $(TRAINING)
+	@$(TRAINING)/bin/python -m pip install --quiet --disable-pip-version-check -r training/requirements.txt -e server
 	@touch $@
 
 $(BENCH)/.ready: server/pyproject.toml benchmarks/requirements.txt benchmarks/requirements-models.txt

@@ -491,8 +491,10 @@ async def test_warming_runs_the_model_under_any_limits_and_leaves_nothing_behind
     make_engine: MakeEngine, plain: Plain, limits: dict[str, Any]
 ) -> None:
     engine = make_engine(**limits)
-    await engine.warm(plain.name)
+    run_on_others = await engine.warm(plain.name)
     assert plain.encoded == 1
+    assert [objects for objects, _ in plain.decoded] == [1]
+    await run_on_others()
     assert [objects for objects, _ in plain.decoded] == [1, 1, 2, 2, 4, 4]
     assert (len(engine.cache), engine.cache.nbytes, len(engine.prepared)) == (0, 0, 0)
     assert (engine.cache.hits, engine.cache.misses, engine.cache.evictions) == (0, 0, 0)

@@ -15,6 +15,8 @@ from sam_folders import write_model
 from maskery.models import Listing, ModelNotInstalled, Registry, Store, StoreError, load
 from maskery.models.sam.config import UnsupportedModel
 
+BUILT_IN = ["maskery/grabcut", "maskery/nano"]
+
 
 class Loader:
     """Stands for what runs a network: notes what is loaded, and can be made to wait."""
@@ -53,13 +55,15 @@ def store(tmp_path: Path, own_home: Path) -> Store:
 
 def test_installed_models_are_known_and_loaded_once(store: Store, loader: Loader) -> None:
     registry = Registry(store=store, precision="f32")
-    assert registry.installed() == ["a", "b", "maskery/grabcut", "team/c"]
+    assert registry.installed() == ["a", "b", *BUILT_IN, "team/c"]
     assert loader.loaded == []
     assert registry.get("a") is registry.get("a")
     assert registry.get("a").revision == store.card("a").revision
     assert loader.loaded == ["a"]
     assert loader.precisions == {"f32"}
-    with pytest.raises(ModelNotInstalled, match="Installed here: a, b, maskery/grabcut, team/c") as caught:
+    with pytest.raises(
+        ModelNotInstalled, match="Installed here: a, b, maskery/grabcut, maskery/nano, team/c"
+    ) as caught:
         registry.get("facebook/sam-vit-base")
     assert caught.value.known
     with pytest.raises(ModelNotInstalled, match="There is no model"):
@@ -67,7 +71,7 @@ def test_installed_models_are_known_and_loaded_once(store: Store, loader: Loader
 
 
 def test_without_a_store_there_is_what_is_built_in(loader: Loader) -> None:
-    assert Registry().installed() == ["maskery/grabcut"]
+    assert Registry().installed() == BUILT_IN
     assert load("maskery/grabcut").name == "maskery/grabcut"
     with pytest.raises(ModelNotInstalled):
         load("a")
@@ -82,11 +86,11 @@ def test_models_are_described_without_being_loaded(store: Store, loader: Loader)
     registry = Registry({"nice": "team/c"}, store)
     card = store.card("team/c")
     assert registry.describe("nice") == Listing("nice", card.created, "team", "team/c")
-    assert [listing.name for listing in registry.listings()] == ["a", "b", "maskery/grabcut", "team/c", "nice"]
+    assert [listing.name for listing in registry.listings()] == ["a", "b", *BUILT_IN, "team/c", "nice"]
     assert registry.listings()[-1] == registry.describe("nice")
     assert registry.describe("maskery/grabcut").owned_by == "maskery"
     store.remove("team/c")
-    assert [listing.name for listing in registry.listings()] == ["a", "b", "maskery/grabcut"]
+    assert [listing.name for listing in registry.listings()] == ["a", "b", *BUILT_IN]
     with pytest.raises(ModelNotInstalled):
         registry.describe("nice")
     with pytest.raises(ModelNotInstalled, match="alias 'nice'"):

@@ -13,10 +13,11 @@ _log = logging.getLogger(__name__)
 async def warm(services: Services) -> None:
     """Load what the settings name. A failure is kept where whoever runs the server finds it."""
     state = services.state
+    later = []
     try:
         for name in services.settings.preload:
             started = time.monotonic()
-            await services.engine.warm(name)
+            later.append(await services.engine.warm(name))
             _log.info("%s is loaded and has run, after %.1f s", name, time.monotonic() - started)
     # Whatever it is, the server must not wait for it for ever.
     except Exception as error:  # noqa: BLE001
@@ -26,3 +27,9 @@ async def warm(services: Services) -> None:
         return
     if state.phase == "starting":
         state.phase = "ready"
+    try:
+        for run in later:
+            await run()
+    # Whoever asks for such a shape of prompt is told.
+    except Exception as error:  # noqa: BLE001
+        _log.error("a model has run on one prompt, and cannot on another", exc_info=error)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -155,8 +155,15 @@ class Engine:
         if self.prepared.remove(prepared) and not self.limits.share_pictures:
             self.cache.remove(prepared.key)
 
-    async def warm(self, model_name: str) -> None:
-        """Load a model and let it run, so that the first request does not wait for that. Errors as of `segment`."""
+    async def warm(self, model_name: str) -> Callable[[], Awaitable[None]]:
+        """Load a model and let it run once, so that the first request does not wait for that.
+
+        Returns:
+            What has it run on the other shapes of prompts that it is compiled for; seconds that need not be waited for.
+
+        Raises:
+            ModelNotInstalled, StoreError, Busy: as of `segment`.
+        """
         if self.encoder and not self.models.is_built_in(model_name):
             # It comes up while the model is loaded here.
             await asyncio.gather(self.encoder.start(), self._model(model_name))
@@ -165,9 +172,18 @@ class Engine:
         key = self._key(model, image, account="")
         embedding = await self._encode(model, self._open(image), image, key, "", Trace())
         self.cache.remove(key)
-        for objects in warming.prompts(embedding.size):
+        prompts = warming.prompts(embedding.size)
+
+        async def decode(objects: tuple[ObjectPrompt, ...]) -> None:
             candidates, _ = await self.decoder.decode(model, embedding, objects)
             await self.aside(partial(assemble, candidates, embedding, objects))
+
+        async def decode_others() -> None:
+            for objects in prompts:
+                await decode(objects)
+
+        await decode(next(prompts))
+        return decode_others
 
     async def aside(self, work: Callable[[], Answer]) -> Answer:
         """Short blocking work, off the event loop."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Architecture = Literal["grabcut", "sam", "sam_hq"]
+Architecture = Literal["grabcut", "nano", "sam", "sam_hq"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ CATALOG = {
     entry.name: entry
     for entry in (
         Entry("maskery/grabcut", "grabcut", "Apache-2.0", 0, "training-free baseline", built_in=True),
+        Entry("maskery/nano", "nano", "Apache-2.0", 3, "small network of our own, quick", built_in=True),
         Entry("syscv-community/sam-hq-vit-base", "sam_hq", "Apache-2.0", 94, "sharp edges, the usual choice"),
         Entry("syscv-community/sam-hq-vit-large", "sam_hq", "Apache-2.0", 313, "sharp edges, slower"),
         Entry("syscv-community/sam-hq-vit-huge", "sam_hq", "Apache-2.0", 642, "sharp edges, slowest"),

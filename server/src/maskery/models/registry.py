@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from maskery.models.builtin.grabcut import GrabCut
+from maskery.models.builtin.nano import Nano
 from maskery.models.catalog import CATALOG
 from maskery.models.errors import StoreError
 from maskery.models.sam.config import UnsupportedModel
 from maskery.models.store import Card, Store
 from maskery.segmentation import Model
 
-_BUILT_IN: Mapping[str, Callable[[], Model]] = {"maskery/grabcut": GrabCut}
+_BUILT_IN: Mapping[str, Callable[[], Model]] = {"maskery/grabcut": GrabCut, "maskery/nano": Nano}
 
 # Memory of a loaded model, in bytes of its weights: the weights as they run, and what running needs.
 _MEMORY_FACTOR = 2.5

@@ -1,0 +1,1 @@
+"""How the built-in model `maskery/nano` is made. See README.md."""

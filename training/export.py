@@ -1,0 +1,202 @@
+"""Write the graphs that ship: ONNX with half-precision weights, compared with PyTorch in two runtimes.
+
+python -m training.export --checkpoint FILE --out DIR
+"""
+
+import argparse
+import copy
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from maskery.models.builtin.nano_prompt import PLANES
+from training import checkpoint
+from training.network import Decoder, Nano
+
+Arrays = Mapping[str, NDArray[np.float32]]
+
+ENCODER, DECODER = "nano-encoder.onnx", "nano-decoder.onnx"
+FEATURES = ("half", "quarter", "eighth")
+ANSWERS = ("logits", "scores")
+
+_OPSET = 18
+
+# Weights of fewer numbers stay as they are: biases, norms.
+_SMALL = 512
+
+
+class NotEqual(AssertionError):  # noqa: N818 - the name states what was found
+    """A runtime computes something else than PyTorch."""
+
+
+class _Encode(nn.Module):
+    def __init__(self, network: Nano) -> None:
+        super().__init__()
+        self.encoder = network.encoder
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        half, quarter, eighth = self.encoder(picture / 127.5 - 1)
+        return half, quarter, eighth
+
+
+class _Decode(nn.Module):
+    """Probabilities instead of logits for the scores; prompts of several objects share a picture."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(
+        self, half: Tensor, quarter: Tensor, eighth: Tensor, prompt: Tensor, previous: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        # Not `expand`, whose count the exporter would take for a constant.
+        every = torch.ones_like(prompt[:, :1, :1, :1])
+        shared = [each * every for each in (half, quarter, eighth)]
+        logits, scores = self.decoder(*shared, prompt, previous)
+        return logits, torch.sigmoid(scores)
+
+
+def export(network: Nano, out: Path) -> tuple[Path, Path]:
+    """Write both graphs.
+
+    Raises:
+        NotEqual: a runtime's results differ from PyTorch's by more than half precision explains.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    network = _folded(network)
+    inputs = example(192, 256, 2)
+    encode, decode = _Encode(network).eval(), _Decode(network.decoder).eval()
+    with torch.no_grad():
+        features = encode(torch.from_numpy(inputs["picture"]))
+    encoder, decoder = out / ENCODER, out / DECODER
+    features_axes = {name: {2: f"{name}_rows", 3: f"{name}_columns"} for name in FEATURES}
+    axes = {"picture": {2: "rows", 3: "columns"}, **features_axes}
+    _write(encode, (torch.from_numpy(inputs["picture"]),), encoder, ("picture",), FEATURES, axes)
+    given = (*features, torch.from_numpy(inputs["prompt"]), torch.from_numpy(inputs["previous"]))
+    axes = {
+        **features_axes,
+        **{name: {0: "objects", 2: f"{name}_rows", 3: f"{name}_columns"} for name in ("prompt", "previous", "logits")},
+        "scores": {0: "objects"},
+    }
+    _write(decode, given, decoder, (*FEATURES, "prompt", "previous"), ANSWERS, axes)
+    for count, rows, columns in ((1, 256, 256), (3, 192, 320)):
+        compare(network, encoder, decoder, example(rows, columns, count))
+    return encoder, decoder
+
+
+def example(rows: int, columns: int, objects: int) -> dict[str, NDArray[np.float32]]:
+    """Inputs of the right shapes, values of the right sizes."""
+    random = np.random.default_rng(0)
+    coarse = random.uniform(0, 255, (1, 3, rows // 16, columns // 16)).astype(np.float32)
+    prompt = np.zeros((objects, PLANES, rows // 4, columns // 4), np.float32)
+    prompt[:, 0, rows // 8, columns // 8] = prompt[:, 7] = 1
+    prompt[:, 2] = prompt[:, 4] = random.uniform(0, 1, prompt[:, 2].shape)
+    previous = np.zeros((objects, 1, rows // 2, columns // 2), np.float32)
+    return {"picture": coarse.repeat(16, 2).repeat(16, 3), "prompt": prompt, "previous": previous}
+
+
+def compare(network: Nano, encoder: Path, decoder: Path, inputs: Arrays) -> None:
+    """Check both runtimes against PyTorch.
+
+    Raises:
+        NotEqual: with the runtime and the difference.
+    """
+    with torch.no_grad():
+        features = _Encode(network)(torch.from_numpy(inputs["picture"]))
+        given = (torch.from_numpy(inputs[name]) for name in ("prompt", "previous"))
+        expected = _Decode(network.decoder)(*features, *given)[0].numpy()
+    for runtime in (_openvino, _onnxruntime):
+        kept = runtime(encoder, {"picture": inputs["picture"]}, FEATURES)
+        prompt = {name: inputs[name] for name in ("prompt", "previous")}
+        found = runtime(decoder, {**kept, **prompt}, ANSWERS)["logits"]
+        difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+        print(f"{runtime.__name__[1:]}: logits differ by {difference:.2%} of the largest")
+        if difference > 0.02:
+            raise NotEqual(f"{runtime.__name__[1:]} differs from PyTorch by {difference:.2%} of the largest logit")
+
+
+def _write(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: Path,
+    names: Sequence[str],
+    outputs: Sequence[str],
+    axes: Mapping[str, Mapping[int, str]],
+) -> None:
+    torch.onnx.export(
+        module,
+        inputs,
+        path,
+        input_names=list(names),
+        output_names=list(outputs),
+        dynamic_axes={name: dict(each) for name, each in axes.items()},
+        opset_version=_OPSET,
+        dynamo=False,
+    )
+    model = onnx.load(path)
+    _halve(model)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def _halve(model: onnx.ModelProto) -> None:
+    """Weights in half precision, each followed by its way back to single."""
+    graph = model.graph
+    casts = []
+    for weights in graph.initializer:
+        values = numpy_helper.to_array(weights)
+        if values.dtype == np.float32 and values.size >= _SMALL:
+            name = weights.name
+            weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + ".half"))
+            casts.append(helper.make_node("Cast", [name + ".half"], [name], name=name + ".cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _folded(network: Nano) -> Nano:
+    """A copy without batch normalisation: it has become part of the convolutions before it."""
+    network = copy.deepcopy(network).eval().float()
+    for module in list(network.modules()):
+        children = list(module.named_children())
+        for (name, first), (norm_name, norm) in pairwise(children):
+            if isinstance(first, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(first, norm))
+                setattr(module, norm_name, nn.Identity())
+    return network
+
+
+def _openvino(graph: Path, inputs: Arrays, outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    from maskery.models.runtime import Network  # noqa: PLC0415 - OpenVINO only where it is compared with
+
+    return Network(graph, "f32", outputs, graph).run(inputs)
+
+
+def _onnxruntime(graph: Path, inputs: Arrays, outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    return dict(zip(outputs, session.run(list(outputs), dict(inputs)), strict=True))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.export", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder")
+    options = parser.parse_args(arguments)
+    for path in export(checkpoint.averaged(options.checkpoint), options.out):
+        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Pictures of what came of an evaluation: answers on photos, and what the scores are worth."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from training.cases import Case, Course
+
+# Photos that may be shown: of no people, of stated origin.
+_SHOWN = ("animals", "food", "facades")
+
+_HEIGHT = 180
+
+
+def draw(found: Sequence[Case], courses: Sequence[Course], folder: Path) -> None:
+    """``answers.png``, ``failures.png`` and ``calibration.png``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = [pair for pair in zip(found, courses, strict=True) if pair[0].source in _SHOWN]
+    by_iou = sorted(shown, key=lambda pair: pair[1].ious[0])
+    spread = [by_iou[index] for index in np.linspace(0, len(by_iou) - 1, 12).round().astype(int)]
+    _sheet(spread).savefig(folder / "answers.png", dpi=80)
+    _sheet(by_iou[:12]).savefig(folder / "failures.png", dpi=80)
+    _calibration(courses).savefig(folder / "calibration.png", dpi=110)
+
+
+def _sheet(pairs: Sequence[tuple[Case, Course]]) -> Figure:
+    """A row for each two cases: what was wanted, the answer after one click and after three."""
+    figure = Figure(figsize=(14, 2.4 * -(-len(pairs) // 2)), layout="constrained")
+    axes = figure.subplots(-(-len(pairs) // 2), 6, squeeze=False)
+    for place in axes.flat:
+        place.axis("off")
+    for index, (case, course) in enumerate(pairs):
+        row = axes[index // 2, 3 * (index % 2) :]
+        row[0].imshow(_outlined(case.pixels, case.mask))
+        row[0].set_title(f"wanted ({case.source})", fontsize=9)
+        for place, clicks in zip(row[1:3], (1, 3), strict=True):
+            if clicks <= len(course.answers):
+                _show(place, case, course, clicks)
+    return figure
+
+
+def _show(place: Axes, case: Case, course: Course, clicks: int) -> None:
+    place.imshow(_outlined(case.pixels, course.answers[clicks - 1]))
+    for x, y, label in course.clicks[:clicks]:
+        place.plot(x, y, "o", color="lime" if label else "red", markeredgecolor="black", markersize=6)
+    title = f"{clicks} clicks: IoU {course.ious[clicks - 1]:.2f}"
+    if clicks == 1:
+        title = f"1 click: IoU {course.ious[0]:.2f}, score {course.score:.2f}"
+    place.set_title(title, fontsize=9)
+
+
+def _outlined(pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    scale = _HEIGHT / pixels.shape[0]
+    dimmed = np.where(mask[:, :, None] > 0, pixels, (pixels * 0.35).astype(np.uint8))
+    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    drawn = cv2.drawContours(np.ascontiguousarray(dimmed), contours, -1, (255, 220, 0), max(1, round(1.5 / scale)))
+    return np.asarray(drawn, np.uint8)
+
+
+def _calibration(courses: Sequence[Course]) -> Figure:
+    scores = np.array([course.score for course in courses])
+    ious = np.array([course.ious[0] for course in courses])
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot((0, 1), (0, 1), color="gray", linestyle="--", linewidth=1)
+    axes.plot(scores, ious, ".", alpha=0.35, label="a thing, one click")
+    edges = np.quantile(scores, np.linspace(0, 1, 9))
+    owner = np.searchsorted(edges[1:-1], scores)
+    means = [(scores[owner == each].mean(), ious[owner == each].mean()) for each in np.unique(owner)]
+    axes.plot(*zip(*means, strict=True), "o-", label="mean of an eighth of them")
+    axes.set(xlabel="predicted IoU", ylabel="IoU", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(loc="upper left")
+    axes.grid(alpha=0.3)
+    return figure
