@@ -23,7 +23,7 @@ from pydantic_settings import (
 
 from maskery.engine import EncoderOptions, EngineLimits, memory, processors
 from maskery.logs import LogFormat
-from maskery.models import DEFAULT_MODEL
+from maskery.models import BUILT_IN
 from maskery.segmentation import ImageLimits, PromptLimits
 
 
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         False, description="SAM-HQ answers by its own token's mask alone, without adding it to SAM's masks."
     )
     preload: Annotated[tuple[str, ...], NoDecode] = Field(
-        (DEFAULT_MODEL,), description="Models loaded and run once before the server says that it is ready."
+        BUILT_IN, description="Models loaded and run once before the server says that it is ready."
     )
     workers: int = Field(default_factory=processors, ge=1, description="Calls of models at the same time.")
     max_queue: int = Field(

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from maskery.models.catalog import CATALOG, DEFAULT_MODEL, Entry
+from maskery.models.catalog import BUILT_IN, CATALOG, DEFAULT_MODEL, Entry
 from maskery.models.errors import DownloadError, StoreError
 from maskery.models.registry import Listing, ModelNotInstalled, Registry
 from maskery.models.store import Card, Store
 from maskery.segmentation import Model
 
 __all__ = [
+    "BUILT_IN",
     "CATALOG",
     "DEFAULT_MODEL",
     "Card",

@@ -45,4 +45,7 @@ CATALOG = {
     )
 }
 
+#: Names of the models that every installation has.
+BUILT_IN = tuple(entry.name for entry in CATALOG.values() if entry.built_in)
+
 DEFAULT_MODEL = "maskery/grabcut"
