@@ -100,6 +100,10 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
+        # Those killed give their memory back when they are next scheduled, which the next server shall not pay for.
+        latest = time.monotonic() + _END_SECONDS
+        while any(map(memory_bytes, session(self._process.pid))) and time.monotonic() < latest:
+            time.sleep(0.01)
         self._log.close()
 
     def said(self) -> str:

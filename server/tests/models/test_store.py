@@ -550,8 +550,9 @@ def test_the_command_line_installs_shows_lists_and_removes(
     assert code == 0, err
     assert name in out
     _, listed, _ = run("list")
-    assert [line.split()[:2] for line in listed.splitlines()[1:3]] == [
+    assert [line.split()[:2] for line in listed.splitlines()[1:4]] == [
         ["maskery/grabcut", "built"],
+        ["maskery/nano", "built"],
         [name, "installed"],
     ]
     _, shown, _ = run("show", name)
