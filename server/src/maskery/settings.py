@@ -86,7 +86,10 @@ class Settings(BaseSettings):
         32, ge=0, description="New pictures that may wait to be encoded; more are answered 503."
     )
     encode_timeout: float = Field(
-        120.0, gt=0, description="Seconds for one picture, after which the encoder is taken for hung and restarted."
+        120.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds for one picture, after which the encoder is taken for hung and restarted.",
     )
     cache_bytes: int = Field(
         default_factory=lambda: memory() // 8, ge=0, description="Bytes of kept embeddings, over all pictures."
@@ -95,7 +98,7 @@ class Settings(BaseSettings):
         False, description="One account's embeddings serve every other that sends the same file."
     )
     prepared_seconds: float = Field(
-        3600.0, gt=0, description="Seconds that a prepared picture lives on after its last use."
+        3600.0, gt=0, allow_inf_nan=False, description="Seconds that a prepared picture lives on after its last use."
     )
     max_upload_bytes: int = Field(
         default_factory=lambda: max(2**28, memory() // 16),
@@ -105,9 +108,12 @@ class Settings(BaseSettings):
     default_timeout: float = Field(
         60.0,
         gt=0,
+        allow_inf_nan=False,
         description="Seconds for a request whose client does not name a limit; later it is answered 504.",
     )
-    max_timeout: float = Field(600.0, gt=0, description="Most seconds that a client may allow for its request.")
+    max_timeout: float = Field(
+        600.0, gt=0, allow_inf_nan=False, description="Most seconds that a client may allow for its request."
+    )
     max_image_bytes: int = Field(64 * 2**20, ge=1, description="Bytes of a picture's file.")
     max_image_pixels: int = Field(
         default_factory=affordable_pixels, ge=1, description="Pixels of a picture, and of an answered mask."
@@ -115,7 +121,10 @@ class Settings(BaseSettings):
     max_objects: int = Field(512, ge=1, le=65535, description="Objects in one request.")
     max_points: int = Field(2048, ge=1, description="Points in one request, over all objects.")
     grace_period: float = Field(
-        30.0, ge=0, description="Seconds that requests have to finish when the server is told to stop."
+        30.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that requests have to finish when the server is told to stop.",
     )
     open_metrics: bool = Field(False, description="Answer /metrics without a key.")
     log_level: str = Field("info", description="debug, info, warning or error.")

@@ -275,6 +275,12 @@ def test_a_picture_whose_room_others_took_is_gone(make_client: MakeClient, field
     assert click(client, other).status_code == 200
 
 
+def test_an_id_is_not_prepared_again(client: httpx.Client, fields: dict[str, Any]) -> None:
+    refusal = client.post(ROUTE, json={**fields, "image_prompt": "id:img_1"})
+    assert (refusal.status_code, refusal.json()["error"]["param"]) == (422, "image_prompt")
+    assert "the picture itself" in refusal.json()["error"]["message"]
+
+
 def test_a_cache_too_small_for_one_picture_says_which_setting_to_raise(
     make_client: MakeClient, fields: dict[str, Any]
 ) -> None:

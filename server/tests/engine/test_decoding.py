@@ -116,8 +116,21 @@ async def test_a_call_takes_no_more_objects_than_the_model_takes_at_no_loss(deco
     for size, task in zip(sizes, waiting, strict=True):
         check(await task, 1, range(size))
     await first
-    # Nine of one request stay together, beyond the limit, and alone.
-    assert model.decoded == [(1, 1), (4, 1), (4, 1), (2, 1), (9, 1), (1, 1)]
+    # Nine of one request are one turn, in pieces.
+    assert model.decoded == [(1, 1), (4, 1), (4, 1), (2, 1), (4, 1), (4, 1), (1, 1), (1, 1)]
+
+
+async def test_a_large_prompt_ends_early_when_nobody_waits_for_it_any_more(decoder: Decoder) -> None:
+    model = Plain(max_batch=4)
+    with model.held():
+        large = ask(decoder, model, RED, *range(400))
+        assert await asyncio.to_thread(model.entered.acquire, timeout=20)
+        large.cancel()
+        await asyncio.gather(large, return_exceptions=True)
+        next_one = ask(decoder, model, RED, 7)
+        await settle()
+    check(await next_one, 1, [7])
+    assert model.decoded == [(4, 1), (1, 1)]
 
 
 async def test_a_full_call_that_starts_leaves_the_one_behind_it_open_for_more(decoder: Decoder) -> None:

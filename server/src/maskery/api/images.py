@@ -79,4 +79,4 @@ def _schema(prepared: Prepared, services: Services) -> schemas.PreparedSchema:
 
 
 def _not_found(error: NotPrepared) -> ApiError:
-    return ApiError(404, "image_not_prepared", f"There is no such picture: {error}.", "id")
+    return ApiError(404, "image_not_prepared", f"{str(error)[:1].upper()}{str(error)[1:]}.", "id")

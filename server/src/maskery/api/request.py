@@ -75,6 +75,9 @@ def parse_request(body: Body) -> tuple[SegmentationRequest, Upload | Reference]:
 def parse_preparation(body: Body) -> tuple[PreparationRequest, Upload]:
     """The checked fields of a request to prepare a picture, and the picture. Errors as of `parse_request`."""
     request, data = _parse(body, PreparationRequest)
+    if data is None and request.image_prompt.startswith(_REFERENCE):
+        message = "image_prompt is the id of a prepared picture; here the picture itself is needed."
+        raise ApiError(422, "invalid_field", message, "image_prompt")
     return request, Upload(decode_picture(request.image_prompt) if data is None else data, request.exif or "apply")
 
 

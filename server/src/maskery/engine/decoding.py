@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from maskery.engine.lane import Lane
 from maskery.engine.threads import run_in
@@ -88,7 +89,7 @@ class Decoder:
         if not members:
             return
         try:
-            answers, seconds = await self._run(call, [each for member in members for each in member.objects])
+            answers, seconds = await self._run(call, members)
         except Exception as error:  # noqa: BLE001 - handed on
             if len(members) == 1:
                 _answer(members[0], error)
@@ -105,19 +106,23 @@ class Decoder:
         """One prompt that the model cannot bear must not spoil the answers of the others."""
         for member in members:
             try:
-                _answer(member, await self._run(call, list(member.objects)))
+                _answer(member, await self._run(call, [member]))
                 self.requests += 1
             except Exception as error:  # noqa: BLE001 - handed on
                 _answer(member, error)
 
-    async def _run(self, call: _Call, objects: Sequence[ObjectPrompt]) -> Timed:
-        def decode() -> Timed:
-            started = time.perf_counter()
-            answer = call.model.decode(call.embedding, objects)
-            return answer, time.perf_counter() - started
-
+    async def _run(self, call: _Call, members: Sequence[_Member]) -> Timed:
+        """All members' objects, as many at a time as the model takes. It ends early when nobody waits any more."""
+        objects = [each for member in members for each in member.objects]
+        answer: Answer = []
+        seconds = 0.0
         self.calls += 1
-        return await run_in(self._pool, decode)
+        while len(answer) < len(objects) and not all(member.answer.done() for member in members):
+            some = objects[len(answer) : len(answer) + call.model.max_batch]
+            decoded, spent = await run_in(self._pool, partial(_decode, call, some))
+            answer += decoded
+            seconds += spent
+        return answer, seconds
 
     def _leave(self, name: tuple[int, int], call: _Call, member: _Member) -> None:
         """Its client went away. A call that has not started and has no other members is taken off the line."""
@@ -131,6 +136,12 @@ class Decoder:
     def _close(self, name: tuple[int, int], call: _Call) -> None:
         if self._waiting.get(name) is call:
             del self._waiting[name]
+
+
+def _decode(call: _Call, objects: Sequence[ObjectPrompt]) -> Timed:
+    started = time.perf_counter()
+    answer = call.model.decode(call.embedding, objects)
+    return answer, time.perf_counter() - started
 
 
 def _answer(member: _Member, answer: Timed | Exception) -> None:
