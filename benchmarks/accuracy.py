@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.arguments import count
 from benchmarks.clicks import BACKGROUND, IGNORE, OBJECT, Click, Truth, clicks_needed, iou, next_click, rank_correlation
 from benchmarks.machine import describe as machine
 from maskery.models import ModelNotInstalled, StoreError, load
@@ -204,16 +205,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with images/ and masks/")
     parser.add_argument("--model", required=True, metavar="NAME", help="an installed model")
-    parser.add_argument("--clicks", type=_count, default=5, metavar="N", help="at most, per picture (default: 5)")
-    parser.add_argument("--limit", type=_count, metavar="N", help="only the first N pictures")
+    parser.add_argument("--clicks", type=count, default=5, metavar="N", help="at most, per picture (default: 5)")
+    parser.add_argument("--limit", type=count, metavar="N", help="only the first N pictures")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where to keep the results")
     return parser.parse_args(arguments)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 def _timed(work: Callable[[], Result]) -> tuple[float, Result]:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
+from benchmarks.arguments import count
 from benchmarks.around_report import markdown, table
 from benchmarks.around_server import MODEL, AroundServer
 from benchmarks.machine import describe as machine
@@ -276,14 +277,8 @@ def _model(report: dict[str, Any]) -> dict[str, dict[str, float]]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.around", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where to keep the results")
-    parser.add_argument("--runs", type=_count, default=7, metavar="N", help="visits to each way (default: 7)")
+    parser.add_argument("--runs", type=count, default=7, metavar="N", help="visits to each way (default: 7)")
     return parser.parse_args(arguments)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from benchmarks.arguments import CannotMeasure, count, need
 from benchmarks.machine import describe as machine
 from benchmarks.models_report import draw, markdown, table
 from benchmarks.peers.child import Child, ChildFailed
@@ -35,10 +36,6 @@ WEIGHTS = Path(__file__).parents[1] / ".cache" / "bench-models"
 # What an engine is asked for, as the method and its arguments.
 TASKS: dict[str, tuple[Any, ...]] = {"encode": ("encode",), "decode 1": ("decode", 1), "decode 8": ("decode", 8)}
 _NEEDED = ("config.json", "model.safetensors", "preprocessor_config.json", "processor_config.json")
-
-
-class CannotMeasure(Exception):  # noqa: N818 - the name states what was found
-    """Something that is needed is not there."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     console = Console()
     try:
-        for module in ("torch", "transformers", "nncf"):
-            if importlib.util.find_spec(module) is None:
-                raise CannotMeasure(
-                    f"{module} is not installed, with which ours is compared: run `make bench-models`, "
-                    "or install benchmarks/requirements-models.txt"
-                )
+        need("make bench-models", "torch", "transformers", "nncf")
         folder = options.folder or WEIGHTS / options.config
         write_missing(folder, options.config)
         busy, own, start = _busy_seconds(), _own_seconds(), time.monotonic()
@@ -239,14 +231,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", choices=("base", "small"), default="base", help="of random weights (default: base)")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="of a model, or where to write one")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where to keep the results")
-    parser.add_argument("--runs", type=_count, default=5, metavar="N", help="visits to each engine (default: 5)")
+    parser.add_argument("--runs", type=count, default=5, metavar="N", help="visits to each engine (default: 5)")
     return parser.parse_args(arguments)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ through the same scenarios, and ended before the next one starts.
 """
 
 import argparse
-import importlib.util
 import json
 import sys
 import tempfile
@@ -19,8 +18,9 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.arguments import CannotMeasure, need
 from benchmarks.machine import describe as machine
-from benchmarks.models import RESULTS, WEIGHTS, CannotMeasure, linked, write_missing
+from benchmarks.models import RESULTS, WEIGHTS, linked, write_missing
 from benchmarks.serving import pictures
 from benchmarks.serving.alone import CannotRun
 from benchmarks.serving.charts import draw
@@ -45,12 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments, list(every))
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
     try:
-        for module in ("torch", "transformers"):
-            if importlib.util.find_spec(module) is None:
-                raise CannotMeasure(
-                    f"{module} is not installed, with which ours is compared: run `make bench-serving`, "
-                    "or install benchmarks/requirements-models.txt"
-                )
+        need("make bench-serving", "torch", "transformers")
         folder = options.folder or WEIGHTS / options.config
         write_missing(folder, options.config)
         chosen = {name: every[name] for name in options.servers}

@@ -100,7 +100,7 @@ def _from_busy(error: Busy) -> ApiError:
 
 
 def _from_lost_encoder(error: EncoderLost) -> ApiError:
-    message = f"{_sentence(error)} Send it again."
+    message = f"{sentence(error)} Send it again."
     return ApiError(503, "encoder_lost", message, headers={"Retry-After": str(error.retry_after)})
 
 
@@ -136,15 +136,15 @@ def _methods(request: Request) -> set[str]:
 _TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
     ApiError: lambda error: error,
     PromptError: lambda error: ApiError(422, "invalid_prompt", str(error), error.param),
-    NotAPicture: lambda error: ApiError(415, "unsupported_image", _sentence(error), "image_prompt"),
-    PictureTooLarge: lambda error: ApiError(413, "image_too_large", _sentence(error), "image_prompt"),
+    NotAPicture: lambda error: ApiError(415, "unsupported_image", sentence(error), "image_prompt"),
+    PictureTooLarge: lambda error: ApiError(413, "image_too_large", sentence(error), "image_prompt"),
     ModelNotInstalled: _from_model,
     StoreError: lambda error: ApiError(500, "model_unusable", str(error), "model"),
     EncoderLost: _from_lost_encoder,
     Busy: _from_busy,
-    CannotPrepare: lambda error: ApiError(501, "cannot_prepare", _sentence(error)),
-    NotPrepared: lambda error: ApiError(404, "image_not_prepared", _sentence(error), "image_prompt"),
-    DeadlineExceeded: lambda error: ApiError(504, "deadline_exceeded", _sentence(error)),
+    CannotPrepare: lambda error: ApiError(501, "cannot_prepare", sentence(error)),
+    NotPrepared: lambda error: ApiError(404, "image_not_prepared", sentence(error), "image_prompt"),
+    DeadlineExceeded: lambda error: ApiError(504, "deadline_exceeded", sentence(error)),
 }
 
 
@@ -183,6 +183,7 @@ def cut_off() -> ApiError:
     return ApiError(503, "stopping", message, headers={"Retry-After": str(_STARTS_AGAIN)})
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
+    """What an error says, as it stands by itself."""
     text = str(error)
     return text[:1].upper() + text[1:] + "."

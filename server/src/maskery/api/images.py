@@ -5,7 +5,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 
 from maskery.api import schemas
 from maskery.api.body import Body
-from maskery.api.errors import ApiError, responses
+from maskery.api.errors import ApiError, responses, sentence
 from maskery.api.openapi import preparation_body
 from maskery.api.request import parse_preparation
 from maskery.api.services import Account, Services, ServicesDependency
@@ -79,4 +79,4 @@ def _schema(prepared: Prepared, services: Services) -> schemas.PreparedSchema:
 
 
 def _not_found(error: NotPrepared) -> ApiError:
-    return ApiError(404, "image_not_prepared", f"{str(error)[:1].upper()}{str(error)[1:]}.", "id")
+    return ApiError(404, "image_not_prepared", sentence(error), "id")

@@ -1,12 +1,9 @@
 """Who may come in: so many requests at a time, and so many bytes that they brought along."""
 
-import math
 import time
 
 from maskery.engine.errors import Busy
-
-# Weight of the newest request in the running mean of how long one stays.
-_NEWEST = 0.2
+from maskery.engine.pace import Pace
 
 
 class Admission:
@@ -21,7 +18,12 @@ class Admission:
         self.max_requests = max_requests
         self.max_bytes = max_bytes
         self.requests = self.nbytes = 0
-        self.seconds_a_request = 0.0
+        self.pace = Pace()
+
+    @property
+    def seconds_a_request(self) -> float:
+        """That one stayed of late."""
+        return self.pace.seconds
 
     def arrive(self) -> "Visit":
         """A request has begun; a context manager around all of it."""
@@ -29,7 +31,7 @@ class Admission:
 
     def retry_after(self) -> int:
         """Whole seconds in which half of those here are expected to be answered, by how long they took of late."""
-        return max(1, math.ceil(self.seconds_a_request * self.requests / self.max_requests / 2))
+        return self.pace.retry_after(self.requests, self.max_requests)
 
 
 class Visit:
@@ -72,5 +74,4 @@ class Visit:
         here.nbytes -= self._nbytes
         if self._since is not None:
             here.requests -= 1
-            seconds, mean = time.monotonic() - self._since, here.seconds_a_request
-            here.seconds_a_request = mean + _NEWEST * (seconds - mean) if mean else seconds
+            here.pace.note(time.monotonic() - self._since)

@@ -108,8 +108,7 @@ class Engine:
         if isinstance(job.image, Reference):
             embedding = self._referenced(job.image.id, job.account, model)
             trace.picture = "known"
-            size = embedding.size
-            objects = await self.aside(lambda: job.prompt.check(size, self.limits.prompt))
+            objects = await self._check(job, embedding)
         else:
             embedding, objects = await self._uploaded(job, job.image, model, trace)
         asked = time.perf_counter()
@@ -225,20 +224,21 @@ class Engine:
         assert embedding  # noqa: S101
         return embedding
 
+    async def _check(self, job: Job, embedding: Embedding) -> tuple[ObjectPrompt, ...]:
+        return await self.aside(lambda: job.prompt.check(embedding.size, self.limits.prompt))
+
     async def _uploaded(
         self, job: Job, image: Upload, model: Model, trace: Trace
     ) -> tuple[Embedding, tuple[ObjectPrompt, ...]]:
         """The embedding of a picture that was sent, and the prompt checked against its size."""
         key = self._key(model, image, job.account)
         embedding = self._known(key, trace)
-        limits = self.limits.prompt
         if embedding:
-            size = embedding.size
-            return embedding, await self.aside(lambda: job.prompt.check(size, limits))
+            return embedding, await self._check(job, embedding)
 
         def read() -> tuple[PictureFile, tuple[ObjectPrompt, ...]]:
             file = self._open(image)
-            return file, job.prompt.check(file.size, limits)
+            return file, job.prompt.check(file.size, self.limits.prompt)
 
         file, objects = await self.aside(read)
         return await self._encode(model, file, image, key, job.account, trace), objects
@@ -249,20 +249,21 @@ class Engine:
         """One encoding, for all who ask for this picture now; kept for those who ask later."""
         asked = time.perf_counter()
         is_first = key not in self._flights
+        apart = self.encoder if model.slow_encoder else None
 
         async def work() -> Encoded:
             known = self.cache.peek(key)
             if known:
                 return Encoded(known, 0.0, 0.0)
-            if model.slow_encoder and self.encoder:
+            if apart:
                 order = Order(model.name, model.revision, image.exif, image.data, logs.request_id.get())
-                encoded = await self.encoder.encode(order)
+                encoded = await apart.encode(order)
             else:
                 encoded = await run_in(self._threads["encode"], lambda: encode_file(model, file))
             self.cache.put(key, encoded.embedding)
             return encoded
 
-        lane = self.lanes["encode" if model.slow_encoder and self.encoder else "encode_here"]
+        lane = self.lanes["encode" if apart else "encode_here"]
         encoded = await self._flights.join(key, lambda: lane.run(work, account))
         # Another request may have made it just before this one's turn came.
         made_here = is_first and encoded.encode > 0

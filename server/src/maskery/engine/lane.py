@@ -1,18 +1,15 @@
 """Turns at something scarce: so many at a time, the rest in a bounded line in which accounts take turns."""
 
 import asyncio
-import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from maskery.engine.errors import Busy
+from maskery.engine.pace import Pace
 
 Answer = TypeVar("Answer")
-
-# Weight of the newest turn in the running mean of how long one takes.
-_NEWEST = 0.2
 
 
 class Lane:
@@ -32,7 +29,7 @@ class Lane:
         self._slots = slots
         self._max_waiting = max_waiting
         self._doing = doing
-        self._seconds_a_turn = 0.0
+        self._pace = Pace()
         # By account, the next to be served first.
         self._line: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._tasks: set[asyncio.Task[object]] = set()
@@ -65,8 +62,7 @@ class Lane:
 
     def retry_after(self) -> int:
         """Whole seconds in which half of those here are expected to be served, by how long turns took of late."""
-        here = self.running + self.waiting
-        return max(1, math.ceil(self._seconds_a_turn * here / self._slots / 2))
+        return self._pace.retry_after(self.running + self.waiting, self._slots)
 
     async def _take_turn(self, account: str) -> None:
         if self.running < self._slots:
@@ -92,9 +88,7 @@ class Lane:
         try:
             return await work()
         finally:
-            seconds = time.monotonic() - started
-            mean = self._seconds_a_turn
-            self._seconds_a_turn = mean + _NEWEST * (seconds - mean) if mean else seconds
+            self._pace.note(time.monotonic() - started)
             self._pass_on()
 
     def _pass_on(self) -> None:
