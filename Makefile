@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PARITY := .venv-parity
 BENCH := .venv-bench
 TRAINING := .venv-training
+AUDIT := .venv-audit
 PAGE_TOOLS := node_modules/.ready
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
@@ -42,6 +43,10 @@ types: $(DEV_READY) ## Check types, those of the playground too where npm is ins
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory page-types; \
 	else echo "The playground's types are checked where npm is installed."; fi
 
+.PHONY: audit
+audit: $(DEV_READY) $(AUDIT)/.ready ## Look for known vulnerabilities in what is installed (asks api.osv.dev)
+	@.ci/audit $(AUDIT)/bin/pip-audit $(BIN)/python
+
 .PHONY: page-types
 page-types: $(PAGE_TOOLS) ## Check the types of the playground's modules
 	@node_modules/.bin/tsc --project .
@@ -77,6 +82,10 @@ soak: $(VENV)/.bench-ready ## 2,000 requests over 200 pictures: every answer rig
 bench-around: $(VENV)/.bench-ready ## Measure the work around the model: JSON, base64, composing, PNG, HTTP
 	@$(BIN)/python -m benchmarks.around
 
+.PHONY: bench-access
+bench-access: $(VENV)/.bench-ready ## Measure what checking keys costs, and what a good client notices of a flood of wrong ones
+	@$(BIN)/python -m benchmarks.access
+
 .PHONY: bench-serving
 bench-serving: $(BENCH)/.ready ## Measure the server beside a plain one with transformers: [CONFIG=small] (PyTorch)
 	@$(BENCH)/bin/python -m benchmarks.serving --config $(or $(CONFIG),base)
@@ -88,7 +97,7 @@ train: $(TRAINING)/.ready ## Train the built-in network: DATA=folder [OUT=folder
 
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) $(PARITY) $(BENCH) $(TRAINING) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(BENCH) $(TRAINING) $(AUDIT) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=..." >&2; exit 1; }
@@ -108,6 +117,13 @@ $(DEV_READY): $(READY) requirements-dev.txt benchmarks/requirements.txt
 $(PAGE_TOOLS): package.json
 	@echo "installing what checks the playground ..."
 	@npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# By itself: what it needs is not what is looked at.
+$(AUDIT)/.ready:
+	@echo "making $(AUDIT) with pip-audit ..."
+	@$(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.9"
 	@touch $@
 
 $(VENV)/.bench-ready: $(READY) benchmarks/requirements.txt

@@ -51,7 +51,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
             )
         assert process.stdout is not None
         address, key = process.stdout.readline(), process.stdout.readline()
-        found = re.search(r"http://\S+:\d+", address)
+        found = re.search(r"https?://\S+:\d+", address)
         if not found:
             process.wait(10)
             pytest.fail(f"the server did not start: {(home / 'server.log').read_text()}")

@@ -11,8 +11,9 @@ import pytest
 import uvicorn
 from samples import MODEL, b64, png, squares
 
-from maskery.accounts import KeyStore
+from maskery.accounts import Records
 from maskery.api import create_app
+from maskery.cli.server import configure
 from maskery.settings import Settings
 
 
@@ -36,17 +37,29 @@ def body(picture: bytes) -> dict[str, Any]:
 
 
 @pytest.fixture
-def make_client(own_home: Path) -> Iterator[Callable[..., httpx.Client]]:
+def make_key(own_home: Path) -> Callable[..., str]:
+    """A key of an account, as text, for servers of this test; further arguments as of `KeyStore.create`."""
+
+    def make(account: str = "team", database: str | Path = own_home / "maskery.db", **more: Any) -> str:
+        records = Records.open(database)
+        _, text = records.keys.create(account, **more)
+        records.close()
+        return text
+
+    return make
+
+
+@pytest.fixture
+def make_client(make_key: Callable[..., str]) -> Iterator[Callable[..., httpx.Client]]:
     """A client, with a key of account `team`, of a server in this process; settings as keyword arguments."""
     stops: list[Callable[[], None]] = []
 
     def make(**settings: Any) -> httpx.Client:
         # Loading ahead would go through whatever a test has put in the models' place.
         loaded = Settings.load(**{"port": 0, "preload": (), **settings})
-        store = KeyStore(loaded.database)
-        _, key = store.create("team")
-        store.close()
-        config = uvicorn.Config(create_app(loaded), port=0, log_config=None, access_log=False)
+        key = make_key("team", database=loaded.database)
+        config = configure(create_app(loaded), loaded)
+        config.port = 0
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)
         thread.start()

@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "engine": {"segmentation", "models", "logs"},
     "accounts": set(),
     "playground": set(),
-    "settings": {"segmentation", "models", "engine", "logs"},
+    "settings": {"segmentation", "models", "engine", "accounts", "logs"},
     "api": {"segmentation", "models", "engine", "accounts", "settings", "logs", "playground"},
     "cli": {"segmentation", "models", "engine", "accounts", "settings", "api", "logs", "__version__"},
     "__main__": {"cli"},

@@ -249,7 +249,8 @@ def test_lines_for_people_carry_the_request_too(for_people: Traffic) -> None:
     assert len(loading) == 2
     assert all(line.endswith(" request=apart") for line in loading)
     (good,) = [line for line in for_people.lines if "request=good " in line]
-    assert re.search(rf" INFO maskery\.access POST {ROUTE} 200 [\d.]+ms request=good account=local user=", good)
+    said = rf"POST {ROUTE} 200 [\d.]+ms request=good client=127\.0\.0\.1 account=local user="
+    assert re.search(rf" INFO maskery\.access {said}", good)
     assert "forged" in good
     assert "encode=" in good
 

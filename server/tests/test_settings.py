@@ -65,12 +65,61 @@ def test_aliases_are_json_or_pairs(monkeypatch: pytest.MonkeyPatch, text: str) -
         ("MASKERY_ALIASES", "a", "NAME=MODEL"),
         ("MASKERY_ALIASES", "{", "not JSON"),
         ("MASKERY_LOG_LEVEL", "loud", "debug, info"),
+        ("MASKERY_TLS_KEY", "key.pem", "belong together"),
+        ("MASKERY_TLS_CERTIFICATE", "certificate.pem", "belong together"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=re.escape(says)):
         Settings.load()
+
+
+@pytest.mark.parametrize(
+    "value", ["*", "10.0.0.0/8,*", "0.0.0.0/0", "::/0", "10.0.0.1/8", "proxy.example", "10.0.0.1:80"]
+)
+def test_only_addresses_and_networks_are_trusted(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("MASKERY_TRUSTED_PROXIES", value)
+    with pytest.raises(SettingsError, match="is not a proxy: give its address"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "*",
+        "null",
+        "app.example",
+        "https://*.example",
+        "https://app.example/",
+        "https://app.example/page",
+        "https://App.example",
+        "https://app.example:443",
+        "http://app.example:80",
+        "http://app.example:0",
+        "https://name@app.example",
+        "ftp://app.example",
+        "https://app.example https://b.example",
+        "https://ä.example",
+        "https://",
+    ],
+)
+def test_only_exact_origins_are_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("MASKERY_CORS_ORIGINS", f"https://good.example,{value}")
+    with pytest.raises(SettingsError, match="is not an origin as browsers send it"):
+        Settings.load()
+
+
+def test_proxies_and_origins_are_read_from_lists(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
+    monkeypatch.setenv("MASKERY_TRUSTED_PROXIES", " 10.0.0.1, 192.168.0.0/16,2001:db8::/32, ")
+    monkeypatch.setenv("MASKERY_CORS_ORIGINS", "https://app.example, http://localhost:3000,http://[::1]:3000")
+    settings = Settings.load()
+    assert settings.trusted_proxies == ("10.0.0.1", "192.168.0.0/16", "2001:db8::/32")
+    assert settings.cors_origins == ("https://app.example", "http://localhost:3000", "http://[::1]:3000")
+    monkeypatch.delenv("MASKERY_CORS_ORIGINS")
+    own_home.mkdir()
+    (own_home / "maskery.toml").write_text('cors_origins = ["https://b.example"]')
+    assert Settings.load().cors_origins == ("https://b.example",)
 
 
 def test_an_unknown_setting_in_the_file_is_refused(own_home: Path) -> None:

@@ -7,12 +7,13 @@ there is one), defaults. `docs/settings.md` lists them all; a test compares it w
 import ipaddress
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -21,10 +22,15 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from maskery.accounts import Limits
 from maskery.engine import EncoderOptions, EngineLimits, memory, processors
 from maskery.logs import LogFormat
 from maskery.models import BUILT_IN
 from maskery.segmentation import ImageLimits, PromptLimits
+
+# What browsers send in the header Origin, hosts of other scripts in their ASCII form.
+_ORIGIN = re.compile(r"https?://([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 
 class SettingsError(ValueError):
@@ -55,11 +61,23 @@ class Settings(BaseSettings):
     home: Path = Field(
         default_factory=default_home, description="Folder for everything a server keeps: keys, models, caches."
     )
-    host: str = Field("127.0.0.1", description="Address to listen on. Loopback prints a key at first start.")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="Address to listen on. Loopback prints a key at first start."
+    )
     port: int = Field(8484, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     anonymous: bool = Field(False, description="Answer without a key. Meant for a machine that nobody else reaches.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Host names that requests may carry; empty: loopback names on loopback, any elsewhere."
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file with the server's certificate and those that lead to its authority."
+    )
+    tls_key: Path | None = Field(None, description="PEM file with the certificate's key, without a passphrase.")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses or networks of proxies that say whom they ask for; empty: nobody is believed."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Other origins whose pages may call the server, such as https://app.example; empty: none."
     )
     aliases: Annotated[dict[str, str], NoDecode] = Field(
         {}, description="Model names answered by another, installed model, as JSON or `NAME=MODEL,…`."
@@ -126,6 +144,22 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Seconds that requests have to finish when the server is told to stop.",
     )
+    database_url: str | None = Field(
+        None, repr=False, description="PostgreSQL for accounts, postgresql://USER:PASSWORD@HOST/NAME; else a file."
+    )
+    redis_url: str | None = Field(
+        None, repr=False, description="Redis or Valkey that counts for all servers together; else each counts alone."
+    )
+    without_redis: Literal["local", "refuse"] = Field(
+        "local", description="When it does not answer: each server counts alone, or requests are answered 503."
+    )
+    key_days: float = Field(
+        90.0, ge=0, le=36500, description="Days that a new key is good for, unless told otherwise; 0: for ever."
+    )
+    requests_per_minute: int = Field(0, ge=0, description="Requests a minute, of each account; 0: no limit.")
+    pictures_per_minute: int = Field(0, ge=0, description="New pictures a minute, of each account; 0: no limit.")
+    concurrent_requests: int = Field(0, ge=0, description="Requests at a time, of each account; 0: no limit.")
+    pixels_per_day: int = Field(0, ge=0, description="Pixels of new pictures a day, of each account; 0: no limit.")
     open_metrics: bool = Field(False, description="Answer /metrics without a key.")
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_format: LogFormat = Field("text", description="text, or json: an object a line.")
@@ -179,7 +213,7 @@ class Settings(BaseSettings):
             raise ValueError("give NAME=MODEL,… or a JSON object")
         return {name.strip(): model.strip() for name, _, model in pairs}
 
-    @field_validator("allowed_hosts", "preload", mode="before")
+    @field_validator("allowed_hosts", "preload", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _read_list(cls, value: Any) -> Any:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
@@ -190,6 +224,38 @@ class Settings(BaseSettings):
         if value.lower() not in {"debug", "info", "warning", "error"}:
             raise ValueError("must be debug, info, warning or error")
         return value.lower()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _known_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                network = ipaddress.ip_network(each)
+            except ValueError:
+                network = None
+            if network is None or network.prefixlen == 0:
+                raise ValueError(
+                    f"{each!r} is not a proxy: give its address, or a network such as 10.0.0.0/8; "
+                    "whoever is trusted can claim to be anybody, so all the world cannot be"
+                )
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not _ORIGIN.fullmatch(each) or each.endswith(_USUAL_PORTS[each.partition(":")[0]]):
+                raise ValueError(
+                    f"{each!r} is not an origin as browsers send it: give each by itself, such as https://app.example "
+                    "or http://localhost:3000, in lower case, without a path and without the usual port"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _both_files(self) -> "Settings":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("MASKERY_TLS_CERTIFICATE and MASKERY_TLS_KEY belong together: set both, or neither")
+        return self
 
     @property
     def on_loopback(self) -> bool:
@@ -202,8 +268,19 @@ class Settings(BaseSettings):
             return False
 
     @property
-    def database(self) -> Path:
-        return self.home / "maskery.db"
+    def database(self) -> str | Path:
+        """URL, or the path of an SQLite file."""
+        return self.database_url or self.home / "maskery.db"
+
+    @property
+    def default_limits(self) -> Limits:
+        """Of accounts that have none of their own."""
+        return Limits(self.requests_per_minute, self.pictures_per_minute, self.concurrent_requests, self.pixels_per_day)
+
+    @property
+    def key_seconds(self) -> float | None:
+        """Seconds that a new key is good for; None: for ever."""
+        return self.key_days * 86400 or None
 
     @property
     def models(self) -> Path:
@@ -261,8 +338,10 @@ def _from_json(text: str) -> Any:
 
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    name = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
+    if not name:
+        return message
     if first["type"] == "extra_forbidden":
         return f"there is no setting {name}; docs/settings.md lists those there are"
     return f"setting {name} (MASKERY_{name.partition('.')[0].upper()}): {message}"

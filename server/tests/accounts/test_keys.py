@@ -1,106 +1,365 @@
-import sqlite3
+"""What becomes of a key, from the day it is made to the day it is good for nothing."""
+
+import hmac
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import text as sql
 
-from maskery.accounts import KeyStore, NoSuchKey
+from maskery.accounts import Database, KeyStore, Limits, NoSuchKey, Records
+from maskery.accounts import keys as module
+from maskery.accounts.keys import is_its_text, read_id
+
+DAY = 86400.0
+ODD = ["\0", "a\0b", "", "_", "mk_", "é", "' OR 1=1 --", "\udcff", "x" * 10_000]
+
+
+def opens(keys: KeyStore, text: str) -> bool:
+    """Whether the text is that of a key, whatever the key's state."""
+    key_id = read_id(text)
+    return is_its_text(keys.find([key_id]).get(key_id), text) if key_id else False
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> KeyStore:
-    return KeyStore(tmp_path / "new" / "keys.db")
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets seconds go by."""
+    clock = time.time
+    passed = 0.0
+
+    def wait(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    monkeypatch.setattr(module.time, "time", lambda: clock() + passed)
+    return wait
 
 
-def test_a_key_opens_its_account_until_it_is_revoked(store: KeyStore) -> None:
-    key, text = store.create("team")
-    found = store.check(text)
-    assert found is not None
-    assert (found.id, found.account) == (key.id, "team")
-    revoked = store.revoke(key.id)
-    assert revoked.revoked is not None
-    assert store.check(text) is None
-    with pytest.raises(NoSuchKey, match="keys list"):
-        store.revoke(key.id)
-
-
-def test_a_key_may_be_revoked_by_its_whole_text(store: KeyStore) -> None:
-    _, text = store.create("team")
-    store.revoke(text)
-    assert store.check(text) is None
-
-
-def test_anything_else_opens_nothing(store: KeyStore) -> None:
-    _, text = store.create("team")
-    other = store.create("other")[1]
+def test_a_key_is_known_by_its_text_alone(keys: KeyStore) -> None:
+    key, text = keys.create("team")
+    other = keys.create("other")[1]
+    assert text.startswith(f"mk_{key.id}_")
+    assert opens(keys, text)
     mixed = text[:16] + other[16:]
-    for wrong in ("", "mk_", text[:-1], text + "x", text.upper(), mixed, "mk_000000000000_" + "x" * 43, "\ud800", "é"):
-        assert store.check(wrong) is None
+    unknown = "mk_000000000000_" + "x" * 43
+    for wrong in ("", "mk_", text[:-1], text + "x", text + "\n", text.upper(), mixed, unknown, "\ud800", "é"):
+        assert not opens(keys, wrong)
 
 
-def test_the_database_holds_no_key_and_is_its_owners_alone(store: KeyStore, tmp_path: Path) -> None:
-    _, text = store.create("team")
-    file = tmp_path / "new" / "keys.db"
-    assert file.stat().st_mode & 0o077 == 0
+def test_the_database_holds_no_secret(keys: KeyStore, database: Database) -> None:
+    key, text = keys.create("team", "for the camera")
+    keys.rotate(key.id, 60)
     secret = text.rsplit("_", 1)[-1]
-    dump = "\n".join(sqlite3.connect(file).iterdump())
-    assert "team" in dump
-    assert secret not in dump
+    with database.reading() as connection:
+        rows = repr(connection.execute(sql("SELECT * FROM api_keys")).all())
+    assert "for the camera" in rows
+    assert secret not in rows
+    assert secret.encode() not in (row := repr(keys.get(key.id))).encode()
+    assert "hash" not in row
 
 
-def test_all_keys_are_listed_oldest_first(store: KeyStore) -> None:
-    assert not store.has_active()
-    first, _ = store.create("a")
-    second, _ = store.create("b")
-    store.revoke(first.id)
-    assert [key.id for key in store.list()] == [first.id, second.id]
-    assert store.has_active()
-    store.revoke(second.id)
-    assert not store.has_active()
+def test_an_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    records = Records.open(folder / "accounts.db")
+    records.keys.create("team")
+    modes = {path.name: path.stat().st_mode & 0o077 for path in [folder, *folder.iterdir()]}
+    records.close()
+    assert {"new", "accounts.db", "accounts.db-wal"} <= set(modes)
+    assert set(modes.values()) == {0}
 
 
-@pytest.mark.parametrize("name", ["", " ", "a" * 129, "-a", "a\nb", "<b>", "ä"])
-def test_an_account_has_a_plain_name(store: KeyStore, name: str) -> None:
-    with pytest.raises(ValueError, match="account's name"):
-        store.create(name)
+def test_a_key_is_what_was_asked_for(keys: KeyStore) -> None:
+    limits = Limits(requests_per_minute=60, pixels_per_day=2**62)
+    before = time.time()
+    key, _ = keys.create("team", "the camera", ["admin", "segment"], 10 * DAY, limits)
+    assert keys.get(key.id) == key
+    assert (key.account, key.name, key.rights, key.limits) == ("team", "the camera", ("segment", "admin"), limits)
+    assert before <= key.created <= time.time()
+    assert key.expires == key.created + 10 * DAY
+    assert (key.state, key.revoked, key.last_used, key.replaced_by) == ("active", None, None, None)
 
 
-def test_many_threads_and_two_stores_share_a_file(store: KeyStore, tmp_path: Path) -> None:
-    other = KeyStore(tmp_path / "new" / "keys.db")
-    failures: list[Exception] = []
+def test_a_key_for_which_nothing_was_asked_segments_for_ever(keys: KeyStore) -> None:
+    key, _ = keys.create("team")
+    assert (key.name, key.rights, key.expires, key.limits) == ("", ("segment", "metrics"), None, Limits())
 
-    def work(mine: KeyStore, theirs: KeyStore) -> None:
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ({"account": ""}, "account's name"),
+        ({"account": "a" * 129}, "account's name"),
+        ({"account": "-a"}, "account's name"),
+        ({"account": "a\nb"}, "account's name"),
+        ({"account": "a\n"}, "account's name"),
+        ({"account": "a\0"}, "account's name"),
+        ({"account": "ä"}, "account's name"),
+        ({"name": "n" * 129}, "128 characters"),
+        ({"name": "two\nlines"}, "printable"),
+        ({"name": "\0"}, "printable"),
+        ({"name": "\ud800"}, "printable"),
+        ({"rights": []}, "no right"),
+        ({"rights": ["segment", "fly"]}, "'fly' is no right"),
+        ({"rights": [""]}, "no right"),
+        ({"seconds": 0}, "above 0"),
+        ({"seconds": -1}, "above 0"),
+        ({"seconds": float("nan")}, "above 0"),
+        ({"seconds": float("inf")}, "above 0"),
+        ({"limits": Limits(requests_per_minute=2**31)}, "requests_per_minute"),
+        ({"limits": Limits(pixels_per_day=2**63)}, "pixels_per_day"),
+    ],
+)
+def test_what_is_no_key_is_not_made(keys: KeyStore, what: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        keys.create(**{"account": "team", **what})
+    assert keys.list() == []
+
+
+def test_names_may_have_any_printable_characters(keys: KeyStore) -> None:
+    for name in ("", "n" * 128, "Kamera Süd 📷", "' OR 1=1 --", "a, b"):
+        assert keys.get(keys.create("team", name)[0].id).name == name
+
+
+def test_a_key_expires(keys: KeyStore, later: Callable[[float], None]) -> None:
+    key, text = keys.create("team", seconds=DAY)
+    for_ever, _ = keys.create("team")
+    later(DAY - 10)
+    assert keys.get(key.id).state == "active"
+    later(20)
+    assert keys.get(key.id).state == "expired"
+    assert keys.get(for_ever.id).state == "active"
+    assert opens(keys, text), "who has it all is told that it has expired"
+    for change in (lambda: keys.rotate(key.id, 0), lambda: keys.change(key.id, {"requests_per_minute": 1})):
+        with pytest.raises(NoSuchKey, match="no active key"):
+            change()
+    assert keys.revoke(key.id).state == "revoked", "one that has expired may be revoked, to be sure"
+
+
+def test_a_key_is_revoked_once_by_its_id_or_all_of_its_text(keys: KeyStore) -> None:
+    for name in ("id", "text"):
+        key, text = keys.create("team")
+        revoked = keys.revoke(key.id if name == "id" else text)
+        assert (revoked.id, revoked.state) == (key.id, "revoked")
+        assert keys.get(key.id) == revoked
+        with pytest.raises(NoSuchKey, match="keys list"):
+            keys.revoke(key.id)
+        assert keys.get(key.id).revoked == revoked.revoked
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_there_is_no_key_of_an_odd_id(keys: KeyStore, text: str) -> None:
+    keys.create("team")
+    for ask in (
+        keys.get,
+        keys.revoke,
+        lambda key_id: keys.rotate(key_id, 0),
+        lambda key_id: keys.change(key_id, {"requests_per_minute": 1}),
+        lambda key_id: keys.list(after=key_id),
+    ):
+        with pytest.raises(NoSuchKey):
+            ask(text)
+    assert keys.list(text) == []
+
+
+def test_a_message_never_repeats_a_secret(keys: KeyStore) -> None:
+    _, text = keys.create("team")
+    keys.revoke(text)
+    for ask in (keys.revoke, lambda whole: keys.rotate(whole, 0), lambda whole: keys.get("mk_0" + whole[4:])):
+        with pytest.raises(NoSuchKey) as refused:
+            ask(text)
+        assert text[16:] not in str(refused.value)
+
+
+def test_a_key_is_replaced_by_one_like_it(keys: KeyStore) -> None:
+    limits = Limits(concurrent_requests=3)
+    old, _ = keys.create("team", "the camera", ["metrics"], 10 * DAY, limits)
+    before = time.time()
+    new, text = keys.rotate(old.id, overlap=DAY)
+    assert opens(keys, text)
+    assert keys.get(new.id) == new
+    assert new.id != old.id
+    assert (new.account, new.name, new.rights, new.limits) == ("team", "the camera", ("metrics",), limits)
+    assert new.expires == pytest.approx(new.created + 10 * DAY)
+    assert (new.last_used, new.replaced_by) == (None, None)
+    left = keys.get(old.id)
+    assert (left.state, left.replaced_by) == ("active", new.id)
+    assert left.expires == pytest.approx(before + DAY, abs=5)
+
+
+def test_a_key_that_is_replaced_without_overlap_is_useless_at_once(keys: KeyStore) -> None:
+    old, text = keys.create("team")
+    new, _ = keys.rotate(text, overlap=0)
+    assert keys.get(old.id).state == "expired"
+    assert (keys.get(new.id).state, new.expires) == ("active", None)
+
+
+def test_replacing_a_key_never_makes_it_live_longer(keys: KeyStore, later: Callable[[float], None]) -> None:
+    old, _ = keys.create("team", seconds=DAY)
+    later(DAY / 2)
+    new, _ = keys.rotate(old.id, overlap=7 * DAY)
+    assert keys.get(old.id).expires == old.expires
+    assert new.expires == pytest.approx(time.time() + DAY, abs=5)
+    later(DAY * 0.6)
+    assert [key.state for key in keys.list()] == ["expired", "active"]
+
+
+def test_a_key_is_replaced_once(keys: KeyStore) -> None:
+    """What is left of its time would be taken for the span of the next one."""
+    old, _ = keys.create("team")
+    new, _ = keys.rotate(old.id, overlap=DAY)
+    with pytest.raises(NoSuchKey, match=f"was replaced by '{new.id}'"):
+        keys.rotate(old.id, overlap=DAY)
+    third, _ = keys.rotate(new.id, overlap=DAY)
+    assert third.expires is None
+    keys.revoke(old.id)
+
+
+@pytest.mark.parametrize("overlap", [-1, float("nan"), float("inf"), 1e300])
+def test_an_overlap_is_a_time(keys: KeyStore, overlap: float) -> None:
+    old, _ = keys.create("team")
+    with pytest.raises(ValueError, match="0 or more"):
+        keys.rotate(old.id, overlap)
+    assert keys.list() == [old]
+
+
+@pytest.mark.parametrize("overlap", [0, DAY])
+def test_of_many_who_replace_a_key_at_the_same_time_one_does(
+    keys: KeyStore, location: str | Path, overlap: float
+) -> None:
+    old, _ = keys.create("team")
+    together = threading.Barrier(6)
+    others = [Records.open(location) for _ in range(6)]
+
+    def rotate(records: Records) -> bool:
+        together.wait(20)
         try:
-            for _ in range(10):
-                key, text = mine.create("team")
-                assert theirs.check(text)
-                theirs.revoke(key.id)
-                assert mine.check(text) is None
-        except Exception as error:  # noqa: BLE001
-            failures.append(error)
+            records.keys.rotate(old.id, overlap)
+        except NoSuchKey:
+            return False
+        return True
 
-    threads = [threading.Thread(target=work, args=pair) for pair in [(store, other), (other, store)] * 3]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    assert len(store.list()) == 60
+    with ThreadPoolExecutor(len(others)) as pool:
+        assert sum(pool.map(rotate, others)) == 1
+    for records in others:
+        records.close()
+    assert len(keys.list()) == 2
 
 
-@pytest.mark.parametrize("name", ["what?", "a?mode=memory&b=c", "50%", "%41", "a#b", "ä b"])
-def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
-    file = tmp_path / name / "keys.db"
-    _, text = KeyStore(file).create("team")
-    assert file.stat().st_size > 0
-    assert KeyStore(file).check(text)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+def test_keys_are_listed_oldest_first_page_by_page(keys: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = time.time()
+    # Three of every four were made in the same instant.
+    made = []
+    for number in range(12):
+        monkeypatch.setattr(module.time, "time", lambda at=moment + number // 4: at)
+        made.append(keys.create("even" if number % 2 == 0 else "odd")[0])
+    made.sort(key=lambda key: (key.created, key.id))
+    keys.revoke(made[0].id)
+    ids = [key.id for key in made]
+    assert [key.id for key in keys.list()] == ids
+    assert [key.id for key in keys.list(limit=5)] == ids[:5]
+    pages: list[str] = []
+    while page := keys.list(after=pages[-1] if pages else None, limit=5):
+        pages += [key.id for key in page]
+    assert pages == ids
+    even = [key.id for key in made if key.account == "even"]
+    assert [key.id for key in keys.list("even")] == even
+    assert [key.id for key in keys.list("even", after=even[1], limit=2)] == even[2:4]
+    assert keys.list("nobody") == []
 
 
-def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
-        KeyStore(tmp_path / "file" / "keys.db")
-    (tmp_path / "not.db").write_text("this is not a database, it is a text that is long enough to be read as one" * 20)
-    with pytest.raises(OSError, match=r"not\.db cannot be used"):
-        KeyStore(tmp_path / "not.db")
+def test_limits_are_changed_one_by_one(keys: KeyStore) -> None:
+    key, _ = keys.create("team", limits=Limits(requests_per_minute=5, pixels_per_day=7))
+    changed = keys.change(key.id, {"requests_per_minute": 0, "pixels_per_day": None, "concurrent_requests": 2})
+    assert changed.limits == Limits(requests_per_minute=0, concurrent_requests=2)
+    assert keys.get(key.id) == changed
+    assert keys.change(key.id, {}) == changed
+    largest = {"requests_per_minute": 2**31 - 1, "pixels_per_day": 2**63 - 1}
+    assert keys.change(key.id, largest).limits == Limits(2**31 - 1, None, 2, 2**63 - 1)
+    for wrong in ({"requests_per_minute": 2**31}, {"pixels_per_day": 2**63}, {"concurrent_requests": -1}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            keys.change(key.id, wrong)
+    keys.revoke(key.id)
+    with pytest.raises(NoSuchKey):
+        keys.change(key.id, {"requests_per_minute": 1})
+
+
+def test_whether_anybody_is_let_in(keys: KeyStore, records: Records, later: Callable[[float], None]) -> None:
+    assert not keys.has_active()
+    keys.create("team", rights=["admin", "metrics"])
+    assert not keys.has_active(), "with these nobody may segment"
+    key, _ = keys.create("team", seconds=DAY)
+    assert keys.has_active()
+    records.book.change("team", disabled=True)
+    assert not keys.has_active()
+    records.book.change("team", disabled=False)
+    assert keys.has_active()
+    later(2 * DAY)
+    assert not keys.has_active()
+    key, _ = keys.create("team")
+    assert keys.has_active()
+    keys.revoke(key.id)
+    assert not keys.has_active()
+
+
+def test_last_uses_are_written_together(keys: KeyStore) -> None:
+    first, second = keys.create("team")[0], keys.create("team")[0]
+    keys.used({first.id: 1000.25, "000000000000": 5.0})
+    keys.used({})
+    assert keys.get(first.id).last_used == 1000.25
+    assert keys.get(second.id).last_used is None
+
+
+def test_what_keys_are_checked_against_comes_in_one_answer(keys: KeyStore, records: Records) -> None:
+    limits = Limits(requests_per_minute=9)
+    one, two = keys.create("a", limits=limits)[0], keys.create("b")[0]
+    records.book.change("a", {"pixels_per_day": 5}, disabled=True)
+    found = keys.find([one.id, two.id, "000000000000", one.id])
+    assert set(found) == {one.id, two.id}
+    entry = found[one.id]
+    assert (entry.key, entry.account_limits, entry.disabled) == (one, Limits(pixels_per_day=5), True)
+    assert (found[two.id].account_limits, found[two.id].disabled) == (Limits(), False)
+    assert keys.find([]) == {}
+    assert len(keys.find([f"{number:012x}" for number in range(500)] + [one.id])) == 1
+
+
+def test_hashes_are_compared_in_constant_time(keys: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return one == other
+
+    monkeypatch.setattr(module.hmac, "compare_digest", compare)
+    key, text = keys.create("team")
+    entry = keys.find([key.id])[key.id]
+    for entry_of_it, sent in ((entry, text), (entry, text[:-1]), (entry, ""), (entry, "\ud800"), (None, text)):
+        is_its_text(entry_of_it, sent)
+    assert compared == [(32, 32)] * 5
+    assert hmac.compare_digest is compare
+
+
+def test_no_text_opens_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.hashlib, "sha256", lambda _: type("Zeros", (), {"digest": lambda _: bytes(32)})())
+    assert not is_its_text(None, "whatever hashes to nothing")
+
+
+def test_many_threads_and_two_servers_share_a_database(records: Records, location: str | Path) -> None:
+    other = Records.open(location)
+
+    def work(pair: tuple[Records, Records]) -> None:
+        mine, theirs = pair
+        for _ in range(5):
+            key, text = mine.keys.create("team")
+            assert opens(theirs.keys, text)
+            theirs.keys.revoke(key.id)
+            assert mine.keys.get(key.id).state == "revoked"
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, [(records, other), (other, records)] * 3))
+    other.close()
+    assert len(records.keys.list()) == 30
+    assert [account.name for account in records.book.list()] == ["team"]

@@ -5,16 +5,12 @@ import json
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 from samples import MODEL, b64, png, squares, values_of
-
-from maskery.accounts import KeyStore
-from maskery.settings import Settings
 
 ROUTE = "/v1/images"
 SEGMENT = "/v1/images/segmentations"
@@ -28,12 +24,9 @@ def fields(picture: bytes) -> dict[str, Any]:
 
 
 @pytest.fixture
-def stranger(client: httpx.Client, own_home: Path) -> httpx.Headers:
+def stranger(client: httpx.Client, make_key: Callable[..., str]) -> httpx.Headers:
     """Headers of another account's requests."""
-    store = KeyStore(Settings.load().database)
-    _, key = store.create("stranger")
-    store.close()
-    return httpx.Headers({"Authorization": f"Bearer {key}"})
+    return httpx.Headers({"Authorization": f"Bearer {make_key('stranger')}"})
 
 
 def prepare(client: httpx.Client, fields: dict[str, Any]) -> str:

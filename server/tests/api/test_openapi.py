@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 from samples import b64, png, squares
 
+from maskery.accounts import Limits
+
 ROUTE = "/v1/images/segmentations"
 BIN = Path(sys.executable).parent
 
@@ -30,8 +32,12 @@ def test_whatever_is_sent_the_answer_is_a_documented_one(client: httpx.Client, t
     assert f"Tested: {operations}" in result.stdout, result.stdout
 
 
-def test_every_documented_status_can_be_reached(make_client: Callable[..., httpx.Client], body: dict[str, Any]) -> None:
+def test_every_documented_status_can_be_reached(
+    make_client: Callable[..., httpx.Client], make_key: Callable[..., str], body: dict[str, Any]
+) -> None:
     client = make_client(workers=1, max_queue=0)
+    no_right = make_key("team", rights=["metrics"])
+    too_fast = make_key("team", limits=Limits(requests_per_minute=1))
 
     def ask(content: Any = None, **headers: str) -> int:
         return client.post(ROUTE, json={**body, **(content or {})}, headers=headers).status_code
@@ -46,6 +52,8 @@ def test_every_documented_status_can_be_reached(make_client: Callable[..., httpx
     reached = busy | {
         ask({"image_prompt": "%"}),
         ask(Authorization="Bearer wrong"),
+        ask(Authorization=f"Bearer {no_right}"),
+        *[ask(Authorization=f"Bearer {too_fast}") for _ in range(2)],
         ask({"model": "none"}),
         ask({"image_prompt": b64(png(squares()) + bytes(80 * 2**20))}),
         ask({"image_prompt": b64(b"text")}),

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from samples import png, squares
 
-from maskery.accounts import KeyStore
+from maskery.accounts import Records
+from maskery.accounts.keys import is_its_text
 
 
 def maskery(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -111,9 +112,17 @@ def test_models_are_listed_with_their_state() -> None:
     assert "syscv-community/sam-hq-vit-base" in listed
 
 
-def test_serving_beyond_this_machine_needs_a_key_first() -> None:
-    said = fails("serve", "--host", "0.0.0.0", "--port", 0)
-    assert "maskery keys create" in said
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.1", "machine.example"])
+def test_serving_beyond_this_machine_needs_a_key_first(host: str) -> None:
+    for said in (fails("serve", "--host", host, "--port", 0), fails("serve", MASKERY_HOST=host, MASKERY_PORT="0")):
+        assert f"{host} can be reached by other machines" in said
+        assert "maskery keys create" in said
+    assert "active" not in maskery("keys", "list").stdout
+
+
+def test_an_empty_host_is_no_address() -> None:
+    """To the system it means every one."""
+    assert "MASKERY_HOST" in fails("serve", "--host", "", "--port", 0)
 
 
 def test_a_first_start_that_fails_makes_no_key(tmp_path: Path) -> None:
@@ -133,9 +142,11 @@ def test_a_first_start_that_fails_makes_no_key(tmp_path: Path) -> None:
         server.terminate()
         server.communicate(timeout=20)
     key = lines.partition("Key: ")[2].strip()
-    store = KeyStore(home / "maskery.db")
-    assert store.check(key)
-    store.close()
+    records = Records.open(home / "maskery.db")
+    entry = records.keys.find([key.split("_")[1]]).popitem()[1]
+    records.close()
+    assert is_its_text(entry, key)
+    assert entry.key.state == "active"
 
 
 def test_nothing_is_written_over_anything(photo: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""API keys in one table: shown once, kept as hashes.
+"""API keys: shown once, kept as hashes.
 
 A key reads ``mk_ID_SECRET``. The ID finds its row; the secret has 256 random bits, so that a plain SHA-256 of the
 whole key is as hard to turn back as the key is to guess, and costs microseconds to check.
@@ -9,136 +9,330 @@ import hmac
 import re
 import secrets
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
-from sqlalchemy import URL, Column, Float, LargeBinary, MetaData, String, Table, create_engine, event, select
+from sqlalchemy import ColumnElement, Select, bindparam, false, or_, select
 from sqlalchemy.engine import Connection, Row
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import SQLAlchemyError
 
-_metadata = MetaData()
-_keys = Table(
-    "api_keys",
-    _metadata,
-    Column("id", String(16), primary_key=True),
-    Column("hash", LargeBinary(32), nullable=False),
-    Column("account", String(128), nullable=False),
-    Column("created", Float, nullable=False),
-    Column("revoked", Float, nullable=True),
-)
+from maskery.accounts.book import check_name, is_name, limit_values, open_account, to_limits
+from maskery.accounts.database import Database
+from maskery.accounts.limits import Limits
+from maskery.accounts.rights import USUAL_RIGHTS, Right, check_rights
+from maskery.accounts.schema import accounts, api_keys
 
 _SHAPE = re.compile(r"mk_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
-_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,127}")
+_LONGEST_NAME = 128
+
+# Seconds; three hundred years.
+_LONGEST = 1e10
 
 # Compared with when no row is found, so that an unknown ID takes as long to refuse as a wrong secret.
 _NOBODY = bytes(32)
 
+_NONE = Limits()
+
+State = Literal["active", "expired", "revoked"]
+
 
 class NoSuchKey(LookupError):  # noqa: N818
-    """No active key has that ID."""
+    """No key has that ID, or none that is still good for it."""
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """What is kept of a key. Times are Unix seconds."""
+    """What is kept of a key. Times are Unix seconds.
+
+    Attributes:
+        id: the part of the key by which people tell keys apart.
+        expires: when it stops being good; None: never.
+        last_used: about; written now and then.
+        replaced_by: ID of the key that took its place; it stays good until it expires.
+        limits: its own, beside those of its account; where None or 0 it has none.
+    """
 
     id: str
     account: str
+    name: str
+    rights: tuple[Right, ...]
     created: float
+    expires: float | None = None
     revoked: float | None = None
+    last_used: float | None = None
+    limits: Limits = _NONE
+    replaced_by: str | None = None
+
+    @property
+    def state(self) -> State:
+        if self.revoked is not None:
+            return "revoked"
+        return "expired" if self.expires is not None and self.expires <= time.time() else "active"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a key is checked against.
+
+    Attributes:
+        hash: SHA-256 of its text.
+        account_limits: of its account, as of `Account.limits`.
+        disabled: its account is.
+    """
+
+    key: ApiKey
+    hash: bytes
+    account_limits: Limits
+    disabled: bool
 
 
 class KeyStore:
-    """The keys of one server, in an SQLite file. Safe from several threads and processes.
+    """All keys, in the database. Every method raises `DatabaseError` where that does not answer."""
 
-    Args:
-        database: the file; it and its folder are made when missing, readable by their owner alone.
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    Raises:
-        OSError: the folder cannot be made or the file not opened.
-    """
+    def create(
+        self,
+        account: str,
+        name: str = "",
+        rights: Iterable[str] = USUAL_RIGHTS,
+        seconds: float | None = None,
+        limits: Limits | None = None,
+    ) -> tuple[ApiKey, str]:
+        """A new key, and its text, which is not kept. The account is made when there is none of that name.
 
-    def __init__(self, database: Path) -> None:
-        database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not database.exists():
-            database.touch(mode=0o600)
-        self._engine = create_engine(URL.create("sqlite", database=str(database)))
-        event.listen(self._engine, "connect", _prepare)
-        try:
-            _metadata.create_all(self._engine)
-        except SQLAlchemyError as error:
-            raise OSError(f"{database} cannot be used as the database of keys: {error.__cause__}") from None
-
-    def close(self) -> None:
-        self._engine.dispose()
-
-    def create(self, account: str) -> tuple[ApiKey, str]:
-        """A new key of an account, and its text, which is not kept.
+        Args:
+            name: what it is for.
+            seconds: that it is good for; None: for ever.
 
         Raises:
-            ValueError: the account's name has characters that a name must not have.
+            ValueError: a name, a right, a time or a limit is none.
         """
-        if not _ACCOUNT.fullmatch(account):
-            raise ValueError(
-                f"{account!r} is not an account's name: letters, digits, '.', '_', '@', '-' and spaces, "
-                "at most 128, a letter or digit first"
+        check_name(account)
+        check_key_name(name)
+        if seconds is not None and not 0 < seconds < _LONGEST:
+            raise ValueError("a key is good for a time above 0")
+        now = time.time()
+        key = ApiKey(
+            secrets.token_hex(6),
+            account,
+            name,
+            check_rights(rights),
+            now,
+            None if seconds is None else now + seconds,
+            limits=limits or _NONE,
+        )
+        with self._database.writing() as connection:
+            open_account(connection, account)
+            return key, _add(connection, key)
+
+    def rotate(self, key_id: str, overlap: float, seconds: float | None = None) -> tuple[ApiKey, str]:
+        """A new key like an old one, which stays good for the overlap, so that its users can be moved.
+
+        Args:
+            overlap: seconds.
+            seconds: that the new one is good for; None: as many as the old one was.
+
+        Raises:
+            NoSuchKey: no active key has that ID, or it was replaced before: what is left of its time says nothing
+                about its span any more.
+            ValueError: a time is negative.
+        """
+        if not 0 <= overlap < _LONGEST or (seconds is not None and not 0 < seconds < _LONGEST):
+            raise ValueError("a key is good for a time above 0, and the old one for 0 or more after it")
+        now = time.time()
+        with self._database.writing() as connection:
+            old = _active(connection, key_id)
+            if old.replaced_by:
+                raise NoSuchKey(f"the key {old.id!r} was replaced by {old.replaced_by!r}: replace that one")
+            if seconds is None and old.expires is not None:
+                seconds = old.expires - old.created
+            key = replace(
+                old,
+                id=secrets.token_hex(6),
+                created=now,
+                expires=None if seconds is None else now + seconds,
+                last_used=None,
             )
-        key = ApiKey(secrets.token_hex(6), account, time.time())
-        text = f"mk_{key.id}_{secrets.token_urlsafe(32)}"
-        with self._engine.begin() as connection:
-            connection.execute(_keys.insert().values(id=key.id, hash=_hash(text), account=account, created=key.created))
-        return key, text
-
-    def check(self, text: str) -> ApiKey | None:
-        """The key with this text if it is active. Takes as long for any wrong one."""
-        shape = _SHAPE.fullmatch(text)
-        with self._engine.connect() as connection:
-            row = _find(connection, shape[1] if shape else "")
-        same = hmac.compare_digest(_hash(text if shape else ""), row.hash if row else _NOBODY)
-        return _to_key(row) if row and same and row.revoked is None else None
-
-    def list(self) -> list[ApiKey]:
-        """All keys, revoked ones too, oldest first."""
-        with self._engine.connect() as connection:
-            return [_to_key(row) for row in connection.execute(select(_keys).order_by(_keys.c.created))]
-
-    def has_active(self) -> bool:
-        query = select(_keys.c.id).where(_keys.c.revoked.is_(None)).limit(1)
-        with self._engine.connect() as connection:
-            return connection.execute(query).first() is not None
+            ends = now + overlap if old.expires is None else min(now + overlap, old.expires)
+            replaced = {"expires": ends, "replaced_by": key.id}
+            connection.execute(api_keys.update().where(api_keys.c.id == old.id).values(**replaced))
+            return key, _add(connection, key)
 
     def revoke(self, key_id: str) -> ApiKey:
         """Make a key useless from now on.
 
         Raises:
-            NoSuchKey: no active key has that ID.
+            NoSuchKey: no key that is not revoked yet has that ID.
         """
-        key_id = key_id.removeprefix("mk_").partition("_")[0]
-        active = (_keys.c.id == key_id) & _keys.c.revoked.is_(None)
-        with self._engine.begin() as connection:
-            changed = connection.execute(_keys.update().where(active).values(revoked=time.time()))
-            row = _find(connection, key_id)
+        key_id = bare_id(key_id)
+        active = _of(key_id) & api_keys.c.revoked.is_(None)
+        with self._database.writing() as connection:
+            changed = connection.execute(api_keys.update().where(active).values(revoked=time.time()))
+            row = connection.execute(select(api_keys).where(_of(key_id))).first()
         if not changed.rowcount or row is None:
-            raise NoSuchKey(f"no active key has the ID {key_id!r}; `maskery keys list` shows those there are")
+            raise _none_active(key_id)
         return _to_key(row)
 
+    def get(self, key_id: str) -> ApiKey:
+        """The key of that ID, whatever its state.
 
-def _prepare(connection: DBAPIConnection, _record: object) -> None:
-    """Readers do not wait for a writer, and a writer waits for another instead of failing."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA busy_timeout = 5000")
-    cursor.close()
+        Raises:
+            NoSuchKey: there is none.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(select(api_keys).where(_of(key_id))).first()
+        if row is None:
+            raise NoSuchKey(f"no key has the ID {bare_id(key_id)!r}; `maskery keys list` shows those there are")
+        return _to_key(row)
+
+    def list(self, account: str | None = None, after: str | None = None, limit: int | None = None) -> list[ApiKey]:
+        """Keys, oldest first, those that are good no more too.
+
+        Args:
+            account: whose; None: everybody's.
+            after: ID of the key that ended the page before.
+            limit: of how many.
+
+        Raises:
+            NoSuchKey: no key has the ID `after`.
+        """
+        query = select(api_keys).order_by(api_keys.c.created, api_keys.c.id).limit(limit)
+        if account is not None:
+            query = query.where(api_keys.c.account == account if is_name(account) else false())
+        if after is not None:
+            last = self.get(after)
+            later = (api_keys.c.created == last.created) & (api_keys.c.id > last.id)
+            query = query.where((api_keys.c.created > last.created) | later)
+        with self._database.reading() as connection:
+            return [_to_key(row) for row in connection.execute(query)]
+
+    def change(self, key_id: str, limits: Mapping[str, int | None]) -> ApiKey:
+        """The key after the limits that are named were changed, None for none of its own.
+
+        Raises:
+            NoSuchKey: no active key has that ID.
+            ValueError: a limit is no limit.
+        """
+        with self._database.writing() as connection:
+            key = _active(connection, key_id)
+            key = replace(key, limits=Limits(**{**asdict(key.limits), **limits}))
+            connection.execute(api_keys.update().where(api_keys.c.id == key.id).values(**limit_values(key.limits)))
+        return key
+
+    def has_active(self) -> bool:
+        """Whether anybody can be let in who may segment."""
+        good = or_(api_keys.c.expires.is_(None), api_keys.c.expires > time.time())
+        query = (
+            select(api_keys.c.id)
+            .join(accounts, accounts.c.name == api_keys.c.account)
+            .where(api_keys.c.rights.contains("segment"))
+            .where(api_keys.c.revoked.is_(None), good, accounts.c.disabled.is_(None))
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            return connection.execute(query).first() is not None
+
+    def find(self, ids: Sequence[str]) -> dict[str, Entry]:
+        """What keys of these IDs are checked against, those that there are, in one query."""
+        with self._database.reading() as connection:
+            return {row.id: _to_entry(row) for row in connection.execute(_ENTRIES, {"ids": list(ids)})}
+
+    def used(self, last: Mapping[str, float]) -> None:
+        """Write down when keys were last used, by ID."""
+        if not last:
+            return
+        statement = api_keys.update().where(api_keys.c.id == bindparam("key_id")).values(last_used=bindparam("moment"))
+        with self._database.writing() as connection:
+            connection.execute(statement, [{"key_id": key_id, "moment": moment} for key_id, moment in last.items()])
 
 
-def _find(connection: Connection, key_id: str) -> Row[tuple[object, ...]] | None:
-    return connection.execute(select(_keys).where(_keys.c.id == key_id)).first()
+def check_key_name(name: str) -> None:
+    """Raise ValueError unless a key may be called so."""
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        raise ValueError(f"the name of a key has at most {_LONGEST_NAME} characters, all of them printable")
+
+
+def read_id(text: str) -> str | None:
+    """The ID in a key's text; None where that is no key's."""
+    shape = _SHAPE.fullmatch(text)
+    return shape[1] if shape else None
+
+
+def is_its_text(entry: Entry | None, text: str) -> bool:
+    """Whether this is the text of the key. Takes as long whether it is, is not, or there is no key."""
+    hashed = hashlib.sha256(text.encode(errors="replace")).digest()
+    return hmac.compare_digest(hashed, entry.hash if entry else _NOBODY) and entry is not None
+
+
+def bare_id(text: str) -> str:
+    """The ID, from itself or from the whole key, which people paste."""
+    return text.removeprefix("mk_").partition("_")[0]
+
+
+_LIMIT_COLUMNS = tuple(limit_values(_NONE))
+
+# Made once: building it takes longer than SQLite takes to answer it.
+_ENTRIES: Select[tuple[object, ...]] = (
+    select(
+        api_keys,
+        accounts.c.disabled.label("account_disabled"),
+        *(accounts.c[name].label(f"account_{name}") for name in _LIMIT_COLUMNS),
+    )
+    .join(accounts, accounts.c.name == api_keys.c.account)
+    .where(api_keys.c.id.in_(bindparam("ids", expanding=True)))
+)
+
+
+def _add(connection: Connection, key: ApiKey) -> str:
+    text = f"mk_{key.id}_{secrets.token_urlsafe(32)}"
+    values = {
+        "id": key.id,
+        "hash": hashlib.sha256(text.encode()).digest(),
+        "account": key.account,
+        "name": key.name,
+        "rights": ",".join(key.rights),
+        "created": key.created,
+        "expires": key.expires,
+        **limit_values(key.limits),
+    }
+    connection.execute(api_keys.insert().values(**values))
+    return text
+
+
+def _active(connection: Connection, key_id: str) -> ApiKey:
+    row = connection.execute(select(api_keys).where(_of(key_id)).with_for_update()).first()
+    key = _to_key(row) if row else None
+    if key is None or key.state != "active":
+        raise _none_active(bare_id(key_id))
+    return key
+
+
+def _of(key_id: str) -> ColumnElement[bool]:
+    """The key has this ID. Of texts that are none PostgreSQL refuses some even to be asked."""
+    key_id = bare_id(key_id)
+    return api_keys.c.id == key_id if key_id.isascii() and key_id.isalnum() else false()
+
+
+def _none_active(key_id: str) -> NoSuchKey:
+    return NoSuchKey(f"no active key has the ID {key_id!r}; `maskery keys list` shows those there are")
+
+
+def _to_entry(row: Row[tuple[object, ...]]) -> Entry:
+    return Entry(_to_key(row), row.hash, to_limits(row, "account_"), row.account_disabled is not None)
 
 
 def _to_key(row: Row[tuple[object, ...]]) -> ApiKey:
-    return ApiKey(row.id, row.account, row.created, row.revoked)
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+    return ApiKey(
+        row.id,
+        row.account,
+        row.name,
+        check_rights(row.rights.split(",")),
+        row.created,
+        row.expires,
+        row.revoked,
+        row.last_used,
+        to_limits(row),
+        row.replaced_by,
+    )

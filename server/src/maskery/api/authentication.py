@@ -4,15 +4,16 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from maskery.api.body import read_body, read_fields
+from maskery.api.callers import caller_of
 from maskery.api.errors import ApiError, responses
 from maskery.api.json_object import parse_json_object
 from maskery.api.openapi import token_body, validation_body
-from maskery.api.services import ServicesDependency, account_of
+from maskery.api.services import ServicesDependency
 
 router = APIRouter(tags=["authentication"])
 
 _MAX_BODY = 16 * 1024
-_ERRORS = responses(400, 401, 413, 415, 422, 504)
+_ERRORS = responses(400, 401, 403, 413, 415, 422, 503, 504)
 
 
 class Validation(BaseModel):
@@ -45,7 +46,7 @@ async def validate(request: Request, services: ServicesDependency) -> Validation
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key:
         key = named
-    return Validation(organization_id=await account_of(services, key.strip()))
+    return Validation(organization_id=(await caller_of(services, key.strip())).account)
 
 
 @router.post(
@@ -64,7 +65,8 @@ async def token(request: Request, services: ServicesDependency) -> Token:
             "invalid_grant",
             "Send the form fields client_id (the account), client_secret (the key) and grant_type=client_credentials.",
         )
-    account = await account_of(services, secret)
+    account = (await caller_of(services, secret)).account
     if form.get("client_id") != account and not services.settings.anonymous:
-        raise ApiError(401, "wrong_account", "The key belongs to another account than client_id.", "client_id")
+        message = "The key belongs to another account than client_id."
+        raise ApiError(401, "wrong_account", message, "client_id", {"WWW-Authenticate": "Bearer"})
     return Token(access_token=secret)

@@ -1,19 +1,24 @@
 """Every way a request can fail, as the one shape that errors have on the wire."""
 
+import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from maskery.accounts import DatabaseError, LimitsUnavailable, NoSuchAccount, NoSuchKey, RateLimited
 from maskery.engine import Busy, CannotPrepare, DeadlineExceeded, EncoderLost, NotPrepared
 from maskery.models import ModelNotInstalled, StoreError
 from maskery.segmentation import NotAPicture, PictureTooLarge, PromptError
+
+_log = logging.getLogger(__name__)
 
 #: What the log says of a request whose client went away before its answer was there.
 NOT_ANSWERED = 499
@@ -75,12 +80,14 @@ class ApiError(Exception):
 _DESCRIPTIONS = {
     400: "Malformed JSON, form or base64",
     401: "No API key, or one that is not known",
+    403: "The key may not do this, or its account is disabled",
     404: "The model, or the prepared picture, is not here",
     413: "Too many bytes or pixels",
     415: "Not a kind of body, or of image, that is read here",
     422: "A field is wrong; `param` says which",
+    429: "A limit is reached; see Retry-After",
     501: "The cache has no room for even one picture",
-    503: "Too many requests are waiting; see Retry-After",
+    503: "Too many requests are waiting, or a database does not answer; see Retry-After",
     504: "The request's time was up",
 }
 
@@ -99,6 +106,20 @@ def _from_busy(error: Busy) -> ApiError:
     return ApiError(503, "busy", f"The server is busy: {error}", headers={"Retry-After": str(error.retry_after)})
 
 
+def _from_limit(error: RateLimited) -> ApiError:
+    return ApiError(429, "rate_limited", str(error), headers={**error.headers, "Retry-After": str(error.retry_after)})
+
+
+def _from_database(error: DatabaseError) -> ApiError:
+    _log.error("%s", error)
+    message = "The database of accounts does not answer; nobody can be let in until it does."
+    return ApiError(503, "accounts_unavailable", message, headers={"Retry-After": str(_STARTS_AGAIN)})
+
+
+def _from_limits(error: LimitsUnavailable) -> ApiError:
+    return ApiError(503, "limits_unavailable", str(error), headers={"Retry-After": str(error.retry_after)})
+
+
 def _from_lost_encoder(error: EncoderLost) -> ApiError:
     message = f"{sentence(error)} Send it again."
     return ApiError(503, "encoder_lost", message, headers={"Retry-After": str(error.retry_after)})
@@ -106,6 +127,13 @@ def _from_lost_encoder(error: EncoderLost) -> ApiError:
 
 def _from_model(error: ModelNotInstalled) -> ApiError:
     return ApiError(404, "model_not_installed" if error.known else "model_not_found", str(error), "model")
+
+
+def _from_query(error: RequestValidationError) -> ApiError:
+    """What FastAPI checks itself: the fields of a query."""
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    return ApiError(422, "invalid_field", f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}.", name)
 
 
 def _from_http(error: HTTPException, request: Request) -> ApiError:
@@ -144,6 +172,12 @@ _TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
     Busy: _from_busy,
     CannotPrepare: lambda error: ApiError(501, "cannot_prepare", sentence(error)),
     NotPrepared: lambda error: ApiError(404, "image_not_prepared", sentence(error), "image_prompt"),
+    RequestValidationError: _from_query,
+    RateLimited: _from_limit,
+    LimitsUnavailable: _from_limits,
+    DatabaseError: _from_database,
+    NoSuchAccount: lambda error: ApiError(404, "account_not_found", sentence(error), "account"),
+    NoSuchKey: lambda error: ApiError(404, "key_not_found", sentence(error), "id"),
     DeadlineExceeded: lambda error: ApiError(504, "deadline_exceeded", sentence(error)),
 }
 
@@ -181,6 +215,12 @@ def cut_off() -> ApiError:
     """The server was told to stop and could not wait any longer."""
     message = "The server is being stopped and could not wait for this answer. Send it again."
     return ApiError(503, "stopping", message, headers={"Retry-After": str(_STARTS_AGAIN)})
+
+
+def not_http(max_bytes: int) -> ApiError:
+    """What was sent cannot be read as a request; after it the connection is of no use."""
+    message = f"What was sent is not HTTP/1.1, or its head is larger than {max_bytes:,} bytes."
+    return ApiError(400, "malformed_http", message)
 
 
 def sentence(error: Exception) -> str:

@@ -12,18 +12,20 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class HostGuard:
-    """Refuses requests for other hosts, and from other origins.
+    """Refuses requests for other hosts, and from other origins than those that are named.
 
     A page on the web can make its reader's browser send requests to a server on the reader's own machine, under a
     name of its own that resolves to 127.0.0.1. The Host header gives that away, the Origin header the rest.
 
     Args:
         hosts: names that requests may carry, without port.
+        origins: whose pages may call, beside the server's own.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str], origins: Collection[str] = ()) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -41,8 +43,12 @@ class HostGuard:
                 "host_not_allowed",
                 f"This server does not answer as {host[:100]!r}; the setting MASKERY_ALLOWED_HOSTS names more hosts.",
             )
-        if origin is not None and origin.partition("://")[2] != host:
-            return ApiError(403, "origin_not_allowed", "Pages of other origins may not call this server.")
+        if origin is not None and origin not in self._origins and origin.partition("://")[2] != host:
+            return ApiError(
+                403,
+                "origin_not_allowed",
+                "Pages of this origin may not call this server: the setting MASKERY_CORS_ORIGINS names others.",
+            )
         return None
 
 

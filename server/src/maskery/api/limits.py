@@ -4,9 +4,10 @@ from fastapi import APIRouter
 
 from maskery.api import schemas
 from maskery.api.body import MAX_FORM_REQUEST
+from maskery.api.callers import AnyCaller
 from maskery.api.errors import responses
 from maskery.api.json_object import MAX_DEPTH, MAX_VALUES
-from maskery.api.services import Account, ServicesDependency
+from maskery.api.services import ServicesDependency
 from maskery.segmentation import READABLE
 
 router = APIRouter(tags=["limits"])
@@ -15,9 +16,9 @@ router = APIRouter(tags=["limits"])
 @router.get(
     "/v1/limits",
     summary="Show the limits in force",
-    responses=responses(401),
+    responses=responses(401, 403, 503),
 )
-async def show_limits(services: ServicesDependency, account: Account) -> schemas.LimitsSchema:
+async def show_limits(services: ServicesDependency, caller: AnyCaller) -> schemas.LimitsSchema:
     """What is larger is refused before it costs anything, with 413 or 422."""
     settings = services.settings
     return schemas.LimitsSchema(

@@ -1,29 +1,28 @@
 """GET /metrics: what Prometheus reads."""
 
-from typing import Annotated
+from fastapi import APIRouter, Depends, Request, Response
 
-from fastapi import APIRouter, Depends, Response, Security
-from fastapi.security import HTTPAuthorizationCredentials
-
+from maskery.api.callers import Credentials, authenticate, having
 from maskery.api.errors import responses
-from maskery.api.services import ServicesDependency, account_of, bearer
+from maskery.api.services import ServicesDependency
 from maskery.engine import CONTENT_TYPE
 
 router = APIRouter(tags=["operation"])
 
 
-async def _may_read(
-    services: ServicesDependency, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
-) -> None:
+async def _may_read(request: Request, services: ServicesDependency, credentials: Credentials) -> None:
     if not services.settings.open_metrics:
-        await account_of(services, credentials.credentials if credentials else None)
+        await having("metrics")(await authenticate(request, services, credentials))
 
 
 @router.get(
     "/metrics",
     summary="Metrics for Prometheus",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"}, **responses(401)},
+    responses={
+        200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"},
+        **responses(401, 403, 503),
+    },
     dependencies=[Depends(_may_read)],
 )
 async def show_metrics(services: ServicesDependency) -> Response:

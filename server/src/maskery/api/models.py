@@ -3,8 +3,9 @@
 from fastapi import APIRouter
 
 from maskery.api import schemas
+from maskery.api.callers import AnyCaller
 from maskery.api.errors import responses
-from maskery.api.services import Account, ServicesDependency
+from maskery.api.services import ServicesDependency
 from maskery.models import Listing
 
 router = APIRouter(tags=["models"])
@@ -13,9 +14,9 @@ router = APIRouter(tags=["models"])
 @router.get(
     "/v1/models",
     summary="List models",
-    responses=responses(401),
+    responses=responses(401, 403, 503),
 )
-def list_models(services: ServicesDependency, account: Account) -> schemas.ModelListSchema:
+def list_models(services: ServicesDependency, caller: AnyCaller) -> schemas.ModelListSchema:
     """The installed models, and the names that stand for one of them."""
     return schemas.ModelListSchema(data=[_schema(listing) for listing in services.engine.models.listings()])
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi_swagger import patch_fastapi
+from pydantic import BaseModel
 
+from maskery.api import docs_page
 from maskery.api.schemas import PreparationRequest, SegmentationRequest
 from maskery.models import DEFAULT_MODEL
 from maskery.segmentation import to_png
@@ -46,6 +47,10 @@ _TOKEN_FORM = {
     },
     "required": ["grant_type", "client_id", "client_secret"],
 }
+
+
+# Bodies that routes read themselves, by the name of their schema.
+_OBJECTS: dict[str, type[BaseModel]] = {_SCHEMA: SegmentationRequest, _PREPARATION_SCHEMA: PreparationRequest}
 
 
 def segmentation_body() -> dict[str, Any]:
@@ -91,6 +96,13 @@ def validation_body() -> dict[str, Any]:
     return {"required": False, "content": {"application/json": {"schema": schema}}}
 
 
+def object_body(kind: type[BaseModel]) -> dict[str, Any]:
+    """A JSON object that a route reads itself."""
+    _OBJECTS[kind.__name__] = kind
+    schema = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
 def describe(app: FastAPI) -> None:
     """Complete the document, and serve it at /docs with everything the page needs, so that it works offline."""
 
@@ -100,19 +112,17 @@ def describe(app: FastAPI) -> None:
                 title=app.title, version=app.version, summary=app.summary, routes=app.routes, tags=app.openapi_tags
             )
             schemas = document["components"]["schemas"]
-            for name, form, request in (
-                (_SCHEMA, _FORM_SCHEMA, SegmentationRequest),
-                (_PREPARATION_SCHEMA, _PREPARATION_FORM_SCHEMA, PreparationRequest),
-            ):
-                schema = request.model_json_schema(ref_template="#/components/schemas/{model}")
+            for name, kind in _OBJECTS.items():
+                schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas.update(schema.pop("$defs", {}))
                 schemas[name] = schema
+            for name, form in ((_SCHEMA, _FORM_SCHEMA), (_PREPARATION_SCHEMA, _PREPARATION_FORM_SCHEMA)):
                 schemas[form] = _form(form, name)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
-    patch_fastapi(app)
+    docs_page.add_to(app)
 
 
 def _tiny_picture() -> bytes:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 _PREFIXES = frozenset({"", "v1", "inference"})
 
 # The resources that stand under /v1; everything else is served at the root.
-_VERSIONED = frozenset({"images", "models", "limits"})
+_VERSIONED = frozenset({"images", "models", "limits", "admin"})
 
 
 class CanonicalPaths:

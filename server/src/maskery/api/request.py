@@ -1,7 +1,6 @@
 """The fields of a request to a job for the engine; every check that needs no picture."""
 
 import binascii
-import difflib
 from typing import Any, TypeVar
 
 import pybase64
@@ -9,10 +8,11 @@ from pydantic import ValidationError
 
 from maskery.api.body import Body
 from maskery.api.errors import ApiError
+from maskery.api.fields import invalid_field, unknown_field
 from maskery.api.json_object import parse_json_object
 from maskery.api.picture_field import TAKEN, take_picture
 from maskery.api.schemas import PreparationRequest, SegmentationRequest
-from maskery.engine import Job, Prompt, Reference, Upload
+from maskery.engine import Job, Prompt, Reference, Toll, Upload
 from maskery.segmentation import MERGE_IOU, ImageLimits, Options, Size
 
 _REQUIRED = ("model", "image_prompt")
@@ -39,21 +39,21 @@ def parse_fields(fields: dict[str, Any], kind: type[Fields]) -> Fields:
     options = tuple(name for name in names if name not in _NO_OPTIONS)
     for name in nested:
         if name not in options:
-            raise _unknown(name, f"extra_body.{name}", options, options)
+            raise unknown_field(name, f"extra_body.{name}", options, options)
         if fields.get(name) is not None:
             raise ApiError(
                 422, "given_twice", f"{name} is given beside extra_body and inside it.", f"extra_body.{name}"
             )
     for name in fields:
         if name not in names:
-            raise _unknown(name, name, names, options)
+            raise unknown_field(name, name, names, options)
     for name in _REQUIRED:
         if name not in fields:
             raise ApiError(422, "missing_field", f"The field {name} is missing.", name)
     try:
         return kind.model_validate({**fields, **nested})
     except ValidationError as error:
-        raise _invalid(error, nested) from None
+        raise invalid_field(error, nested) from None
 
 
 def parse_request(body: Body) -> tuple[SegmentationRequest, Upload | Reference]:
@@ -91,7 +91,13 @@ def _parse(body: Body, kind: type[Fields]) -> tuple[Fields, bytes | None]:
     return parse_fields({**fields, "image_prompt": TAKEN}, kind), body.image
 
 
-def to_job(request: SegmentationRequest, image: Upload | Reference, limits: ImageLimits, account: str = "") -> Job:
+def to_job(
+    request: SegmentationRequest,
+    image: Upload | Reference,
+    limits: ImageLimits,
+    account: str = "",
+    toll: Toll | None = None,
+) -> Job:
     """A checked request as the engine takes it.
 
     Raises:
@@ -117,6 +123,7 @@ def to_job(request: SegmentationRequest, image: Upload | Reference, limits: Imag
             merge_iou=MERGE_IOU if request.merge_iou is None else request.merge_iou,
         ),
         account=account,
+        toll=toll,
     )
 
 
@@ -162,19 +169,3 @@ def decode_picture(text: str) -> bytes:
 
 def _not_base64(reason: str) -> ApiError:
     return ApiError(400, "invalid_base64", f"image_prompt {reason}: send the picture's file in base64.", "image_prompt")
-
-
-def _unknown(name: str, param: str, known: tuple[str, ...], options: tuple[str, ...]) -> ApiError:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-    guess = f" Did you mean {near[0]}?" if near else f" Options are {', '.join(options)}."
-    return ApiError(422, "unknown_field", f"There is no field {name[:100]!r}.{guess}", param[:120])
-
-
-def _invalid(error: ValidationError, nested: dict[str, Any]) -> ApiError:
-    first = error.errors()[0]
-    name = str(first["loc"][0])
-    param = f"extra_body.{name}" if name in nested else name
-    reason = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "string_pattern_mismatch":
-        reason = "write WIDTHxHEIGHT in pixels, such as 640x480"
-    return ApiError(422, "invalid_field", f"{name}: {reason[:1].lower()}{reason[1:]}.", param)

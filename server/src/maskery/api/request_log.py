@@ -1,6 +1,6 @@
 """Around every request: an id, a line in the log, a count in the metrics."""
 
-import asyncio
+import ipaddress
 import logging
 import re
 import time
@@ -11,7 +11,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from maskery import logs
-from maskery.api.errors import NOT_ANSWERED, cut_off, unexpected
+from maskery.accounts import Amount
+from maskery.api.errors import NOT_ANSWERED
 from maskery.api.services import Services
 from maskery.engine import Trace
 
@@ -48,6 +49,7 @@ class RequestLog:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
+                headers.update(state.get("headers", {}))
                 if self._services.state.phase == "stopping":
                     # The connection is not going to answer another one.
                     headers["connection"] = "close"
@@ -55,15 +57,6 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, send_with_id)
-        # Nothing but the end of the grace period cancels a request as a whole, and this is where it ends.
-        except asyncio.CancelledError:
-            if status == NOT_ANSWERED:
-                await cut_off().response()(scope, receive, send_with_id)
-        # The last place where a failure can still be given its id, and its client an answer.
-        except Exception:  # noqa: BLE001
-            _log.exception("unexpected error, request=%s", request_id)
-            if status == NOT_ANSWERED:
-                await unexpected(request_id).response()(scope, receive, send_with_id)
         finally:
             self._note(scope, status, time.perf_counter() - started)
 
@@ -76,25 +69,32 @@ class RequestLog:
         self._services.metrics.count(
             route, model if self._services.engine.models.knows(model) else "", status, seconds, trace
         )
+        if trace and (account := state.get("account")):
+            amount = Amount(1, int(trace.picture == "new"), trace.objects, trace.pixels, trace.work)
+            self._services.office.ledger.note(account, amount)
         line = {
             "request_id": state["request_id"],
+            "client": _address(scope),
             "method": _one_word(scope["method"]),
             "path": _one_word(scope["path"]),
             "status": status,
             "milliseconds": round(seconds * 1e3, 1),
             "account": state.get("account"),
-            "user": _without_keys(state.get("user")),
-            "model": _without_keys(model) or None,
+            "key": state.get("key"),
+            # Keys get into the wrong places, and not every log is of our making.
+            "user": logs.without_secrets(state.get("user") or "") or None,
+            "model": logs.without_secrets(model) or None,
             "picture": trace.picture if trace else None,
             "stages": {name: round(spent * 1e3, 1) for name, spent in trace.stages.items()} if trace else None,
         }
         _log.info(
-            "%s %s %d %.1fms request=%s account=%s user=%r%s",
+            "%s %s %d %.1fms request=%s client=%s account=%s user=%r%s",
             line["method"],
             line["path"],
             status,
             seconds * 1e3,
             line["request_id"],
+            line["client"] or "-",
             line["account"] or "-",
             line["user"],
             "".join(f" {name}={spent}ms" for name, spent in (line["stages"] or {}).items()),
@@ -102,11 +102,15 @@ class RequestLog:
         )
 
 
-def _without_keys(text: str | None) -> str | None:
-    """What a client wrote, less a key that it put in the wrong place."""
-    return None if text is None else re.sub(r"mk_\w{12}_[\w-]+", "mk_...", text)
-
-
 def _one_word(text: str) -> str:
     """As it stands in a URL: no line break or space of the client's makes a line of its own in the log."""
-    return quote(_without_keys(text) or "", safe="/!$&'()*+,:;=@~", errors="replace")
+    return quote(logs.without_secrets(text), safe="/!$&'()*+,:;=@~", errors="replace")
+
+
+def _address(scope: Scope) -> str | None:
+    """The client's; what a trusted proxy passes on need not be one."""
+    host = (scope.get("client") or ("",))[0]
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return None

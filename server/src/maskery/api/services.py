@@ -1,21 +1,15 @@
-"""What the routes work with, and who is calling."""
+"""What the routes work with."""
 
-import asyncio
 import socket
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request
 
-from maskery.accounts import KeyStore
-from maskery.api.errors import ApiError
+from maskery.accounts import Limiter, Office, OfficeState, Records
 from maskery.engine import EncoderProcess, Engine, Metrics
 from maskery.models import Registry, Store
-from maskery.settings import Settings
-
-#: The account of a caller without a key, where that is allowed.
-ANONYMOUS = "anonymous"
+from maskery.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True)
@@ -25,7 +19,7 @@ class Services:
     settings: Settings
     engine: Engine
     metrics: Metrics
-    keys: KeyStore
+    office: Office
     state: "State"
 
 
@@ -62,7 +56,8 @@ def make_services(settings: Settings) -> Services:
 
     Raises:
         ModelNotInstalled: an alias, or the setting `preload`, names a model that is not installed.
-        OSError: the home folder cannot be used.
+        DatabaseError: the database of accounts cannot be used.
+        SettingsError: the address of the Redis is none, or what is needed for it is not installed.
     """
     registry = make_registry(settings)
     for name in settings.preload:
@@ -71,7 +66,12 @@ def make_services(settings: Settings) -> Services:
     apart = hasattr(socket, "send_fds")
     encoder = EncoderProcess(settings.encoder_options, settings.encode_timeout) if apart else None
     engine = Engine(registry, settings.engine_limits, encoder)
-    return Services(settings, engine, Metrics(engine), KeyStore(settings.database), State())
+    try:
+        limiter = Limiter(settings.redis_url, settings.without_redis)
+    except ValueError as error:
+        raise SettingsError(f"setting redis_url (MASKERY_REDIS_URL): {error}") from None
+    office = Office(Records.open(settings.database), settings.default_limits, limiter)
+    return Services(settings, engine, Metrics(engine, OfficeState(office)), office, State())
 
 
 async def get_services(request: Request) -> Services:
@@ -80,39 +80,3 @@ async def get_services(request: Request) -> Services:
 
 
 ServicesDependency = Annotated[Services, Depends(get_services)]
-
-bearer = HTTPBearer(auto_error=False, description="A key made with `maskery keys create`.")
-
-
-async def account_of(services: Services, key: str | None) -> str:
-    """The account that a key belongs to.
-
-    Raises:
-        ApiError: 401.
-    """
-    if services.settings.anonymous:
-        return ANONYMOUS
-    if not key:
-        raise _not_let_in("No API key was sent: send the header Authorization: Bearer KEY.", "missing_key")
-    found = await asyncio.to_thread(services.keys.check, key)
-    if found is None:
-        raise _not_let_in("The API key is not known, or was revoked; `maskery keys create` makes one.", "wrong_key")
-    return found.account
-
-
-async def authenticate(
-    request: Request,
-    services: ServicesDependency,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
-) -> str:
-    """The calling account, which the access log is told too."""
-    account = await account_of(services, credentials.credentials if credentials else None)
-    request.state.account = account
-    return account
-
-
-Account = Annotated[str, Depends(authenticate)]
-
-
-def _not_let_in(message: str, code: str) -> ApiError:
-    return ApiError(401, code, message, headers={"WWW-Authenticate": "Bearer"})

@@ -10,13 +10,16 @@ from rich.console import Console
 from maskery import logs
 from maskery.accounts import ApiKey
 from maskery.cli.errors import CommandError
-from maskery.cli.keys import open_store
+from maskery.cli.records import open_records
 from maskery.cli.serve import playground_address
 from maskery.cli.server import leave_threads, listen, run
 from maskery.settings import Settings
 
 # Of the key that lives as long as the demo.
 _ACCOUNT = "demo"
+
+# Should the demo be killed before it can revoke it.
+_KEY_SECONDS = 86400.0
 
 _SAMPLE = "coffee"
 
@@ -33,13 +36,13 @@ def demo(
     """
     settings = Settings.load(host="127.0.0.1", port=port, log_level="warning")
     logs.configure(settings.log_level, settings.log_format)
-    keys = open_store(settings)
+    keys = open_records(settings).keys
     made: list[ApiKey] = []
 
     def greet(address: str) -> None:
         text = None
         if not settings.anonymous:
-            key, text = keys.create(_ACCOUNT)
+            key, text = keys.create(_ACCOUNT, seconds=_KEY_SECONDS)
             made.append(key)
         page = playground_address(address, text, sample=_SAMPLE)
         out = Console(soft_wrap=True, highlight=False)
@@ -49,6 +52,7 @@ def demo(
             webbrowser.open(page)
 
     try:
+        # In the clear: a certificate would be for another name, at which browsers stop.
         run(settings, greet, listen if port is not None else _listen_anywhere)
     finally:
         for key in made:

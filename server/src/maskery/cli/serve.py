@@ -1,5 +1,6 @@
 """`maskery serve`: the API on an address."""
 
+import logging
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -9,9 +10,12 @@ from rich.console import Console
 from maskery import __version__, logs
 from maskery.accounts import KeyStore
 from maskery.cli.errors import CommandError
-from maskery.cli.keys import open_store
+from maskery.cli.records import open_records
 from maskery.cli.server import leave_threads, run
+from maskery.cli.tls import read_tls
 from maskery.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 # Of the key that a first start on loopback makes.
 _FIRST_ACCOUNT = "local"
@@ -23,27 +27,43 @@ def serve(
     anonymous: Annotated[
         bool | None, typer.Option("--anonymous", help="Answer without a key: whoever reaches the port may use it.")
     ] = None,
+    proxy_headers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS,…",
+            help="Proxies, by address or network, whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        ),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Start the server.
 
     On loopback the first start prints a key, once. On any other address keys must exist before it starts.
     """
-    settings = Settings.load(host=host, port=port, anonymous=anonymous, log_level=log_level)
+    settings = Settings.load(
+        host=host, port=port, anonymous=anonymous, trusted_proxies=proxy_headers, log_level=log_level
+    )
     logs.configure(settings.log_level, settings.log_format)
-    keys = open_store(settings)
+    tls = read_tls(settings)
+    keys = open_records(settings).keys
     needs_key = _needs_key(settings, keys)
+    if not (settings.on_loopback or tls or settings.trusted_proxies):
+        _log.warning(
+            "keys and pictures travel in the clear to %s: set MASKERY_TLS_CERTIFICATE and MASKERY_TLS_KEY, or name the "
+            "proxy that speaks TLS in MASKERY_TRUSTED_PROXIES",
+            settings.host,
+        )
 
     def greet(address: str) -> None:
         out = Console(soft_wrap=True, highlight=False)
         out.print(f"Maskery {__version__} answers on {address}, its API is described on {address}/docs", markup=False)
-        key = keys.create(_FIRST_ACCOUNT)[1] if needs_key else None
+        key = keys.create(_FIRST_ACCOUNT, seconds=settings.key_seconds)[1] if needs_key else None
         if key:
             out.print(f"Key: {key}", markup=False)
             out.print("It is shown only now; `maskery keys create --account NAME` makes another.")
         out.print(f"Playground: {playground_address(address, key)}", markup=False)
 
-    run(settings, greet)
+    run(settings, greet, tls=tls)
     leave_threads()
 
 

@@ -12,13 +12,19 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from maskery.api import State, create_app
 from maskery.cli.errors import CommandError
+from maskery.cli.protocol import Protocol
+from maskery.cli.tls import Tls
 from maskery.settings import Settings
 
 # Seconds in which requests on connections that were accepted last can still be read.
 _LAST_READING = 0.25
+
+# Seconds in which those connections can agree on TLS.
+_LAST_HANDSHAKE = 1.0
 
 # Seconds in which calls of models that nobody waits for any more can still end.
 _LAST_CALLS = 0.5
@@ -42,28 +48,42 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def run(settings: Settings, greet: Callable[[str], None], listen: Callable[[Settings], socket.socket] = listen) -> None:
+def configure(app: FastAPI, settings: Settings, tls: Tls | None = None) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # The application believes those whom the settings name; uvicorn would believe every program of this machine.
+        proxy_headers=False,
+        ssl_context_factory=(lambda *_: tls.context) if tls else None,
+        timeout_graceful_shutdown=max(1, round(settings.grace_period)),
+    )
+
+
+def run(
+    settings: Settings,
+    greet: Callable[[str], None],
+    listen: Callable[[Settings], socket.socket] = listen,
+    tls: Tls | None = None,
+) -> None:
     """Serve until told to stop.
 
     Args:
         greet: told the address once the server is ready there.
         listen: makes the socket.
+        tls: None: in the clear.
 
     Raises:
         CommandError: it did not start.
     """
     app = create_app(settings)
     listener = listen(settings)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=max(1, round(settings.grace_period)),
-    )
+    config = configure(app, settings, tls)
     state: State = app.state.services.state
-    _Server(config, settings, state, greet).run(sockets=[listener])
+    _Server(config, settings, state, greet, tls).run(sockets=[listener])
     if state.failure:
         raise CommandError(f"the server did not start: {state.failure}")
 
@@ -88,16 +108,27 @@ class _Server(uvicorn.Server):
     Args:
         state: how far the application is.
         greet: says so, told the address.
+        tls: is renewed at SIGHUP.
     """
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, state: State, greet: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        settings: Settings,
+        state: State,
+        greet: Callable[[str], None],
+        tls: Tls | None,
+    ) -> None:
         super().__init__(config)
         self._settings = settings
         self._state = state
         self._greet = greet
+        self._tls = tls
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._tls and hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._tls.renew)
         # From here on it answers, how far it is among the rest.
         while self.started and not self.should_exit and self._state.phase == "starting":
             if self._state.failure:
@@ -135,7 +166,8 @@ class _Server(uvicorn.Server):
         connections = [connection for listener in listeners for connection in _accept_all(listener)]
         for server in self.servers:
             server.close()
-        makings = (loop.connect_accepted_socket(self._make_protocol, connection) for connection in connections)
+        tls: dict[str, Any] = {"ssl": self._tls.context, "ssl_handshake_timeout": _LAST_HANDSHAKE} if self._tls else {}
+        makings = (loop.connect_accepted_socket(self._make_protocol, each, **tls) for each in connections)
         await asyncio.gather(*makings, return_exceptions=True)
 
     def _make_protocol(self) -> asyncio.Protocol:
@@ -147,7 +179,7 @@ class _Server(uvicorn.Server):
 
     def _address(self, port: int) -> str:
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        return f"http://{host}:{port}"
+        return f"{'https' if self._tls else 'http'}://{host}:{port}"
 
 
 def _accept_all(listener: socket.socket) -> list[socket.socket]:

@@ -5,7 +5,7 @@ from maskery.engine.direct import segment_directly
 from maskery.engine.encoder import EncoderOptions, EncoderProcess
 from maskery.engine.engine import Engine, EngineLimits
 from maskery.engine.errors import Busy, CannotPrepare, DeadlineExceeded, EncoderLost, EngineError, NotPrepared
-from maskery.engine.job import Job, Prompt, Reference, Upload
+from maskery.engine.job import Job, Prompt, Reference, Toll, Upload
 from maskery.engine.machine import memory, processors
 from maskery.engine.metrics import CONTENT_TYPE, Metrics
 from maskery.engine.prepared import Prepared
@@ -29,6 +29,7 @@ __all__ = [
     "Prepared",
     "Prompt",
     "Reference",
+    "Toll",
     "Trace",
     "Upload",
     "Visit",

@@ -17,7 +17,7 @@ from maskery.engine.encoder import EncoderProcess, Order
 from maskery.engine.encoding import Encoded, encode_file
 from maskery.engine.errors import CannotPrepare, NotPrepared
 from maskery.engine.flights import Flights
-from maskery.engine.job import Job, Reference, Upload
+from maskery.engine.job import Job, Reference, Toll, Upload
 from maskery.engine.lane import Lane
 from maskery.engine.prepared import Prepared, PreparedPictures
 from maskery.engine.threads import run_in
@@ -62,6 +62,10 @@ class EngineLimits:
     cache_bytes: int
     share_pictures: bool
     prepared_seconds: float
+
+
+class _NotPassed(Exception):  # noqa: N818
+    """The toll of a picture refused it, for the reason that is the cause."""
 
 
 class Engine:
@@ -113,6 +117,7 @@ class Engine:
             embedding, objects = await self._uploaded(job, job.image, model, trace)
         asked = time.perf_counter()
         candidates, seconds = await self.decoder.decode(model, embedding, objects, job.account)
+        trace.objects = len(objects)
         trace.add("decode", seconds)
         trace.add("wait", time.perf_counter() - asked - seconds)
 
@@ -124,7 +129,9 @@ class Engine:
 
         return await self.aside(finish)
 
-    async def prepare(self, model_name: str, image: Upload, account: str, trace: Trace | None = None) -> Prepared:
+    async def prepare(
+        self, model_name: str, image: Upload, account: str, trace: Trace | None = None, toll: Toll | None = None
+    ) -> Prepared:
         """Have a picture's embedding at hand, under an id. Errors as of `segment`, and:
 
         Raises:
@@ -136,7 +143,7 @@ class Engine:
         embedding = self._known(key, trace)
         if embedding is None:
             file = await self.aside(lambda: self._open(image))
-            embedding = await self._encode(model, file, image, key, account, trace)
+            embedding = await self._encode(model, file, image, key, account, trace, toll)
         if key not in self.cache:
             raise CannotPrepare(
                 f"an embedding of {model.name} has {embedding.nbytes:,} bytes; only {self.cache.max_bytes:,} are kept: "
@@ -241,14 +248,20 @@ class Engine:
             return file, job.prompt.check(file.size, self.limits.prompt)
 
         file, objects = await self.aside(read)
-        return await self._encode(model, file, image, key, job.account, trace), objects
+        return await self._encode(model, file, image, key, job.account, trace, job.toll), objects
 
     async def _encode(
-        self, model: Model, file: PictureFile, image: Upload, key: Key, account: str, trace: Trace
+        self,
+        model: Model,
+        file: PictureFile,
+        image: Upload,
+        key: Key,
+        account: str,
+        trace: Trace,
+        toll: Toll | None = None,
     ) -> Embedding:
         """One encoding, for all who ask for this picture now; kept for those who ask later."""
         asked = time.perf_counter()
-        is_first = key not in self._flights
         apart = self.encoder if model.slow_encoder else None
 
         async def work() -> Encoded:
@@ -264,12 +277,30 @@ class Engine:
             return encoded
 
         lane = self.lanes["encode" if apart else "encode_here"]
-        encoded = await self._flights.join(key, lambda: lane.run(work, account))
+
+        async def pass_and_work() -> Encoded:
+            if toll and key not in self.cache:
+                try:
+                    await toll(file.size.pixels)
+                except Exception as error:
+                    raise _NotPassed from error
+            return await lane.run(work, account)
+
+        while True:
+            is_first = key not in self._flights
+            try:
+                encoded = await self._flights.join(key, pass_and_work)
+                break
+            except _NotPassed as refusal:
+                # Whoever only joined in may do better with a toll of their own.
+                if is_first and refusal.__cause__:
+                    raise refusal.__cause__ from None
         # Another request may have made it just before this one's turn came.
         made_here = is_first and encoded.encode > 0
         trace.picture = "new" if made_here else "shared"
         spent = 0.0
         if made_here:
+            trace.pixels = file.size.pixels
             trace.add("decode_image", encoded.decode_image)
             trace.add("encode", encoded.encode)
             spent = encoded.decode_image + encoded.encode

@@ -1,9 +1,13 @@
 """What the engine is asked for."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from maskery.segmentation import Exif, ObjectPrompt, Options, PromptLimits, Size, digest, parse_prompt
+
+#: Called with the pixels of a picture before it is encoded; what it raises keeps it from being.
+Toll = Callable[[int], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Job:
 
     Attributes:
         account: whose job it is; embeddings are kept for it alone unless the engine shares them.
+        toll: what a new picture has to pass.
     """
 
     model: str
@@ -69,3 +74,4 @@ class Job:
     prompt: Prompt
     options: Options = field(default_factory=Options)
     account: str = ""
+    toll: Toll | None = None

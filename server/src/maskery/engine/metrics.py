@@ -21,9 +21,10 @@ class Metrics:
 
     Args:
         engine: whose state is shown.
+        others: what else is shown.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *others: Collector) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "maskery_requests", "Requests answered.", ["route", "model", "status"], registry=self._registry
@@ -42,7 +43,8 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self._registry.register(_EngineState(engine))
+        for state in (_EngineState(engine), *others):
+            self._registry.register(state)
         ProcessCollector(registry=self._registry)
         if encoder := engine.encoder:
             # Without a process the collector shows nothing.

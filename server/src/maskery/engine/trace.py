@@ -21,6 +21,13 @@ class Trace:
 
     stages: dict[Stage, float] = field(default_factory=dict)
     picture: Literal["known", "new", "shared"] | None = None
+    pixels: int = 0
+    objects: int = 0
+
+    @property
+    def work(self) -> float:
+        """Seconds that the server worked, without waiting and without the request's way here."""
+        return sum(seconds for stage, seconds in self.stages.items() if stage not in ("read", "wait"))
 
     def add(self, stage: Stage, seconds: float) -> None:
         self.stages[stage] = self.stages.get(stage, 0.0) + max(0.0, seconds)

@@ -1,0 +1,90 @@
+"""What access control costs: a check of a key, and a flood of wrong ones.
+
+    python -m benchmarks.access [--keys 100000] [--database URL] [--rate 200] [--seconds 8] [--rounds 5]
+
+The first part times the checker with ten keys stored and with many. The second starts a server and clicks on a picture
+that it knows, with and without wrong keys coming in.
+"""
+
+import argparse
+import base64
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.access import checks, flood
+from benchmarks.arguments import count
+from benchmarks.machine import describe
+from benchmarks.soak.server import running
+from maskery.accounts import Records
+
+_PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "coffee.png"
+_CLICK = [[[285, 150]]]
+_FEW = 10
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.access", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--keys", type=count, default=100_000, help="stored in the second table, and by the server")
+    parser.add_argument("--checks", type=count, default=2_000, help="of each kind")
+    parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL; an SQLite file unless set")
+    parser.add_argument("--model", default="maskery/grabcut", help="that answers the good client")
+    parser.add_argument("--rate", type=count, default=200, help="wrong keys a second")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of a turn")
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="for the numbers as JSON")
+    options = parser.parse_args(arguments)
+    console = Console(soft_wrap=True)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        database = options.database or home / "maskery.db"
+        few = checks.measure(database, _FEW, options.checks)
+        many = checks.measure(database, options.keys, options.checks)
+        _show_checks(console, few, many, options.keys)
+        records = Records.open(database)
+        key = records.keys.create("good")[1]
+        records.close()
+        settings = {"database_url": options.database} if options.database else {}
+        body = {
+            "model": options.model,
+            "image_prompt": base64.b64encode(_PHOTO.read_bytes()).decode(),
+            "segment_prompt": _CLICK,
+        }
+        with running(home, **settings) as server:
+            clicks = flood.measure(server.url, body, key, options.seconds, options.rounds, options.rate)
+        _show_clicks(console, clicks)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        found = {name: asdict(each) for name, each in clicks.items()}
+        kept = {"machine": describe(), "checks_us": {str(_FEW): few, str(options.keys): many}, "clicks_ms": found}
+        (options.out / "results.json").write_text(json.dumps(kept, indent=2) + "\n")
+    return 0
+
+
+def _show_checks(console: Console, few: dict[str, float], many: dict[str, float], keys: int) -> None:
+    table = Table("median check of a key, microseconds", title_justify="left")
+    table.add_column(f"{_FEW} keys", justify="right")
+    table.add_column(f"{keys:,} keys more", justify="right")
+    for name, spent in few.items():
+        table.add_row(name, f"{spent:,.0f}", f"{many[name]:,.0f}")
+    console.print(table)
+
+
+def _show_clicks(console: Console, clicks: dict[str, flood.Clicks]) -> None:
+    table = Table("a good client's clicks, milliseconds")
+    for name in ("p50", "p95", "against no flood", "wrong keys/s"):
+        table.add_column(name, justify="right")
+    still = clicks["no flood"].p50
+    for name, each in clicks.items():
+        table.add_row(name, f"{each.p50:.1f}", f"{each.p95:.1f}", f"{each.p50 / still:.3f}", f"{each.refused:.0f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""What checking a key costs, with few and with many keys stored."""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from statistics import median
+
+from maskery.accounts import Limits, Records, Refused, Verifier
+from maskery.accounts.schema import api_keys
+
+# Rows in one statement.
+_ROWS = 5_000
+
+
+def fill(records: Records, account: str, count: int) -> list[str]:
+    """Store that many keys, and return their texts; in bulk, as making them one by one takes minutes."""
+    records.keys.create(account)
+    texts = []
+    for first in range(0, count, _ROWS):
+        rows = []
+        for _ in range(first, min(first + _ROWS, count)):
+            key_id = secrets.token_hex(6)
+            text = f"mk_{key_id}_{secrets.token_urlsafe(32)}"
+            texts.append(text)
+            hashed = hashlib.sha256(text.encode()).digest()
+            rows.append({"id": key_id, "hash": hashed, "account": account, "created": time.time()})
+        with records.database.writing() as connection:
+            connection.execute(api_keys.insert(), rows)
+    return texts
+
+
+def measure(database: str | Path, count: int, checks: int) -> dict[str, float]:
+    """Median microseconds of a check by kind of key, with that many keys stored."""
+    records = Records.open(database)
+    try:
+        texts = fill(records, f"bench-{secrets.token_hex(4)}", count)
+        return asyncio.run(_measure(records, texts, checks))
+    finally:
+        records.close()
+
+
+async def _measure(records: Records, texts: list[str], checks: int) -> dict[str, float]:
+    verifier = Verifier(records.keys, Limits())
+    chosen = [texts[secrets.randbelow(len(texts))] for _ in range(checks)]
+    unknown = [f"mk_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}" for _ in range(checks)]
+    good = chosen[0]
+
+    async def refused(text: str) -> None:
+        try:
+            await verifier.verify(text)
+        except Refused:
+            return
+        raise AssertionError("a wrong key was let in")
+
+    async def asked(text: str) -> None:
+        verifier.forget()
+        await verifier.verify(text)
+
+    return {
+        "good, in memory": await _median([good] * checks, verifier.verify),
+        "good, asked of the database": await _median(chosen, asked),
+        "wrong secret of a known id": await _median([good[:-1] + ("a" if good[-1] != "a" else "b")] * checks, refused),
+        "unknown id": await _median(unknown, refused),
+    }
+
+
+async def _median(texts: list[str], check: Callable[[str], Awaitable[object]]) -> float:
+    spent = []
+    for text in texts:
+        started = time.perf_counter()
+        await check(text)
+        spent.append(time.perf_counter() - started)
+    return median(spent) * 1e6

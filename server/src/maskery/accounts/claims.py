@@ -1,0 +1,88 @@
+"""What is counted for whom, and how counts are kept: the border between the limiter and its two tallies."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from maskery.accounts.limits import Holder, Measure
+
+#: Seconds of the moving window that "a minute" is.
+MINUTE = 60.0
+
+#: A moving window of MINUTE; a sum that begins anew at midnight UTC; a place, taken and given back.
+Kind = Literal["minute", "day", "place"]
+
+_KINDS: dict[Measure, Kind] = {
+    "requests_per_minute": "minute",
+    "pictures_per_minute": "minute",
+    "pixels_per_day": "day",
+    "concurrent_requests": "place",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`cost` more of a measure, for a holder that may have `amount`."""
+
+    holder: Holder
+    measure: Measure
+    amount: int
+    cost: int = 1
+
+    @property
+    def kind(self) -> Kind:
+        return _KINDS[self.measure]
+
+    @property
+    def name(self) -> str:
+        """Under which it is counted. The holder's own name stands last, as it may have any characters."""
+        return f"{self.measure}:{self.holder.kind}:{self.holder.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How a claim stands, after it was taken or refused. Times in seconds from now.
+
+    Attributes:
+        left: of the amount.
+        reset: until there is more left: the oldest of the window leaves it, or a day begins.
+        wait: until the claim fits; 0: it does now.
+    """
+
+    left: int
+    reset: float
+    wait: float
+
+
+class TallyLost(Exception):  # noqa: N818
+    """What keeps the counts does not answer, or refuses to count. The message has no secret of its address."""
+
+
+class Tally(Protocol):
+    """Keeps counts. All claims of a call are taken together or not at all, and nobody comes in between."""
+
+    async def take(self, claims: Sequence[Claim], token: str, lease: float) -> list[Count]:
+        """Take all claims, or none if one does not fit: it has a `wait` then.
+
+        Args:
+            token: a name of its own for the places taken.
+            lease: seconds after which a place that nobody has given back is free again.
+        """
+        ...
+
+    async def give_back(self, claims: Sequence[Claim], token: str) -> None:
+        """The places among the claims are free again."""
+        ...
+
+
+def claims_for(holders: Sequence[Holder], **costs: int) -> list[Claim]:
+    """Claims on the measures named, of those holders for whom they are limited."""
+    return list(_claims(holders, costs))
+
+
+def _claims(holders: Sequence[Holder], costs: dict[str, int]) -> Iterator[Claim]:
+    for holder in holders:
+        for measure in _KINDS:
+            amount = getattr(holder.limits, measure)
+            if measure in costs and amount is not None:
+                yield Claim(holder, measure, amount, costs[measure])

@@ -1,0 +1,14 @@
+"""Run by Alembic, on the connection that `maskery.accounts.database` opened."""
+
+from alembic import context
+
+from maskery.accounts.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    # SQLite cannot alter columns; Alembic then copies the table.
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

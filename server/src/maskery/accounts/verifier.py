@@ -1,0 +1,166 @@
+"""Whose key is this? Asked at every request, so mostly answered from memory."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from maskery.accounts.keys import Entry, KeyStore, is_its_text, read_id
+from maskery.accounts.limits import Holder, Limits
+from maskery.accounts.rights import USUAL_RIGHTS, Right
+
+# Seconds that an entry is believed: a key revoked through another server is refused after at most as many, and the
+# time of one query. Five are promised.
+_FRESH = 2.0
+
+# Entries kept. An entry takes about 2 kB.
+_KEPT = 20_000
+
+# IDs in one query.
+_AT_ONCE = 500
+
+_ANONYMOUS = "anonymous"
+
+Reason = Literal["unknown", "revoked", "expired", "disabled"]
+
+
+class Refused(Exception):  # noqa: N818
+    """The key opens nothing.
+
+    Attributes:
+        reason: "unknown" for anything that is no key of ours; the others are told only to who has the whole key.
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is asking.
+
+    Attributes:
+        key: ID of the key; empty without one.
+        holders: whose limits count.
+    """
+
+    account: str
+    key: str
+    rights: frozenset[Right]
+    holders: tuple[Holder, ...] = ()
+
+
+class Verifier:
+    """Checks keys. For one event loop.
+
+    What is not in memory is asked of the database by one query at a time, for all keys that came meanwhile: a flood
+    of wrong keys takes up one thread and no more, and right ones do not stand in line behind it.
+
+    Args:
+        keys: where they are kept.
+        defaults: limits of accounts that have none of their own.
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, keys: KeyStore, defaults: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._keys, self._defaults, self._clock = keys, defaults, clock
+        #: Who sends no key, where that is allowed.
+        self.anonymous = Caller(
+            _ANONYMOUS, "", frozenset(USUAL_RIGHTS), (Holder("account", _ANONYMOUS, _in_force(Limits(), defaults)),)
+        )
+        self._entries: OrderedDict[str, tuple[float, Entry]] = OrderedDict()
+        self._asked: dict[str, asyncio.Future[Entry | None]] = {}
+        self._asking: asyncio.Task[None] | None = None
+        self._changes = 0
+
+    async def verify(self, text: str) -> Caller:
+        """The caller who sends this key.
+
+        Raises:
+            Refused: it opens nothing.
+            DatabaseError: the database does not answer.
+        """
+        key_id = read_id(text)
+        entry = await self._entry(key_id) if key_id else None
+        if not is_its_text(entry, text) or entry is None:
+            raise Refused("unknown", "The API key is not known here; `maskery keys create` makes one.")
+        key = entry.key
+        if key.state == "revoked":
+            raise Refused("revoked", f"The API key {key.id} was revoked; `maskery keys create` makes another.")
+        if key.state == "expired":
+            raise Refused("expired", f"The API key {key.id} has expired; `maskery keys create` makes another.")
+        if entry.disabled:
+            raise Refused("disabled", f"The account {key.account} is disabled; `maskery accounts enable` lets it in.")
+        holders = (
+            Holder("account", key.account, _in_force(entry.account_limits, self._defaults)),
+            Holder("key", key.id, _in_force(key.limits, Limits())),
+        )
+        return Caller(key.account, key.id, frozenset(key.rights), holders)
+
+    def forget(self) -> None:
+        """Believe nothing any more: something was changed through this server."""
+        self._entries.clear()
+        # What the database is being asked for may be an answer from before the change.
+        self._changes += 1
+
+    async def _entry(self, key_id: str) -> Entry | None:
+        found = self._entries.get(key_id)
+        if found and self._clock() - found[0] < _FRESH:
+            self._entries.move_to_end(key_id)
+            return found[1]
+        future = self._asked.get(key_id)
+        if future is None:
+            future = self._asked[key_id] = asyncio.get_running_loop().create_future()
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask())
+        # Whoever goes away does not take the answer from the others.
+        return await asyncio.shield(future)
+
+    async def _ask(self) -> None:
+        """Ask the database until nothing is left to be asked."""
+        try:
+            while self._asked:
+                batch = dict(list(self._asked.items())[:_AT_ONCE])
+                # From here on a change may be missed, so who asks from here on asks anew.
+                for key_id in batch:
+                    del self._asked[key_id]
+                asked, changes = self._clock(), self._changes
+                try:
+                    found = await asyncio.to_thread(self._keys.find, list(batch))
+                # Whatever it is, those who wait are told; the next ones try again.
+                except Exception as error:  # noqa: BLE001
+                    for future in batch.values():
+                        future.set_exception(error)
+                        # Where nobody waits any more, asyncio would complain.
+                        future.exception()
+                    continue
+                for key_id, future in batch.items():
+                    entry = found.get(key_id)
+                    if entry and changes == self._changes:
+                        self._keep(key_id, asked, entry)
+                    future.set_result(entry)
+        finally:
+            self._asking = None
+
+    def _keep(self, key_id: str, asked: float, entry: Entry) -> None:
+        self._entries[key_id] = asked, entry
+        self._entries.move_to_end(key_id)
+        while len(self._entries) > _KEPT:
+            self._entries.popitem(last=False)
+
+
+def _in_force(own: Limits, otherwise: Limits) -> Limits:
+    """Own limits, where there are none those of everybody; 0 is none at all."""
+
+    def choose(mine: int | None, default: int | None) -> int | None:
+        return (default if mine is None else mine) or None
+
+    return Limits(
+        choose(own.requests_per_minute, otherwise.requests_per_minute),
+        choose(own.pictures_per_minute, otherwise.pictures_per_minute),
+        choose(own.concurrent_requests, otherwise.concurrent_requests),
+        choose(own.pixels_per_day, otherwise.pixels_per_day),
+    )

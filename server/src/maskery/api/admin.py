@@ -1,0 +1,218 @@
+"""/v1/admin: accounts, keys and usage, for keys with the right `admin`. Every change leaves a line in the log."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import date
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query, Request, Response
+
+from maskery.accounts import USUAL_RIGHTS, Caller, bare_id, to_csv
+from maskery.api import admin_schemas as schemas
+from maskery.api.body import read_body
+from maskery.api.callers import Administrator
+from maskery.api.errors import ApiError, responses
+from maskery.api.fields import Fields, parse_object
+from maskery.api.json_object import parse_json_object
+from maskery.api.openapi import object_body
+from maskery.api.services import Services, ServicesDependency
+
+router = APIRouter(prefix="/v1/admin", tags=["administration"])
+
+_log = logging.getLogger("maskery.audit")
+
+_MAX_BODY = 16 * 1024
+_REFUSED = (401, 403, 503)
+_READ = responses(*_REFUSED)
+_FOUND = responses(*_REFUSED, 404)
+_WRITTEN = responses(400, *_REFUSED, 404, 413, 415, 422, 504)
+
+Answer = TypeVar("Answer")
+
+
+@router.get("/accounts", summary="List accounts", responses=_READ)
+async def list_accounts(services: ServicesDependency, caller: Administrator) -> schemas.AccountList:
+    """All of them, oldest first."""
+    del caller
+    accounts = await _ask(services.office.records.book.list)
+    return schemas.AccountList(data=[schemas.AccountSchema.of(account) for account in accounts])
+
+
+@router.post(
+    "/accounts",
+    status_code=201,
+    summary="Create an account",
+    responses=_WRITTEN,
+    openapi_extra={"requestBody": object_body(schemas.AccountRequest)},
+)
+async def create_account(
+    request: Request, services: ServicesDependency, caller: Administrator
+) -> schemas.AccountSchema:
+    """Keys make their account themselves; this is for limits that hold from the first key on."""
+    fields = await _read(request, services, schemas.AccountRequest)
+    book = services.office.records.book
+    account = await _ask(lambda: book.create(fields.name, fields.limits.limits()), "name")
+    _note(caller, services, "account %r created", account.name)
+    return schemas.AccountSchema.of(account)
+
+
+@router.get("/accounts/{name}", summary="Show an account", responses=_FOUND)
+async def show_account(name: str, services: ServicesDependency, caller: Administrator) -> schemas.AccountSchema:
+    """Its limits, and whether it is disabled."""
+    del caller
+    return schemas.AccountSchema.of(await _ask(lambda: services.office.records.book.get(name)))
+
+
+@router.patch(
+    "/accounts/{name}",
+    summary="Limit or disable an account",
+    responses=_WRITTEN,
+    openapi_extra={"requestBody": object_body(schemas.AccountChange)},
+)
+async def change_account(
+    name: str, request: Request, services: ServicesDependency, caller: Administrator
+) -> schemas.AccountSchema:
+    """In force at once here, within five seconds on every other server."""
+    fields = await _read(request, services, schemas.AccountChange)
+    book = services.office.records.book
+    account = await _ask(lambda: book.change(name, fields.limits.named(), fields.disabled))
+    _note(caller, services, "account %r changed: disabled=%s %s", name, fields.disabled, fields.limits.named())
+    return schemas.AccountSchema.of(account)
+
+
+@router.get("/keys", summary="List keys", responses=responses(*_REFUSED, 404, 422))
+async def list_keys(
+    services: ServicesDependency,
+    caller: Administrator,
+    account: Annotated[str | None, Query(description="Whose; all without it.")] = None,
+    after: Annotated[str | None, Query(description="Id of the last key of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Of how many.")] = 100,
+) -> schemas.KeyList:
+    """Oldest first, those that are good no more too; never their secrets."""
+    del caller
+    keys = await _ask(lambda: services.office.records.keys.list(account, after, limit + 1))
+    return schemas.KeyList(data=[schemas.KeySchema.of(key) for key in keys[:limit]], has_more=len(keys) > limit)
+
+
+@router.post(
+    "/keys",
+    status_code=201,
+    summary="Create a key",
+    responses=_WRITTEN,
+    openapi_extra={"requestBody": object_body(schemas.KeyRequest)},
+)
+async def create_key(request: Request, services: ServicesDependency, caller: Administrator) -> schemas.NewKeySchema:
+    """The answer holds the key, which is not shown again."""
+    fields = await _read(request, services, schemas.KeyRequest)
+    seconds = services.settings.key_seconds if fields.days is None else fields.days * 86400 or None
+    rights = USUAL_RIGHTS if fields.rights is None else fields.rights
+    keys = services.office.records.keys
+    limits = fields.limits.limits()
+    key, text = await _ask(lambda: keys.create(fields.account, fields.name, rights, seconds, limits))
+    _note(caller, services, "key %s created for account %r with %s", key.id, key.account, ", ".join(key.rights))
+    return schemas.NewKeySchema.of_new(key, text)
+
+
+@router.get("/keys/{id}", summary="Show a key", responses=_FOUND)
+async def show_key(id: str, services: ServicesDependency, caller: Administrator) -> schemas.KeySchema:  # noqa: A002
+    """Never its secret."""
+    del caller
+    return schemas.KeySchema.of(await _ask(lambda: services.office.records.keys.get(id)))
+
+
+@router.patch(
+    "/keys/{id}",
+    summary="Limit a key",
+    responses=_WRITTEN,
+    openapi_extra={"requestBody": object_body(schemas.KeyChange)},
+)
+async def change_key(
+    id: str,  # noqa: A002
+    request: Request,
+    services: ServicesDependency,
+    caller: Administrator,
+) -> schemas.KeySchema:
+    """Beside the limits of its account."""
+    fields = await _read(request, services, schemas.KeyChange)
+    key = await _ask(lambda: services.office.records.keys.change(id, fields.limits.named()))
+    _note(caller, services, "key %s changed: %s", key.id, fields.limits.named())
+    return schemas.KeySchema.of(key)
+
+
+@router.post(
+    "/keys/{id}/rotate",
+    status_code=201,
+    summary="Replace a key",
+    responses=_WRITTEN,
+    openapi_extra={"requestBody": object_body(schemas.RotationRequest)},
+)
+async def rotate_key(
+    id: str,  # noqa: A002
+    request: Request,
+    services: ServicesDependency,
+    caller: Administrator,
+) -> schemas.NewKeySchema:
+    """A new key with the same account, name, rights, limits and span; the old one stays good for the overlap."""
+    fields = await _read(request, services, schemas.RotationRequest)
+    key, text = await _ask(lambda: services.office.records.keys.rotate(id, fields.overlap_hours * 3600))
+    _note(caller, services, "key %s replaced by %s", bare_id(id), key.id)
+    return schemas.NewKeySchema.of_new(key, text)
+
+
+@router.delete("/keys/{id}", summary="Revoke a key", responses=_FOUND)
+async def revoke_key(id: str, services: ServicesDependency, caller: Administrator) -> schemas.KeySchema:  # noqa: A002
+    """Useless at once here, within five seconds on every other server."""
+    key = await _ask(lambda: services.office.records.keys.revoke(id))
+    _note(caller, services, "key %s revoked", key.id)
+    return schemas.KeySchema.of(key)
+
+
+@router.get(
+    "/usage",
+    summary="Show what was used",
+    response_model=schemas.UsageList,
+    responses={
+        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+        **responses(*_REFUSED, 422),
+    },
+)
+async def show_usage(
+    request: Request,
+    services: ServicesDependency,
+    caller: Administrator,
+    account: Annotated[str | None, Query(description="Whose; all without it.")] = None,
+    first: Annotated[date | None, Query(description="First day, in UTC.")] = None,
+    last: Annotated[date | None, Query(description="Last day.")] = None,
+) -> Any:
+    """By day and account, as JSON or, with `Accept: text/csv`, as CSV. Written every five seconds."""
+    del caller
+    await services.office.ledger.write()
+    uses = await _ask(lambda: services.office.records.usage.list(first, last, account))
+    if "text/csv" in request.headers.get("accept", ""):
+        return Response(to_csv(uses), media_type="text/csv", headers={"Vary": "Accept"})
+    return schemas.UsageList(data=[schemas.UseSchema.of(use) for use in uses])
+
+
+async def _read(request: Request, services: Services, kind: type[Fields]) -> Fields:
+    body = await read_body(request, _MAX_BODY, services.settings.default_timeout)
+    return parse_object(parse_json_object(body.json or b"{}"), kind)
+
+
+async def _ask(work: Callable[[], Answer], param: str | None = None) -> Answer:
+    """What the database is asked for, in a thread; what it cannot be asked for is the request's fault.
+
+    Args:
+        param: the field that alone can still be wrong.
+    """
+    try:
+        return await asyncio.to_thread(work)
+    except ValueError as error:
+        message = str(error)
+        raise ApiError(422, "invalid_field", f"{message[:1].upper()}{message[1:]}.", param) from None
+
+
+def _note(caller: Caller, services: Services, what: str, *values: object) -> None:
+    """A change was made: for the log, and in force here at once."""
+    services.office.verifier.forget()
+    _log.info(what + ", by key %s of account %s", *values, caller.key, caller.account)

@@ -1,0 +1,89 @@
+"""Who is calling, and whether they may."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from maskery.accounts import Caller, Refused, Right
+from maskery.api.errors import ApiError
+from maskery.api.services import Services, ServicesDependency
+from maskery.engine import Toll
+
+# Seconds beyond the longest time limit after which a request cannot be running any more.
+_LEASE_MARGIN = 60
+
+_CODES = {"unknown": "wrong_key", "revoked": "revoked_key", "expired": "expired_key"}
+
+bearer = HTTPBearer(auto_error=False, description="A key made with `maskery keys create`.")
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+
+
+async def caller_of(services: Services, key: str | None) -> Caller:
+    """Who has this key.
+
+    Raises:
+        ApiError: 401, or 403 where the account is disabled.
+        DatabaseError: the database does not answer.
+    """
+    if services.settings.anonymous:
+        return services.office.verifier.anonymous
+    if not key:
+        raise _not_let_in("No API key was sent: send the header Authorization: Bearer KEY.", "missing_key")
+    try:
+        caller = await services.office.verifier.verify(key)
+    except Refused as refusal:
+        if refusal.reason == "disabled":
+            raise ApiError(403, "account_disabled", str(refusal)) from None
+        raise _not_let_in(str(refusal), _CODES[refusal.reason]) from None
+    services.office.ledger.note_key(caller.key)
+    return caller
+
+
+async def authenticate(request: Request, services: ServicesDependency, credentials: Credentials) -> Caller:
+    """The caller, of whom the access log is told too."""
+    caller = await caller_of(services, credentials.credentials if credentials else None)
+    request.state.account, request.state.key = caller.account, caller.key
+    return caller
+
+
+def having(right: Right) -> Callable[[Caller], Awaitable[Caller]]:
+    """A dependency: the caller, who must have this right."""
+
+    async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+        if right not in caller.rights:
+            raise ApiError(
+                403,
+                "missing_right",
+                f"The key {caller.key or 'that was not sent'} may not do this: it lacks the right {right!r}. "
+                f"`maskery keys create --rights {right}` makes one that has it.",
+            )
+        return caller
+
+    return check
+
+
+async def admit(
+    request: Request, services: ServicesDependency, caller: Annotated[Caller, Depends(having("segment"))]
+) -> AsyncIterator[Caller]:
+    """The caller, whose request is within the limits, and counts until it is answered."""
+    lease = services.settings.max_timeout + _LEASE_MARGIN
+    async with services.office.limiter.admit(caller.holders, lease) as standing:
+        request.state.headers = standing.headers
+        yield caller
+
+
+def charge(services: Services, caller: Caller) -> Toll:
+    """What a new picture of the caller's has to pass: the limits on pictures and pixels."""
+    return lambda pixels: services.office.limiter.charge_picture(caller.holders, pixels)
+
+
+AnyCaller = Annotated[Caller, Depends(authenticate)]
+# Its place is free again before its answer is sent: who has that may ask for more at once.
+Segmenter = Annotated[Caller, Depends(admit, scope="function")]
+Administrator = Annotated[Caller, Depends(having("admin"))]
+
+
+def _not_let_in(message: str, code: str) -> ApiError:
+    return ApiError(401, code, message, headers={"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,390 @@
+"""The database of accounts: opened, brought up to date, and what is said where it cannot be."""
+
+import hashlib
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import op
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from outside import PostgresServer
+from sqlalchemy import text as sql
+from sqlalchemy.engine import Connection
+
+from maskery.accounts import HEAD, Database, DatabaseError, Limits, Records
+from maskery.accounts import database as module
+from maskery.accounts.keys import is_its_text
+from maskery.accounts.schema import metadata
+
+SECRET = "open-sesame"
+
+# As the release before made it, without any migration.
+TABLE_BEFORE = """
+    CREATE TABLE api_keys (
+        id VARCHAR(16) NOT NULL, hash {bytes} NOT NULL, account VARCHAR(128) NOT NULL, created FLOAT NOT NULL,
+        revoked FLOAT, PRIMARY KEY (id)
+    )
+"""
+
+# Forks when everything is loaded, so that all of them get to work in the same instant.
+MANY_UPGRADE = """
+import os, sys, traceback
+from pathlib import Path
+import alembic.command
+from maskery.accounts import Records
+
+def work(url):
+    try:
+        records = Records.open(url)
+        records.keys.create("team")
+        records.close()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+for url in sys.argv[1:]:
+    begin, held = os.pipe()
+    children = []
+    for _ in range(8):
+        child = os.fork()
+        if not child:
+            os.close(held)
+            os.read(begin, 1)
+            work(url if "://" in url else Path(url))
+        children.append(child)
+    os.close(held)
+    os.close(begin)
+    if any([os.waitpid(child, 0)[1] for child in children]):
+        sys.exit(f"some failed on {url}")
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """Of a database without tables."""
+    url: str | Path = tmp_path / "accounts.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def opened(location: str | Path) -> Iterator[Database]:
+    database = Database(location)
+    yield database
+    database.close()
+
+
+def run(database: Database, *statements: str) -> None:
+    with database.writing() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def make_before(database: Database) -> dict[str, str]:
+    """The tables of the release before, with three keys; their texts by account."""
+    texts = {}
+    run(database, TABLE_BEFORE.format(bytes="BLOB" if database.is_sqlite else "BYTEA"))
+    with database.writing() as connection:
+        for number, (account, revoked) in enumerate((("team", None), ("team", 1800.5), ("b", None))):
+            key_id = f"{number:012x}"
+            text = f"mk_{key_id}_{'s' * 43}"
+            values = {
+                "id": key_id,
+                "hash": hashlib.sha256(text.encode()).digest(),
+                "account": account,
+                "created": 1700.25 + number,
+                "revoked": revoked,
+            }
+            connection.execute(sql("INSERT INTO api_keys VALUES (:id, :hash, :account, :created, :revoked)"), values)
+            texts[key_id] = text
+    return texts
+
+
+def test_an_empty_database_is_brought_up_to_date_once(opened: Database) -> None:
+    assert opened.revision() is None
+    assert opened.upgrade()
+    assert opened.revision() == HEAD
+    assert not opened.upgrade()
+
+
+def test_the_release_works_with_the_last_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
+
+
+def differences(connection: Connection) -> list[object]:
+    # Alembic takes SQLite's empty text for no default.
+    options = {"compare_type": True, "compare_server_default": connection.dialect.name != "sqlite"}
+    return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_the_migrations_end_in_the_tables_as_they_are_described(opened: Database, is_empty: bool) -> None:
+    if not is_empty:
+        make_before(opened)
+    opened.upgrade()
+    with opened.reading() as connection:
+        assert differences(connection) == []
+    run(opened, "ALTER TABLE accounts ADD COLUMN another INTEGER", "DROP INDEX api_keys_by_account")
+    with opened.reading() as connection:
+        assert len(differences(connection)) == 2, "a difference would be found"
+
+
+def test_keys_of_the_release_before_are_good_still(opened: Database, location: str | Path) -> None:
+    texts = make_before(opened)
+    assert opened.revision() is None
+    records = Records.open(location)
+    assert opened.revision() == HEAD
+    for key_id, entry in records.keys.find(list(texts)).items():
+        assert is_its_text(entry, texts[key_id])
+        assert (entry.account_limits, entry.disabled) == (Limits(), False)
+    keys = records.keys.list()
+    assert [(key.account, key.state) for key in keys] == [("team", "active"), ("team", "revoked"), ("b", "active")]
+    assert {(key.name, key.rights, key.expires, key.last_used) for key in keys} == {
+        ("", ("segment", "metrics"), None, None)
+    }
+    assert [key.created for key in keys] == [1700.25, 1701.25, 1702.25]
+    assert [(account.name, account.created) for account in records.book.list()] == [("team", 1700.25), ("b", 1702.25)]
+    records.keys.rotate(keys[0].id, 60)
+    records.close()
+
+
+def test_no_key_belongs_to_nobody(opened: Database) -> None:
+    opened.upgrade()
+    with pytest.raises(DatabaseError, match=r"(?i)foreign key"):
+        run(opened, "INSERT INTO api_keys (id, hash, account, created) VALUES ('a', '', 'nobody', 1)")
+
+
+@pytest.mark.parametrize("start", ["empty", "before"])
+def test_eight_processes_bring_a_database_up_to_date_at_the_same_time(
+    location: str | Path, tmp_path: Path, start: str
+) -> None:
+    # A file is cheap, and such luck rare.
+    places = [tmp_path / f"{number}.db" for number in range(5)] if isinstance(location, Path) else [location]
+    if start == "before":
+        for place in places:
+            database = Database(place)
+            make_before(database)
+            database.close()
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_UPGRADE, *map(str, places)], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    for place in places:
+        records = Records.open(place)
+        assert len(records.keys.list()) == 8 + 3 * (start == "before")
+        records.close()
+
+
+def test_an_upgrade_that_is_cut_off_leaves_what_was_there(
+    opened: Database, location: str | Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = make_before(opened)
+
+    def fail(name: str, *columns: Any) -> Any:
+        if name == "usage":
+            raise KeyboardInterrupt
+        return create_table(name, *columns)
+
+    create_table = op.create_table
+    monkeypatch.setattr(op, "create_table", fail)
+    with pytest.raises(KeyboardInterrupt):
+        opened.upgrade()
+    opened.close()
+    assert opened.revision() is None
+    with opened.reading() as connection:
+        assert len(connection.execute(sql("SELECT account, hash FROM api_keys")).all()) == 3
+    monkeypatch.undo()
+    records = Records.open(location)
+    assert set(records.keys.find(list(texts))) == set(texts)
+    records.close()
+
+
+def test_who_is_late_waits_for_the_upgrade_of_another(
+    opened: Database, location: str | Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+    migrate = module._migrate
+    runs = 0
+
+    def hold(connection: Connection) -> None:
+        nonlocal runs
+        runs += 1
+        inside.set()
+        assert go_on.wait(20)
+        migrate(connection)
+
+    monkeypatch.setattr(module, "_migrate", hold)
+    other = Database(location)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(opened.upgrade)
+        assert inside.wait(20)
+        second = pool.submit(other.upgrade)
+        with pytest.raises(TimeoutError):
+            second.result(0.5)
+        assert runs == 1
+        go_on.set()
+        assert first.result(20)
+        second.result(20)
+    other.close()
+
+
+def test_who_waits_too_long_for_another_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.1)
+    one, other = Database(tmp_path / "a.db"), Database(tmp_path / "a.db")
+    with one._alone(), pytest.raises(DatabaseError, match=r"another program has been changing .*a\.db"):
+        other.upgrade()
+    other.upgrade()
+    one.close()
+    other.close()
+
+
+def test_a_database_of_a_newer_release_is_left_alone(opened: Database, location: str | Path) -> None:
+    opened.upgrade()
+    run(opened, "UPDATE alembic_version SET version_num = '0999'")
+    for open_it in (opened.upgrade, lambda: Records.open(location)):
+        with pytest.raises(DatabaseError, match=r"newer release, to 0999: install that one"):
+            open_it()
+    assert opened.revision() == "0999"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "accounts.db",
+        f"mysql://me:{SECRET}@host/accounts",
+        f"postgres://me:{SECRET}@host/accounts",
+        f"postgresql//me:{SECRET}@host/accounts",
+        f"postgresql://me:{SECRET}@host:port/accounts",
+        f"nothing+at-all://me:{SECRET}@host/accounts",
+        "sqlite://",
+        "sqlite:///",
+    ],
+)
+def test_what_is_no_address_is_answered_with_one(url: str) -> None:
+    with pytest.raises(DatabaseError, match=r"reads postgresql://USER:PASSWORD@HOST/NAME, or sqlite") as refused:
+        Database(url)
+    assert SECRET not in str(refused.value)
+
+
+def test_a_password_with_a_sign_of_its_own_is_not_taken_for_a_host() -> None:
+    with pytest.raises(DatabaseError, match="%40") as refused:
+        Database(f"postgresql://me:open@{SECRET}@host/accounts")
+    assert SECRET not in str(refused.value)
+    database = Database(f"postgresql://me:a%40{SECRET}@host/accounts")
+    assert str(database) == "postgresql+psycopg://me:***@host/accounts"
+
+
+def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DatabaseError, match=r"pip install 'maskery\[postgres\]'"):
+        Database(f"postgresql://me:{SECRET}@host/accounts")
+
+
+def said(url: str | Path) -> str:
+    """Why a database cannot be used: one sentence without its password, in a chain of errors without it."""
+    with pytest.raises(DatabaseError) as refused:
+        Records.open(url)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert SECRET not in "".join(map(str, (message, refused.value.__cause__, refused.value.args)))
+    assert refused.value.__suppress_context__
+    return message
+
+
+@pytest.mark.parametrize("query", ["", f"?password={SECRET}"])
+@pytest.mark.parametrize("user", ["me", f"me:{SECRET}"])
+def test_a_server_that_is_not_there(user: str, query: str) -> None:
+    message = said(f"postgresql://{user}@127.0.0.1:1/accounts{query}")
+    assert "127.0.0.1:1/accounts cannot be used as the database of accounts: " in message
+    assert "refused" in message
+
+
+def test_an_option_that_there_is_not() -> None:
+    assert "cannot be used" in said(f"postgresql://me:{SECRET}@127.0.0.1:1/accounts?colour=red")
+
+
+def test_a_wrong_password_and_a_database_that_is_not_there(postgres_server: PostgresServer, postgres_url: str) -> None:
+    rules = postgres_server.folder / "data" / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text(f"local all stranger scram-sha-256\n{before}")
+    try:
+        postgres_server.execute("CREATE ROLE stranger LOGIN PASSWORD 'another'")
+        postgres_server.execute("SELECT pg_reload_conf()")
+        message = said(postgres_url.replace("maskery@", f"stranger:{SECRET}@"))
+        assert "password authentication failed" in message
+    finally:
+        rules.write_text(before)
+        postgres_server.execute("SELECT pg_reload_conf()")
+        postgres_server.execute("DROP ROLE stranger")
+    assert "does not exist" in said(postgres_server.url("nowhere"))
+
+
+@pytest.mark.parametrize("database", [Path("name"), "url"])
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, database: Path | str) -> None:
+    def place(path: Path) -> Path | str:
+        return path if isinstance(database, Path) else f"sqlite:///{path}"
+
+    (tmp_path / "file").write_text("")
+    assert "file" in said(place(tmp_path / "file" / "accounts.db"))
+    (tmp_path / "text.db").write_text("this is not a database, it is a text long enough to be read as one" * 20)
+    assert "text.db cannot be used as the database of accounts: file is not a database" in said(
+        place(tmp_path / "text.db")
+    )
+    (tmp_path / "folder.db").mkdir()
+    assert "folder.db" in said(place(tmp_path / "folder.db"))
+
+
+@pytest.mark.parametrize("name", ["what?", "a?mode=memory&b=c", "50%", "%41", "a#b", "ä b"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name / "accounts.db"
+    records = Records.open(file)
+    records.keys.create("team")
+    records.close()
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT account FROM api_keys").fetchall() == [("team",)]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_fails_says_nothing_of_what_it_was_given(opened: Database, location: str | Path) -> None:
+    records = Records.open(location)
+    run(opened, "DROP TABLE usage", "DROP TABLE api_keys", "DROP TABLE accounts")
+    for ask in (lambda: records.keys.create("team", "my name"), lambda: records.keys.find(["0" * 12])):
+        with pytest.raises(DatabaseError) as refused:
+            ask()
+        message = str(refused.value)
+        assert "cannot be used as the database of accounts" in message
+        assert "my name" not in message
+        assert "\n" not in message
+        assert refused.value.__suppress_context__
+    records.close()
+
+
+def test_a_change_that_fails_halfway_changes_nothing(opened: Database) -> None:
+    opened.upgrade()
+    with pytest.raises(DatabaseError, match="nothing_here"):
+        run(opened, "INSERT INTO accounts (name, created) VALUES ('a', 1)", "DROP TABLE nothing_here")
+    with opened.reading() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM accounts").scalar() == 0
+
+
+def test_connections_that_the_server_has_closed_are_made_anew(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    records = Records.open(postgres_url)
+    key, _ = records.keys.create("team")
+    postgres_server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'test_%'")
+    assert records.keys.get(key.id) == key
+    records.close()

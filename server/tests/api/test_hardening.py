@@ -1,0 +1,259 @@
+"""What stands around the routes: headers for browsers, pages of other origins, proxies that are believed."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from samples import MODEL
+
+ROUTE = "/v1/images/segmentations"
+APP = "https://app.example"
+
+API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+Make = Callable[..., httpx.Client]
+
+
+def check_headers(answer: httpx.Response) -> None:
+    """Those of every answer, each once."""
+    expected = {
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "no-referrer",
+        "cross-origin-resource-policy": "same-origin",
+    }
+    for name, value in expected.items():
+        assert answer.headers.get_list(name) == [value], (answer.request.url, name)
+    (policy,) = answer.headers.get_list("content-security-policy")
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert len(answer.headers.get_list("cache-control")) == 1
+    assert "server" not in answer.headers
+    assert "x-powered-by" not in answer.headers
+    assert "strict-transport-security" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/models", 200),
+        ("GET", "/v1/limits", 200),
+        ("POST", ROUTE, 400),
+        ("GET", ROUTE, 405),
+        ("GET", "/nothing", 404),
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/metrics", 200),
+        ("GET", "/health/live", 200),
+        ("GET", "/health/ready", 200),
+        ("POST", "/authentication/validate", 200),
+        ("GET", "/openapi.json", 200),
+        ("OPTIONS", "/v1/models", 405),
+    ],
+)
+def test_every_answer_of_the_api_tells_browsers_to_do_nothing_with_it(
+    client: httpx.Client, method: str, path: str, status: int
+) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    check_headers(answer)
+    assert answer.headers["content-security-policy"] == API_POLICY
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_refusals_before_any_route_carry_the_headers_too(client: httpx.Client) -> None:
+    for headers in ({"Authorization": "Bearer wrong"}, {"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+        answer = client.get("/v1/models", headers=headers)
+        assert answer.status_code in (401, 403)
+        check_headers(answer)
+        assert answer.headers["x-request-id"]
+
+
+def test_failures_of_the_server_carry_the_headers_too(
+    make_client: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("maskery.api.limits.READABLE", None)
+    answer = make_client(cors_origins=APP).get("/v1/limits", headers={"Origin": APP, "x-request-id": "the-one"})
+    assert answer.status_code == 500
+    assert "the-one" in answer.json()["error"]["message"]
+    check_headers(answer)
+    assert answer.headers["access-control-allow-origin"] == APP
+    assert answer.headers["x-request-id"] == "the-one"
+    assert "unexpected error" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/", "/playground/app.js", "/playground/server.json"])
+def test_the_playground_keeps_its_own_policy(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    check_headers(answer)
+    if path.endswith(".json"):
+        assert answer.headers["content-security-policy"] == API_POLICY
+        return
+    assert "require-trusted-types-for 'script'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-cache"
+    again = client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    check_headers(again)
+
+
+def test_the_apis_page_runs_nothing_but_its_own_scripts(client: httpx.Client) -> None:
+    answer = client.get("/docs")
+    check_headers(answer)
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["script-src"].startswith("'self' 'sha256-")
+    assert "unsafe" not in policy["script-src"]
+    assert policy["connect-src"] == "'self'"
+    assert "persistAuthorization" not in answer.text, "it would keep the key in the browser's storage"
+
+
+def test_browsers_are_told_to_stay_with_tls_only_where_there_is_some(make_client: Make) -> None:
+    client = make_client(trusted_proxies="127.0.0.1", allowed_hosts="masks.example,localhost,127.0.0.1")
+
+    def policy(host: str, proto: str) -> str | None:
+        headers = {"Host": host, "X-Forwarded-Proto": proto}
+        return client.get("/v1/models", headers=headers).headers.get("strict-transport-security")
+
+    assert policy("masks.example", "https") == "max-age=31536000"
+    assert policy("masks.example", "http") is None
+    assert policy("masks.example", "nonsense") is None
+    assert policy("localhost:8484", "https") is None
+
+
+# Pages of other origins
+
+
+def preflight(
+    client: httpx.Client, origin: str, method: str = "POST", headers: str = "authorization"
+) -> httpx.Response:
+    asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers, "Origin": origin}
+    return client.options(ROUTE, headers=asked)
+
+
+def test_pages_of_other_origins_get_nothing_unless_they_are_named(client: httpx.Client, make_client: Make) -> None:
+    for each in (client, make_client(host="127.0.0.1", allowed_hosts="127.0.0.1"), make_client(host="0.0.0.0")):
+        for answer in (preflight(each, APP), each.get("/v1/models", headers={"Origin": APP})):
+            assert not [name for name in answer.headers if name.startswith("access-control")]
+        assert not preflight(each, APP).is_success
+
+
+def test_a_named_origin_may_ask_beforehand_and_call(make_client: Make, body: dict[str, Any]) -> None:
+    client = make_client(cors_origins=f"{APP}, http://localhost:3000")
+    sent = "authorization,content-type,sdk_version,x-request-id,x-request-timeout"
+    for origin in (APP, "http://localhost:3000"):
+        asked = preflight(client, origin, headers=sent)
+        assert asked.status_code == 200
+        assert asked.headers["access-control-allow-origin"] == origin
+        assert "access-control-allow-credentials" not in asked.headers
+        assert set(sent.split(",")) <= set(asked.headers["access-control-allow-headers"].lower().split(", "))
+        check_headers(asked)
+        assert asked.headers["x-request-id"]
+        answer = client.post(ROUTE, json={**body, "model": MODEL}, headers={"Origin": origin})
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == origin
+        assert "Origin" in answer.headers["vary"]
+
+
+def test_a_named_origin_can_read_what_is_left_of_its_limits(make_client: Make, body: dict[str, Any]) -> None:
+    limits = {"requests_per_minute": 9, "pictures_per_minute": 9, "pixels_per_day": 10**9}
+    answer = make_client(cors_origins=APP, **limits).post(ROUTE, json=body, headers={"Origin": APP})
+    assert answer.status_code == 200
+    left = {name for name in answer.headers if name.startswith("x-ratelimit-")}
+    assert left
+    assert left | {"x-request-id", "retry-after"} <= set(answer.headers["access-control-expose-headers"].split(", "))
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://app.example", "https://app.example.evil"])
+def test_other_origins_than_the_named_ones_stay_out(make_client: Make, origin: str) -> None:
+    client = make_client(cors_origins=APP)
+    for answer in (preflight(client, origin), client.get("/v1/models", headers={"Origin": origin})):
+        assert answer.status_code == 403
+        assert answer.json()["error"]["code"] == "origin_not_allowed"
+        assert "access-control-allow-origin" not in answer.headers
+    other = preflight(client, APP, headers="x-forwarded-for")
+    assert other.status_code == 400
+    assert other.json()["error"]["code"] == "not_for_pages"
+    assert other.headers["access-control-allow-origin"] == APP
+
+
+def test_a_named_origin_can_read_why_it_was_refused(make_client: Make) -> None:
+    client = make_client(cors_origins=APP)
+    refusals = {
+        401: client.get("/v1/models", headers={"Origin": APP, "Authorization": "Bearer wrong"}),
+        403: client.get("/v1/models", headers={"Origin": APP, "Host": "evil.example"}),
+        404: client.get("/nothing", headers={"Origin": APP}),
+        405: client.get(ROUTE, headers={"Origin": APP}),
+        422: client.post(ROUTE, json={"model": MODEL}, headers={"Origin": APP}),
+    }
+    for status, answer in refusals.items():
+        assert answer.status_code == status
+        assert answer.headers["access-control-allow-origin"] == APP
+        check_headers(answer)
+
+
+def test_the_playground_works_beside_named_origins(make_client: Make) -> None:
+    client = make_client(cors_origins=APP)
+    own = str(client.base_url).rstrip("/")
+    assert client.get("/v1/models", headers={"Origin": own}).status_code == 200
+
+
+# Proxies
+
+
+def address(client: httpx.Client, caplog: pytest.LogCaptureFixture, **headers: str) -> str | None:
+    """What the access log says of a request's client."""
+    caplog.clear()
+    caplog.set_level(logging.INFO, "maskery.access")
+    named = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    assert client.get("/health/live", headers=named).status_code == 200
+    # It is written when the answer is on its way.
+    latest = time.monotonic() + 10
+    while not (records := [record for record in caplog.records if record.name == "maskery.access"]):
+        assert time.monotonic() < latest
+        time.sleep(0.005)
+    (record,) = records
+    client_named: str | None = vars(record)["client"]
+    assert f" client={client_named or '-'} " in record.getMessage()
+    return client_named
+
+
+FORGED = {"X_Forwarded_For": "203.0.113.9", "X_Forwarded_Proto": "https", "Forwarded": "for=203.0.113.9"}
+
+
+@pytest.mark.parametrize("trusted", [(), "10.0.0.0/8,::1,127.0.0.2"])
+def test_nobody_is_believed_who_is_not_named(
+    make_client: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, trusted: Any
+) -> None:
+    # uvicorn's own way of trusting everybody.
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    client = make_client(trusted_proxies=trusted)
+    assert address(client, caplog, **FORGED) == "127.0.0.1"
+    forged = {name.replace("_", "-"): value for name, value in FORGED.items()}
+    assert "strict-transport-security" not in client.get("/v1/models", headers=forged).headers
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "127.0.0.0/8"])
+def test_a_named_proxy_is_believed(make_client: Make, caplog: pytest.LogCaptureFixture, trusted: str) -> None:
+    client = make_client(trusted_proxies=trusted)
+    assert address(client, caplog, **FORGED) == "203.0.113.9"
+    assert address(client, caplog, X_Forwarded_For="2001:db8::7") == "2001:db8::7"
+    assert address(client, caplog) == "127.0.0.1"
+
+
+def test_what_a_client_claims_before_the_proxy_is_not_believed(
+    make_client: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A proxy appends the address that it sees; all to the left of it is what the client sent."""
+    client = make_client(trusted_proxies="127.0.0.1,10.0.0.0/8")
+    assert address(client, caplog, X_Forwarded_For="1.2.3.4, 203.0.113.9, 10.0.0.3") == "203.0.113.9"
+    assert address(client, caplog, X_Forwarded_For="not an address") is None
+    assert address(client, caplog, Forwarded="for=203.0.113.9") == "127.0.0.1"
+    assert address(client, caplog, X_Real_IP="203.0.113.9") == "127.0.0.1"
+
+
+def test_no_header_changes_the_host(make_client: Make) -> None:
+    client = make_client(trusted_proxies="127.0.0.1")
+    answer = client.get("/v1/models", headers={"Host": "evil.example", "X-Forwarded-Host": "127.0.0.1"})
+    assert answer.json()["error"]["code"] == "host_not_allowed"

@@ -1,0 +1,385 @@
+"""Limits over HTTP: who has used it all is told when to come back, and nobody else notices."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from samples import MODEL, b64, png, squares
+
+from maskery.accounts import Holder, Limiter, Records
+from maskery.models.builtin.grabcut import GrabCut
+
+ROUTE = "/v1/images/segmentations"
+PIXELS = 96 * 64
+
+MakeClient = Callable[..., httpx.Client]
+
+
+class Encoder:
+    """Counts the pictures that are encoded, and can hold them up."""
+
+    def __init__(self) -> None:
+        self.pictures = 0
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+        self.open.set()
+
+    def wait(self) -> None:
+        assert self.entered.acquire(timeout=20)
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Encoder]:
+    encoder, encode = Encoder(), GrabCut.encode
+
+    def watched(self: GrabCut, picture: Any) -> Any:
+        encoder.pictures += 1
+        encoder.entered.release()
+        assert encoder.open.wait(30)
+        return encode(self, picture)
+
+    monkeypatch.setattr(GrabCut, "encode", watched)
+    yield encoder
+    encoder.open.set()
+
+
+@pytest.fixture
+def records(own_home: Any) -> Iterator[Records]:
+    records = Records.open(own_home / "maskery.db")
+    yield records
+    records.close()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as pool:
+        yield pool
+
+
+def another(body: dict[str, Any], number: int) -> dict[str, Any]:
+    """The same of a new picture of the same size."""
+    pixels = squares()
+    pixels[-1, -1] = number
+    return {**body, "image_prompt": b64(png(pixels))}
+
+
+@pytest.fixture(params=["settings", "account", "key"])
+def limited(request: pytest.FixtureRequest, make_client: MakeClient, records: Records) -> Callable[..., httpx.Client]:
+    """A client of a server that limits it, in one of three ways."""
+
+    def make(**limits: int) -> httpx.Client:
+        if request.param == "settings":
+            return make_client(**limits)
+        client = make_client()
+        key_id = client.headers["authorization"].split("_")[1]
+        if request.param == "account":
+            records.book.change("team", limits)
+        else:
+            records.keys.change(key_id, limits)
+        return client
+
+    return make
+
+
+def refused(response: httpx.Response, word: str, limit: int) -> int:
+    """Seconds to wait, of an answer that says all that it should."""
+    assert response.status_code == 429, response.text
+    error = response.json()["error"]
+    assert (error["code"], error["type"], error["param"]) == ("rate_limited", "rate_limit_error", None)
+    assert "come back in" in error["message"]
+    assert f"may have {limit:,} " in error["message"]
+    seconds = int(response.headers["retry-after"])
+    assert seconds >= 1
+    if word:
+        assert response.headers[f"x-ratelimit-limit-{word}"] == str(limit)
+        assert response.headers[f"x-ratelimit-reset-{word}"]
+    return seconds
+
+
+def test_requests_a_minute(limited: MakeClient, body: dict[str, Any], encoder: Encoder) -> None:
+    client = limited(requests_per_minute=3)
+    for left in (2, 1, 0):
+        response = client.post(ROUTE, json=body)
+        assert response.status_code == 200
+        assert response.headers["x-ratelimit-limit-requests"] == "3"
+        assert response.headers["x-ratelimit-remaining-requests"] == str(left)
+        assert response.headers["x-ratelimit-reset-requests"]
+    response = client.post(ROUTE, json=another(body, 1))
+    assert 50 <= refused(response, "requests", 3) <= 60
+    assert response.headers["x-ratelimit-remaining-requests"] == "0"
+    assert encoder.pictures == 1, "what is refused costs nothing"
+    for method, path in (("POST", "/v1/images"), ("GET", "/v1/images/img_a"), ("DELETE", "/v1/images/img_a")):
+        refused(client.request(method, path), "requests", 3)
+    assert client.get("/v1/models").status_code == 200, "this is no work"
+
+
+def test_new_pictures_a_minute(limited: MakeClient, body: dict[str, Any], encoder: Encoder) -> None:
+    client = limited(pictures_per_minute=2)
+    for number in (1, 2, 1, 2, 2):
+        response = client.post(ROUTE, json=another(body, number))
+        assert response.status_code == 200
+    response = client.post(ROUTE, json=another(body, 3))
+    assert 50 <= refused(response, "pictures", 2) <= 60
+    assert response.headers["x-ratelimit-remaining-pictures"] == "0"
+    refused(client.post("/v1/images", json={"model": MODEL, "image_prompt": another(body, 3)["image_prompt"]}), "", 2)
+    assert client.post(ROUTE, json=another(body, 1)).status_code == 200, "one that is known costs nothing"
+    prepared = {"model": MODEL, "image_prompt": another(body, 2)["image_prompt"]}
+    assert client.post("/v1/images", json=prepared).status_code == 201
+    assert encoder.pictures == 2
+
+
+def test_pixels_a_day(limited: MakeClient, body: dict[str, Any], encoder: Encoder) -> None:
+    client = limited(pixels_per_day=2 * PIXELS + 1)
+    for number in (1, 2, 2, 1):
+        assert client.post(ROUTE, json=another(body, number)).status_code == 200
+    response = client.post(ROUTE, json=another(body, 3))
+    midnight = 86400 - time.time() % 86400
+    assert refused(response, "pixels", 2 * PIXELS + 1) == pytest.approx(midnight, abs=10)
+    assert response.headers["x-ratelimit-remaining-pixels"] == "1"
+    assert encoder.pictures == 2
+    small = {**body, "image_prompt": b64(png(squares(1, 1))), "segment_prompt": [[[0, 0]]]}
+    assert client.post(ROUTE, json=small).status_code == 200
+
+
+def test_requests_at_a_time(
+    limited: MakeClient, body: dict[str, Any], encoder: Encoder, pool: ThreadPoolExecutor
+) -> None:
+    client = limited(concurrent_requests=2)
+    encoder.open.clear()
+    inside = [pool.submit(client.post, ROUTE, json=another(body, number)) for number in (1, 2)]
+    encoder.wait()
+    encoder.wait()
+    assert refused(client.post(ROUTE, json=body), "", 2) == 1
+    assert refused(client.get("/v1/images/img_none"), "", 2) == 1
+    assert client.get("/v1/models").status_code == 200
+    encoder.open.set()
+    assert [each.result(20).status_code for each in inside] == [200, 200]
+    assert client.post(ROUTE, json=body).status_code == 200
+
+
+def test_of_several_limits_the_one_that_is_reached_is_named(make_client: MakeClient, records: Records) -> None:
+    client = make_client(requests_per_minute=100)
+    key_id = client.headers["authorization"].split("_")[1]
+    records.keys.change(key_id, {"requests_per_minute": 1})
+    client.get("/v1/images/img_none")
+    response = client.get("/v1/images/img_none")
+    refused(response, "requests", 1)
+    assert f"The key '{key_id}' may have 1 requests a minute" in response.json()["error"]["message"]
+
+
+def test_nothing_is_said_of_limits_that_there_are_not(client: httpx.Client, body: dict[str, Any]) -> None:
+    response = client.post(ROUTE, json=body)
+    assert response.status_code == 200
+    assert not [name for name in response.headers if name.startswith("x-ratelimit")]
+
+
+def test_who_is_not_let_in_uses_up_nobodys_limit(make_client: MakeClient, make_key: Callable[..., str]) -> None:
+    client = make_client(requests_per_minute=1)
+    no_right = make_key("team", rights=["metrics"])
+    wrong = client.headers["authorization"][:-2] + "xx"
+    for header in ("", "Bearer wrong", wrong, f"Bearer {no_right}"):
+        assert client.get("/v1/images/img_a", headers={"Authorization": header}).status_code in (401, 403)
+    assert client.get("/v1/images/img_a").status_code == 404
+    assert client.get("/v1/images/img_a").status_code == 429
+
+
+def test_an_answer_of_any_status_says_how_much_is_left(make_client: MakeClient, body: dict[str, Any]) -> None:
+    client = make_client(requests_per_minute=10)
+    statuses = [
+        client.get("/v1/images/img_a"),
+        client.post(ROUTE, json={**body, "segment_prompt": []}),
+        client.post(ROUTE, content=b"{", headers={"content-type": "application/json"}),
+    ]
+    assert [response.status_code for response in statuses] == [404, 422, 400]
+    assert [response.headers["x-ratelimit-remaining-requests"] for response in statuses] == ["9", "8", "7"]
+
+
+def test_keys_of_an_account_share_its_limit_and_other_accounts_do_not(
+    make_client: MakeClient, make_key: Callable[..., str], body: dict[str, Any]
+) -> None:
+    client = make_client(requests_per_minute=2, pictures_per_minute=1, pixels_per_day=PIXELS)
+    team, other = make_key("team"), make_key("other")
+
+    def ask(key: str) -> int:
+        return client.post(ROUTE, json=body, headers={"Authorization": f"Bearer {key}"}).status_code
+
+    assert client.post(ROUTE, json=body).status_code == 200
+    assert [ask(team), ask(team)] == [200, 429]
+    assert client.post(ROUTE, json=body).status_code == 429
+    assert [ask(other), ask(other), ask(other)] == [200, 200, 429]
+
+
+def test_of_those_who_join_in_one_encoding_one_is_charged(
+    make_client: MakeClient, body: dict[str, Any], encoder: Encoder, pool: ThreadPoolExecutor
+) -> None:
+    client = make_client(pictures_per_minute=2, pixels_per_day=2 * PIXELS)
+    encoder.open.clear()
+    inside = [pool.submit(client.post, ROUTE, json=body) for _ in range(4)]
+    encoder.wait()
+    until(lambda: metric(client, "maskery_requests_here") == 4)
+    encoder.open.set()
+    assert [each.result(20).status_code for each in inside] == [200] * 4
+    assert encoder.pictures == 1
+    assert client.post(ROUTE, json=another(body, 1)).status_code == 200
+    assert client.post(ROUTE, json=another(body, 2)).status_code == 429
+
+
+def metric(client: httpx.Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    pytest.fail("it did not come about")
+
+
+def test_one_accounts_limit_does_not_refuse_another_who_waits_for_the_same_picture(
+    make_client: MakeClient,
+    make_key: Callable[..., str],
+    records: Records,
+    body: dict[str, Any],
+    encoder: Encoder,
+    pool: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = make_client(share_pictures=True)
+    keys = {name: make_key(name) for name in ("poor", "rich", "richer")}
+    for name in ("rich", "richer"):
+        records.book.change(name, {"pictures_per_minute": 1})
+    records.book.change("poor", {"pixels_per_day": 1})
+    charge = Limiter.charge_picture
+    asked, go_on = threading.Event(), threading.Event()
+    charged: list[str] = []
+
+    async def slowly(self: Limiter, holders: Sequence[Holder], pixels: int) -> None:
+        if holders[0].name == "poor":
+            asked.set()
+            assert await asyncio.to_thread(go_on.wait, 20)
+        await charge(self, holders, pixels)
+        charged.append(holders[0].name)
+
+    monkeypatch.setattr(Limiter, "charge_picture", slowly)
+
+    def ask(name: str) -> "Future[httpx.Response]":
+        return pool.submit(client.post, ROUTE, json=body, headers={"Authorization": f"Bearer {keys[name]}"})
+
+    first = ask("poor")
+    assert asked.wait(20)
+    others = [ask("rich"), ask("richer"), ask("rich")]
+    until(lambda: metric(client, "maskery_requests_here") == 4)
+    time.sleep(0.2)
+    assert encoder.pictures == 0
+    go_on.set()
+    assert refused(first.result(20), "pixels", 1)
+    assert [each.result(20).status_code for each in others] == [200] * 3
+    assert encoder.pictures == 1
+    assert len(charged) == 1, "one of them pays for all"
+    assert charged[0] in ("rich", "richer")
+
+
+def test_who_joins_in_and_has_nothing_left_either_is_refused_too(
+    make_client: MakeClient,
+    body: dict[str, Any],
+    encoder: Encoder,
+    pool: ThreadPoolExecutor,
+) -> None:
+    client = make_client(pictures_per_minute=1)
+    assert client.post(ROUTE, json=body).status_code == 200
+    inside = [pool.submit(client.post, ROUTE, json=another(body, 1)) for _ in range(6)]
+    assert [each.result(20).status_code for each in inside] == [429] * 6
+    assert encoder.pictures == 1
+
+
+@pytest.fixture(params=["memory", "redis"])
+def one_at_a_time(request: pytest.FixtureRequest, make_client: MakeClient) -> httpx.Client:
+    redis = {} if request.param == "memory" else {"redis_url": request.getfixturevalue("redis_url")}
+    return make_client(concurrent_requests=1, **redis)
+
+
+def test_a_place_is_free_once_the_answer_is_there(one_at_a_time: httpx.Client, body: dict[str, Any]) -> None:
+    for number in range(15):
+        assert one_at_a_time.post(ROUTE, json=another(body, number % 2)).status_code == 200
+
+
+def test_a_place_is_free_after_every_kind_of_failure(one_at_a_time: httpx.Client, body: dict[str, Any]) -> None:
+    client = one_at_a_time
+    for _ in range(2):
+        assert client.post(ROUTE, json={**body, "segment_prompt": []}).status_code == 422
+        assert client.post(ROUTE, json={**body, "model": "none"}).status_code == 404
+        assert client.post(ROUTE, content=b"{", headers={"content-type": "application/json"}).status_code == 400
+        assert client.post(ROUTE, content=b"{", headers={"content-type": "text/plain"}).status_code == 415
+        assert client.post(ROUTE, json=body, headers={"x-request-timeout": "no"}).status_code == 422
+        assert client.get("/v1/images/img_none").status_code == 404
+        assert client.post(ROUTE, json={**body, "image_prompt": b64(b"text")}).status_code == 415
+
+
+def test_a_place_is_free_after_a_failure_that_nobody_thought_of(
+    one_at_a_time: httpx.Client, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(GrabCut, "decode", lambda *_: 1 / 0)
+        for _ in range(3):
+            assert one_at_a_time.post(ROUTE, json=body).status_code == 500
+    assert one_at_a_time.post(ROUTE, json=body).status_code == 200
+
+
+def test_a_place_is_free_after_a_request_whose_time_was_up(
+    one_at_a_time: httpx.Client, body: dict[str, Any], encoder: Encoder
+) -> None:
+    encoder.open.clear()
+    for number in range(2):
+        response = one_at_a_time.post(ROUTE, json=another(body, number), headers={"x-request-timeout": "0.2"})
+        assert response.status_code == 504
+    encoder.open.set()
+    assert one_at_a_time.post(ROUTE, json=body).status_code == 200
+
+
+@pytest.mark.parametrize("sent", ["all", "half"])
+def test_a_place_is_free_after_a_client_went_away(
+    one_at_a_time: httpx.Client, body: dict[str, Any], encoder: Encoder, sent: str
+) -> None:
+    client = one_at_a_time
+    encoder.open.clear()
+    request = client.build_request("POST", ROUTE, json=body)
+    lines = [f"{name}: {text}" for name, text in request.headers.items()]
+    data = request.read()
+    address = client.base_url.host, client.base_url.port or 0
+    with socket.create_connection(address, timeout=20) as connection:
+        head = "\r\n".join([f"POST {ROUTE} HTTP/1.1", *lines, "", ""]).encode()
+        connection.sendall(head + (data if sent == "all" else data[: len(data) // 2]))
+        if sent == "all":
+            encoder.wait()
+        until(lambda: client.get("/v1/images/img_none").status_code == 429)
+    encoder.open.set()
+    until(lambda: client.get("/v1/images/img_none").status_code == 404)
+    assert client.post(ROUTE, json=body).status_code == 200
+
+
+def test_those_without_a_key_are_one_account(make_client: MakeClient, body: dict[str, Any]) -> None:
+    client = make_client(anonymous=True, requests_per_minute=2)
+    statuses = [client.post(ROUTE, json=body, headers={"Authorization": ""}).status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
+
+
+def test_a_redis_that_is_not_there(make_client: MakeClient, body: dict[str, Any]) -> None:
+    nowhere = "redis://:open-sesame@127.0.0.1:1/0"
+    client = make_client(requests_per_minute=2, redis_url=nowhere)
+    assert [client.post(ROUTE, json=body).status_code for _ in range(3)] == [200, 200, 429]
+    assert metric(client, "maskery_limits_degraded") == 1
+    assert metric(client, "maskery_limits_failures_total") >= 1
+    client = make_client(requests_per_minute=2, redis_url=nowhere, without_redis="refuse")
+    response = client.post(ROUTE, json=body)
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "limits_unavailable")
+    assert int(response.headers["retry-after"]) >= 1
+    assert "sesame" not in response.text
+    assert client.get("/v1/models").status_code == 200

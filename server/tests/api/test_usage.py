@@ -1,0 +1,142 @@
+"""What is counted for whom."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from samples import MODEL, b64, png, squares
+from starlette.testclient import TestClient
+
+from maskery.accounts import Amount, Records
+from maskery.api import create_app
+from maskery.settings import Settings
+
+ROUTE = "/v1/images/segmentations"
+PIXELS = 96 * 64
+
+MakeClient = Callable[..., httpx.Client]
+Used = Callable[..., tuple[int, int, int, int]]
+
+
+@pytest.fixture
+def records(own_home: Any) -> Iterator[Records]:
+    records = Records.open(own_home / "maskery.db")
+    yield records
+    records.close()
+
+
+@pytest.fixture
+def used(client: httpx.Client, make_key: Callable[..., str]) -> Used:
+    """Requests, pictures, objects and pixels of an account until now."""
+    admin = make_key("office", rights=["admin"])
+
+    def ask(account: str = "team") -> tuple[int, int, int, int]:
+        headers = {"Authorization": f"Bearer {admin}"}
+        uses = client.get("/v1/admin/usage", params={"account": account}, headers=headers).json()["data"]
+        names = ("requests", "pictures", "objects", "pixels")
+        return tuple(sum(use[name] for use in uses) for name in names)  # type: ignore[return-value]
+
+    return ask
+
+
+def total(records: Records, account: str) -> Amount:
+    return sum((use.amount for use in records.usage.list(account=account)), Amount())
+
+
+def test_a_picture_is_counted_once_and_every_click_on_it(
+    client: httpx.Client, body: dict[str, Any], used: Used
+) -> None:
+    client.post(ROUTE, json=body)
+    assert used() == (1, 1, 1, PIXELS)
+    for _ in range(3):
+        client.post(ROUTE, json=body)
+    assert used() == (4, 1, 4, PIXELS)
+    client.post(ROUTE, json={**body, "image_prompt": b64(png(squares(80, 50)))})
+    assert used() == (5, 2, 5, PIXELS + 80 * 50)
+
+
+def test_every_object_of_a_request_is_counted(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
+    client.post(ROUTE, json={**body, "segment_prompt": [[[20, 20]], [[70, 40]], [[5, 5]]]})
+    assert used() == (1, 1, 3, PIXELS)
+
+
+def test_what_is_prepared_is_a_picture_and_no_object(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
+    picture = {"model": MODEL, "image_prompt": body["image_prompt"]}
+    prepared = client.post("/v1/images", json=picture).json()["id"]
+    assert used() == (1, 1, 0, PIXELS)
+    client.post("/v1/images", json=picture)
+    assert used() == (2, 1, 0, PIXELS)
+    client.post(ROUTE, json={**body, "image_prompt": f"id:{prepared}"})
+    assert used() == (3, 1, 1, PIXELS)
+    client.get(f"/v1/images/{prepared}")
+    client.delete(f"/v1/images/{prepared}")
+    client.get("/v1/models")
+    assert used() == (3, 1, 1, PIXELS), "what is no work is not counted"
+
+
+def test_what_was_refused_is_counted_by_how_far_it_came(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
+    for header in ("", "Bearer wrong"):
+        client.post(ROUTE, json=body, headers={"Authorization": header})
+    assert used() == (0, 0, 0, 0)
+    for change in ({"segment_prompt": []}, {"model": "none"}, {"image_prompt": "%"}, {"segment_prompt": [[[999, 9]]]}):
+        assert client.post(ROUTE, json={**body, **change}).status_code in (400, 404, 422)
+    assert used() == (4, 0, 0, 0)
+
+
+def test_what_the_limits_refuse_is_no_picture_and_before_that_no_request(
+    make_client: MakeClient, records: Records, body: dict[str, Any]
+) -> None:
+    with TestClient(app := create_app(Settings.load(preload=())), base_url="http://127.0.0.1") as client:
+        text = records.keys.create("team")[1]
+        records.book.change("team", {"requests_per_minute": 3, "pictures_per_minute": 1})
+        client.headers["authorization"] = f"Bearer {text}"
+        other = {**body, "image_prompt": b64(png(squares(80, 50)))}
+        assert [client.post(ROUTE, json=each).status_code for each in (body, other, body, body)] == [200, 429, 200, 429]
+        assert app.state.services.office.ledger.failures == 0
+    amount = total(records, "team")
+    assert (amount.requests, amount.pictures, amount.objects, amount.pixels) == (3, 1, 2, PIXELS)
+    assert 0 < amount.seconds < 60
+
+
+def test_usage_outlives_the_server(records: Records, body: dict[str, Any]) -> None:
+    key, text = records.keys.create("team")
+    for starts in range(1, 3):
+        # Each ends long before it would write by itself.
+        with TestClient(create_app(Settings.load(preload=())), base_url="http://127.0.0.1") as client:
+            headers = {"Authorization": f"Bearer {text}"}
+            assert client.post(ROUTE, json=body, headers=headers).status_code == 200
+        amount = total(records, "team")
+        assert (amount.requests, amount.pictures, amount.pixels) == (starts, starts, starts * PIXELS)
+    assert records.keys.get(key.id).last_used is not None
+
+
+def test_accounts_are_counted_apart(client: httpx.Client, make_key: Any, body: dict[str, Any], used: Used) -> None:
+    client.post(ROUTE, json=body)
+    client.post(ROUTE, json=body, headers={"Authorization": f"Bearer {make_key('other')}"})
+    client.post(ROUTE, json=body, headers={"Authorization": f"Bearer {make_key('team')}"})
+    assert used("team") == (2, 1, 2, PIXELS)
+    assert used("other") == (1, 1, 1, PIXELS), "what it sent it had not sent before"
+
+
+def test_a_shared_picture_is_one_accounts(
+    make_client: MakeClient, make_key: Any, records: Records, body: dict[str, Any]
+) -> None:
+    with TestClient(create_app(Settings.load(preload=(), share_pictures=True)), base_url="http://127.0.0.1") as client:
+        for name in ("first", "second"):
+            headers = {"Authorization": f"Bearer {make_key(name)}"}
+            assert client.post(ROUTE, json=body, headers=headers).status_code == 200
+    found = {name: total(records, name) for name in ("first", "second")}
+    assert [(amount.requests, amount.pictures, amount.pixels) for amount in found.values()] == [
+        (1, 1, PIXELS),
+        (1, 0, 0),
+    ]
+
+
+def test_those_without_a_key_are_counted_together(records: Records, body: dict[str, Any]) -> None:
+    with TestClient(create_app(Settings.load(preload=(), anonymous=True)), base_url="http://127.0.0.1") as client:
+        for _ in range(2):
+            assert client.post(ROUTE, json=body).status_code == 200
+    amount = total(records, "anonymous")
+    assert (amount.requests, amount.pictures, amount.objects) == (2, 1, 2)
+    assert records.book.list() == [], "it is no account"

@@ -1,0 +1,295 @@
+"""`maskery accounts`, `keys`, `usage` and `db`, run as their users run them."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maskery.accounts import Amount, Records
+from maskery.accounts.keys import is_its_text, read_id
+
+# Longer than a line of any terminal.
+LONG = "a-very-long-name-" + "x" * 100
+
+KEY = re.compile(r"mk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}\n")
+
+
+# Runs commands, each as if it were alone: to start Python for each takes longer than all of them.
+ONE_BY_ONE = """
+import contextlib, io, json, sys
+from maskery.cli import main
+
+results = []
+for arguments in json.load(sys.stdin):
+    sys.argv = ["maskery", *arguments]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+    results.append((code, out.getvalue(), err.getvalue()))
+json.dump(results, sys.stdout)
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_all(*commands: Sequence[object], **environment: str) -> list[Result]:
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_BY_ONE],
+        input=json.dumps([[str(argument) for argument in command] for command in commands]),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env={**os.environ, "COLUMNS": "80", **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return [Result(code or 0, out, err) for code, out, err in json.loads(done.stdout)]
+
+
+def maskery(*arguments: object, **environment: str) -> Result:
+    return run_all(arguments, **environment)[0]
+
+
+def done(*arguments: object, **environment: str) -> str:
+    """What a command prints that does what it is told."""
+    result = maskery(*arguments, **environment)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def sentence(result: Result) -> str:
+    """What a command says that fails: one sentence on standard error, exit code 2, and nothing else."""
+    assert (result.returncode, result.stdout) == (2, ""), result
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr.startswith("maskery: ")
+    return result.stderr
+
+
+@pytest.fixture
+def records(own_home: Path) -> Iterator[Records]:
+    records = Records.open(own_home / "maskery.db")
+    yield records
+    records.close()
+
+
+def rows(table: str) -> list[str]:
+    return table.splitlines()[1:]
+
+
+def test_a_key_is_printed_alone_with_what_to_know_beside_it(records: Records) -> None:
+    made = maskery("keys", "create", "--account", "team", "--name", "the camera")
+    assert KEY.fullmatch(made.stdout)
+    assert re.search(r"Key [0-9a-f]{12} of account team expires 20\d\d-\d\d-\d\d \d\d:\d\d UTC", made.stderr)
+    assert "not shown again" in made.stderr
+    quiet = maskery("keys", "create", "--account", "team", "--expires", "never", "-q")
+    assert KEY.fullmatch(quiet.stdout)
+    assert quiet.stderr == ""
+    first, second = records.keys.list()
+    assert (first.name, first.rights) == ("the camera", ("segment", "metrics"))
+    assert first.expires == pytest.approx(time.time() + 90 * 86400, abs=120)
+    assert second.expires is None
+    for text in (made.stdout.strip(), quiet.stdout.strip()):
+        key_id = read_id(text) or ""
+        assert is_its_text(records.keys.find([key_id])[key_id], text)
+
+
+def test_a_key_has_what_it_was_made_with(records: Records) -> None:
+    options = ("--rights", " admin ,segment", "--expires", "1.5", "--limit", "requests-per-minute=60")
+    done("keys", "create", "--account", "team", *options, "--limit", "pixels-per-day=none")
+    (key,) = records.keys.list()
+    assert key.rights == ("segment", "admin")
+    assert key.expires == pytest.approx(key.created + 1.5 * 86400)
+    assert (key.limits.requests_per_minute, key.limits.pixels_per_day) == (60, 0)
+    done("keys", "create", "--account", "team", MASKERY_KEY_DAYS="0")
+    assert records.keys.list()[1].expires is None
+
+
+def test_keys_are_shown_without_secrets_in_every_state(records: Records) -> None:
+    names = {name: records.keys.create(name) for name in ("active", "expiring", "revoked", "expired")}
+    records.keys.rotate(names["expiring"][0].id, 3600)
+    records.keys.revoke(names["revoked"][0].id)
+    records.keys.rotate(names["expired"][0].id, 0)
+    records.keys.used({names["active"][0].id: 1_800_000_000.0})
+    listed = done("keys", "list")
+    assert listed.splitlines()[0].split() == [
+        "id",
+        "account",
+        "name",
+        "rights",
+        "created",
+        "last",
+        "used",
+        "state",
+        "limits",
+    ]
+    assert "2027-01-15 08:00" in listed
+    for name, state in (
+        ("active", " active"),
+        ("expiring", "until 2"),
+        ("revoked", "revoked 2"),
+        ("expired", "expired"),
+    ):
+        key, text = names[name]
+        (row,) = [row for row in rows(listed) if row.startswith(key.id)]
+        assert state in row
+        assert text not in listed
+        assert text[16:] not in listed
+    assert len(rows(listed)) == 6
+    assert len(rows(done("keys", "list", "--account", "active"))) == 1
+    assert rows(done("keys", "list", "--account", "nobody")) == []
+
+
+def test_tables_in_a_pipe_are_not_cut(records: Records) -> None:
+    limits = ("requests-per-minute=2000000000", "pixels-per-day=9000000000000000000", "concurrent-requests=2000000000")
+    done("accounts", "create", LONG, *(f"--limit={limit}" for limit in limits))
+    key, _ = records.keys.create(LONG, "n" * 128, ["segment", "metrics", "admin"])
+    records.usage.add({(LONG, datetime.now(UTC).date()): Amount(2**62, 2**62, 2**62, 2**62, 1e12)})
+    for table in (done("accounts", "list"), done("keys", "list"), done("usage")):
+        (row,) = rows(table)
+        assert LONG in row
+    assert f"{2**62:,}" in done("usage")
+    assert "9000000000000000000 pixels/day" in done("accounts", "list")
+    (row,) = rows(done("keys", "list"))
+    assert row.startswith(key.id)
+    assert "n" * 128 in row
+    assert "segment, metrics, admin" in row
+
+
+def test_a_key_is_limited_replaced_and_revoked(records: Records) -> None:
+    old = done("keys", "create", "--account", "team", "-q").strip()
+    old_id = old.split("_")[1]
+    said = done("keys", "limit", old_id, "pictures-per-minute=5", "concurrent-requests=none")
+    assert said == f"Limits of key {old_id}: 5 pictures/min, none at a time.\n"
+    rotated = maskery("keys", "rotate", old_id, "--overlap", "2")
+    assert KEY.fullmatch(rotated.stdout)
+    assert "stays good for 2 hours" in rotated.stderr
+    new_id = rotated.stdout.split("_")[1]
+    new = records.keys.get(new_id)
+    assert new.limits == records.keys.get(old_id).limits
+    assert records.keys.get(old_id).expires == pytest.approx(time.time() + 7200, abs=120)
+    quiet = maskery("keys", "rotate", new_id, "-q")
+    assert KEY.fullmatch(quiet.stdout)
+    assert quiet.stderr == ""
+    # People paste the whole of it.
+    revoked = done("keys", "revoke", old)
+    assert revoked == f"Key {old_id} of account team is revoked.\n"
+    assert records.keys.get(old_id).state == "revoked"
+
+
+def test_an_account_is_made_limited_disabled_and_enabled(records: Records) -> None:
+    said = done("accounts", "create", "a team", "--limit", "requests-per-minute=60")
+    assert said == "Account a team is made. Limits: 60 requests/min.\n"
+    said = done("accounts", "limit", "a team", "requests-per-minute=default", "pixels-per-day=none")
+    assert said == "Limits of account a team: none pixels/day.\n"
+    assert done("accounts", "disable", "a team") == "Account a team is disabled.\n"
+    assert records.book.get("a team").disabled is not None
+    assert "disabled 20" in done("accounts", "list")
+    assert done("accounts", "enable", "a team") == "Account a team is enabled.\n"
+    (row,) = rows(done("accounts", "list"))
+    assert row.split()[:2] == ["a", "team"]
+    assert "active" in row
+
+
+def test_usage_is_shown_by_day_and_account(records: Records) -> None:
+    today = datetime.now(UTC).date()
+    for account in ("a", "b"):
+        records.usage.add({(account, today - timedelta(days=days)): Amount(1000, 2, 3, 4, 5.25) for days in (0, 40)})
+    assert len(rows(done("usage"))) == 2
+    (row,) = rows(done("usage", "--account", "b"))
+    assert row.split() == [today.isoformat(), "b", "1,000", "2", "3", "4", "5.2"]
+    first = (today - timedelta(days=50)).isoformat()
+    assert len(rows(done("usage", "--first", first))) == 4
+    assert len(rows(done("usage", "--first", first, "--last", (today - timedelta(days=1)).isoformat()))) == 2
+    found = list(csv.DictReader(io.StringIO(done("usage", "--csv", "--account", "a", "--first", first))))
+    assert [date.fromisoformat(row["day"]) for row in found] == [today - timedelta(days=40), today]
+    assert found[0] == {**found[0], "account": "a", "requests": "1000", "pixels": "4", "seconds": "5.250"}
+    assert done("usage", "--csv", "--account", "nobody").splitlines() == [",".join(found[0])]
+
+
+def test_the_database_is_brought_up_to_date(own_home: Path) -> None:
+    file = own_home / "maskery.db"
+    assert done("db", "revision") == f"sqlite:///{file} is at revision none; this release works with 0002.\n"
+    assert done("db", "upgrade") == f"sqlite:///{file} was brought to revision 0002.\n"
+    assert done("db", "upgrade") == f"sqlite:///{file} is at revision 0002.\n"
+    assert done("db", "revision") == f"sqlite:///{file} is at revision 0002; this release works with 0002.\n"
+
+
+def test_the_database_is_the_one_that_is_named(postgres_url: str, own_home: Path) -> None:
+    named = {"MASKERY_DATABASE_URL": postgres_url.replace("maskery@", "maskery:open-sesame@")}
+    assert "was brought to revision" in (said := done("db", "upgrade", **named))
+    assert "sesame" not in said
+    done("keys", "create", "--account", "team", **named)
+    assert len(rows(done("keys", "list", **named))) == 1
+    assert not (own_home / "maskery.db").exists()
+
+
+MISTAKES = {
+    "keys create --account <b>": "account's name",
+    "keys create --account team --rights fly": "'fly' is no right",
+    "keys create --account team --rights ,": "no right",
+    "keys create --account team --expires 0": "--expires",
+    "keys create --account team --expires nan": "--expires",
+    "keys create --account team --expires soon": "--expires",
+    "keys create --account team --limit requests=5": "NAME=N",
+    "keys create --account team --limit requests-per-minute=0": "above 0",
+    "keys create --account team --limit requests-per-minute=-5": "above 0",
+    "keys create --account team --limit requests-per-minute=9999999999": "requests_per_minute",
+    "keys create --account team --limit pixels-per-day=" + "9" * 5000: "limit",
+    "keys limit 000000000000 requests-per-minute=5": "no active key",
+    "keys rotate 000000000000": "no active key",
+    "keys rotate 000000000000 --overlap nan": "0 or more",
+    "keys revoke mk_000000000000_" + "s" * 43: "'000000000000'",
+    "accounts create a/b": "account's name",
+    "accounts create there": "already",
+    "accounts limit nobody requests-per-minute=5": "accounts list",
+    "accounts limit there requests-per-minute=many": "above 0",
+    "accounts disable nobody": "no account",
+    "accounts enable nobody": "no account",
+    "usage --first 2026-03-02 --last 2026-03-01": "before the first day",
+}
+
+
+def test_a_mistake_is_one_sentence(records: Records) -> None:
+    records.book.create("there")
+    before: list[Any] = [records.book.list(), records.keys.list()]
+    for result, (command, said) in zip(run_all(*map(str.split, MISTAKES)), MISTAKES.items(), strict=True):
+        message = sentence(result)
+        assert said in message, command
+        assert "s" * 43 not in message
+    assert [records.book.list(), records.keys.list()] == before
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
+def test_a_database_that_cannot_be_used_is_one_sentence(scheme: str) -> None:
+    commands = ("keys list", "accounts list", "usage", "db upgrade", "db revision", "serve --port 0")
+    url = f"{scheme}://me:open-sesame@127.0.0.1:1/accounts"
+    for result in run_all(*map(str.split, commands), MASKERY_DATABASE_URL=url):
+        message = sentence(result)
+        assert "postgresql" in message
+        assert "sesame" not in message
+
+
+def test_a_wrong_address_of_a_redis_is_one_sentence() -> None:
+    message = sentence(maskery("serve", "--port", "0", MASKERY_REDIS_URL="http://me:open-sesame@host"))
+    assert "MASKERY_REDIS_URL" in message
+    assert "redis://" in message
+    assert "sesame" not in message
