@@ -76,7 +76,7 @@ def test_the_table_of_errors_names_every_code_that_the_server_uses() -> None:
     documented = set(re.findall(r"`([a-z_]+)`", table.replace("`Retry-After`", "")))
     source = "\n".join(path.read_text() for path in (ROOT / "server" / "src" / "maskery" / "api").glob("*.py"))
     used = set(re.findall(r'ApiError\(\s*\d+,\s*"([a-z_]+)"', source))
-    used |= set(re.findall(r'"([a-z]+_key)"', source))
+    used |= set(re.findall(r'": "([a-z]+_key)"', source))
     used |= set(re.findall(r'_not_let_in\([^)]*?, "([a-z_]+)"\)', source))
     assert used <= documented
     assert documented - used <= {"not_found", "method_not_allowed", "model_not_installed", "model_not_found"}
