@@ -134,15 +134,15 @@ async def test_a_limit_that_is_changed_holds_for_what_was_used_before(limiter: L
 
 
 async def test_a_refusal_says_which_limit_whose_and_when_to_come_back(limiter: Limiter, short_minute: float) -> None:
-    team = account(requests_per_minute=1)
-    await ask(limiter, team)
+    team, own = account(requests_per_minute=1), key(requests_per_minute=1)
+    await ask(limiter, team, own)
     with pytest.raises(
-        RateLimited, match=r"^The account 'team' may have 1 requests a minute; come back in 1 second\.$"
+        RateLimited, match=r"^The account 'team' may have 1 request a minute; come back in 1 second\.$"
     ):
         await ask(limiter, team)
     with pytest.raises(RateLimited) as refused:
-        await ask(limiter, team, key(requests_per_minute=0))
-    assert (refused.value.holder.kind, refused.value.limit, refused.value.amount) == ("key", "requests_per_minute", 0)
+        await ask(limiter, account("other"), own)
+    assert (refused.value.holder.kind, refused.value.limit, refused.value.amount) == ("key", "requests_per_minute", 1)
     await asyncio.sleep(refused.value.retry_after)
     await ask(limiter, team)
 
@@ -156,9 +156,11 @@ async def test_what_one_refuses_is_not_counted_for_the_other(limiter: Limiter, k
 
 
 async def test_a_refused_place_is_not_counted_as_a_request(limiter: Limiter) -> None:
-    with pytest.raises(RateLimited):
-        await ask(limiter, account(requests_per_minute=5, concurrent_requests=0))
-    assert (await ask(limiter, account(requests_per_minute=5)))["x-ratelimit-remaining-requests"] == "4"
+    team = account(requests_per_minute=5, concurrent_requests=1)
+    async with limiter.admit([team], 60):
+        with pytest.raises(RateLimited):
+            await ask(limiter, team)
+    assert (await ask(limiter, team))["x-ratelimit-remaining-requests"] == "3"
 
 
 async def test_accounts_do_not_affect_each_other_nor_does_a_key_of_the_same_name(limiter: Limiter) -> None:
@@ -180,13 +182,18 @@ async def test_headers_are_of_the_holder_with_the_least_left(limiter: Limiter) -
     assert (await ask(limiter, team, own))["x-ratelimit-limit-requests"] == "12"
 
 
+async def test_nothing_is_counted_where_0_or_nothing_is_said(limiter: Limiter) -> None:
+    assert await passed([limiter], 50, account(requests_per_minute=0), key(requests_per_minute=None)) == 50
+
+
 async def test_headers_speak_of_limits_that_are_set(limiter: Limiter) -> None:
     assert await ask(limiter, account(concurrent_requests=1)) == {}
     assert await ask(limiter, account(pictures_per_minute=1), key()) == {}
     with pytest.raises(RateLimited) as refused:
-        await limiter.charge_picture([account(pictures_per_minute=0, requests_per_minute=1)], 100)
+        for _ in range(2):
+            await limiter.charge_picture([account(pictures_per_minute=1, requests_per_minute=1)], 100)
     assert refused.value.headers == {
-        "x-ratelimit-limit-pictures": "0",
+        "x-ratelimit-limit-pictures": "1",
         "x-ratelimit-remaining-pictures": "0",
         "x-ratelimit-reset-pictures": "1m0s",
     }

@@ -84,5 +84,5 @@ def _claims(holders: Sequence[Holder], costs: dict[str, int]) -> Iterator[Claim]
     for holder in holders:
         for measure in _KINDS:
             amount = getattr(holder.limits, measure)
-            if measure in costs and amount is not None:
+            if measure in costs and amount:
                 yield Claim(holder, measure, amount, costs[measure])

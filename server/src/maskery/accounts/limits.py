@@ -17,7 +17,7 @@ _WORDS: dict[Measure, str] = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What one may use. None: as much as one likes; 0: nothing.
+    """What one may use. 0: as much as one likes; None: it is not said here.
 
     Attributes:
         requests_per_minute: begun in any 60 seconds.
@@ -72,7 +72,8 @@ class RateLimited(Exception):  # noqa: N818
         self, limit: Measure, amount: int, holder: Holder, retry_after: int, headers: Mapping[str, str]
     ) -> None:
         seconds = "1 second" if retry_after == 1 else f"{retry_after:,} seconds"
-        super().__init__(f"The {holder} may have {amount:,} {_WORDS[limit]}; come back in {seconds}.")
+        words = _WORDS[limit].replace("s ", " ", 1) if amount == 1 else _WORDS[limit]
+        super().__init__(f"The {holder} may have {amount:,} {words}; come back in {seconds}.")
         self.limit = limit
         self.amount = amount
         self.holder = holder

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from maskery.accounts.keys import Entry, KeyStore, is_its_text, read_id
@@ -153,14 +153,6 @@ class Verifier:
 
 
 def _in_force(own: Limits, otherwise: Limits) -> Limits:
-    """Own limits, where there are none those of everybody; 0 is none at all."""
-
-    def choose(mine: int | None, default: int | None) -> int | None:
-        return (default if mine is None else mine) or None
-
-    return Limits(
-        choose(own.requests_per_minute, otherwise.requests_per_minute),
-        choose(own.pictures_per_minute, otherwise.pictures_per_minute),
-        choose(own.concurrent_requests, otherwise.concurrent_requests),
-        choose(own.pixels_per_day, otherwise.pixels_per_day),
-    )
+    """Own limits, and where they say nothing those of everybody."""
+    said = {name: amount for name, amount in asdict(own).items() if amount is not None}
+    return replace(otherwise, **said)
