@@ -204,11 +204,21 @@ def test_two_servers_know_the_same_keys_and_add_up_what_is_used(start: Start) ->
 
 def test_sixty_a_minute_are_sixty_over_both(start: Start) -> None:
     pair = start(requests_per_minute="60")
-    # Their keys are known to both, so that only the limit is what they wait for.
-    with ThreadPoolExecutor(16) as pool:
-        statuses = Counter(pool.map(lambda number: pair.use(number % 2).status_code, range(90)))
+    assert [pair.use(0).status_code, pair.use(1).status_code] == [404, 404]
+
+    def failures() -> float:
+        return sum(pair.metric(which, "maskery_limits_failures_total") for which in (0, 1))
+
+    # On a machine that is busy with other things Redis may take too long, for which there is a test of its own.
+    for number in range(5):
+        before = failures()
+        key = pair.records.keys.create(f"sixty {number}")[1]
+        with ThreadPoolExecutor(6) as pool:
+            statuses = Counter(pool.map(lambda which, key=key: pair.use(which, key).status_code, [0, 1] * 45))
+        if failures() == before:
+            break
     assert statuses == {404: 60, 429: 30}
-    response = pair.use(1)
+    response = pair.use(1, key)
     assert 1 <= int(response.headers["retry-after"]) <= 60
     assert response.headers["x-ratelimit-limit-requests"] == "60"
     assert response.headers["x-ratelimit-remaining-requests"] == "0"

@@ -144,7 +144,7 @@ def test_another_model_answers_the_same_prompt(open_page: Any, start_server: Any
     page.page.goto(f"{page.url}/#key={page.key}")
     page.page.wait_for_selector("#model option", state="attached")
     installed = page.page.eval_on_selector_all("#model option", "options => options.map((option) => option.value)")
-    best = next(name for name in ("maskery/grabcut", "maskery/nano") if name in installed)
+    best = next(name for name in ("maskery/nano", "maskery/grabcut") if name in installed)
     assert page.page.input_value("#model") == best
     page.load()
     page.click(*CUP)

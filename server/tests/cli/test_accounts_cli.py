@@ -8,9 +8,10 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +26,24 @@ LONG = "a-very-long-name-" + "x" * 100
 KEY = re.compile(r"mk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}\n")
 
 
-# Runs commands, each as if it were alone: to start Python for each takes longer than all of them.
+# Runs commands, a line each, as if each were alone: to start Python for each takes longer than all of them.
 ONE_BY_ONE = """
-import contextlib, io, json, sys
+import contextlib, io, json, os, sys
 from maskery.cli import main
 
-results = []
-for arguments in json.load(sys.stdin):
+answers = sys.stdout
+for line in sys.stdin:
+    arguments, environment = json.loads(line)
     sys.argv = ["maskery", *arguments]
-    out, err = io.StringIO(), io.StringIO()
+    os.environ.clear()
+    os.environ.update(environment)
+    out, err, code = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main()
-            code = 0
         except SystemExit as end:
-            code = end.code
-    results.append((code, out.getvalue(), err.getvalue()))
-json.dump(results, sys.stdout)
+            code = end.code or 0
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), file=answers, flush=True)
 """
 
 
@@ -52,21 +54,30 @@ class Result:
     stderr: str
 
 
-def run_all(*commands: Sequence[object], **environment: str) -> list[Result]:
-    done = subprocess.run(
-        [sys.executable, "-c", ONE_BY_ONE],
-        input=json.dumps([[str(argument) for argument in command] for command in commands]),
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env={**os.environ, "COLUMNS": "80", **environment},
+@cache
+def shell() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", ONE_BY_ONE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert done.returncode == 0, done.stderr
-    return [Result(code or 0, out, err) for code, out, err in json.loads(done.stdout)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_shell() -> Iterator[None]:
+    yield
+    with shell() as process:
+        assert process.stdin
+        process.stdin.close()
+        assert process.wait(20) == 0
 
 
 def maskery(*arguments: object, **environment: str) -> Result:
-    return run_all(arguments, **environment)[0]
+    process = shell()
+    assert process.stdin
+    assert process.stdout
+    command = [str(argument) for argument in arguments], {**os.environ, "COLUMNS": "80", **environment}
+    process.stdin.write(json.dumps(command) + "\n")
+    process.stdin.flush()
+    return Result(*json.loads(process.stdout.readline()))
 
 
 def done(*arguments: object, **environment: str) -> str:
@@ -271,8 +282,8 @@ MISTAKES = {
 def test_a_mistake_is_one_sentence(records: Records) -> None:
     records.book.create("there")
     before: list[Any] = [records.book.list(), records.keys.list()]
-    for result, (command, said) in zip(run_all(*map(str.split, MISTAKES)), MISTAKES.items(), strict=True):
-        message = sentence(result)
+    for command, said in MISTAKES.items():
+        message = sentence(maskery(*command.split()))
         assert said in message, command
         assert "s" * 43 not in message
     assert [records.book.list(), records.keys.list()] == before
@@ -282,8 +293,8 @@ def test_a_mistake_is_one_sentence(records: Records) -> None:
 def test_a_database_that_cannot_be_used_is_one_sentence(scheme: str) -> None:
     commands = ("keys list", "accounts list", "usage", "db upgrade", "db revision", "serve --port 0")
     url = f"{scheme}://me:open-sesame@127.0.0.1:1/accounts"
-    for result in run_all(*map(str.split, commands), MASKERY_DATABASE_URL=url):
-        message = sentence(result)
+    for command in commands:
+        message = sentence(maskery(*command.split(), MASKERY_DATABASE_URL=url))
         assert "postgresql" in message
         assert "sesame" not in message
 

@@ -47,9 +47,9 @@ class Database:
             self.engine: Engine = create_engine(self._url, **options)
             event.listen(self.engine, "connect", _prepare)
         else:
-            self.engine = create_engine(
-                self._url, **options, pool_pre_ping=True, connect_args={"connect_timeout": 5}, pool_timeout=5
-            )
+            # A server that is gone without a word is noticed within seconds, not when TCP gives up.
+            patience = {"connect_timeout": 5, "tcp_user_timeout": 5000, "keepalives_idle": 5, "keepalives_interval": 2}
+            self.engine = create_engine(self._url, **options, pool_pre_ping=True, connect_args=patience, pool_timeout=5)
 
     def __str__(self) -> str:
         # The rest of a query may hold a password too.
