@@ -68,7 +68,7 @@ format: $(DEV_READY) ## Put style and formatting right
 
 .PHONY: bench-accuracy
 bench-accuracy: $(VENV)/.bench-ready ## Measure accuracy by clicks: DATA=folder [MODEL=name]
-	@$(BIN)/python -m benchmarks.accuracy "$(DATA)" --model "$(or $(MODEL),maskery/grabcut)"
+	@$(BIN)/python -m benchmarks.accuracy "$(DATA)" --model "$(or $(MODEL),maskery/nano)"
 
 .PHONY: bench-models
 bench-models: $(BENCH)/.ready ## Measure SAM-HQ beside transformers: [CONFIG=small] [RUNS=5], in an environment of its own (PyTorch)

@@ -50,7 +50,7 @@ def main() -> None:
             subprocess.run([sys.executable, HERE / program], env=environment, check=True)
         with AIRefinery(api_key=key, base_url=url) as client:
             started = time.perf_counter()
-            response = client.images.segment(PHOTO, PROMPT, "maskery/grabcut", point_labels=LABELS)
+            response = client.images.segment(PHOTO, PROMPT, "maskery/nano", point_labels=LABELS)
             seconds = time.perf_counter() - started
         mask = response.data[0]
         OUT.mkdir(exist_ok=True)

@@ -39,7 +39,7 @@ async def segment_image_async() -> None:
     response = await client.images.segment(
         image=image_for_segmentation,  # The picture in base64
         segment_prompt=[[[285, 150]]],  # A point on the segment to extract from the image
-        model="maskery/grabcut",  # The model to use for image segmentation
+        model="maskery/nano",  # The model to use for image segmentation
     )
 
     print("Async image segmentation response: ", response)

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keys", type=count, default=100_000, help="stored in the second table, and by the server")
     parser.add_argument("--checks", type=count, default=2_000, help="of each kind")
     parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL; an SQLite file unless set")
-    parser.add_argument("--model", default="maskery/grabcut", help="that answers the good client")
+    parser.add_argument("--model", default="maskery/nano", help="that answers the good client")
     parser.add_argument("--rate", type=count, default=200, help="wrong keys a second")
     parser.add_argument("--seconds", type=float, default=8.0, help="of a turn")
     parser.add_argument("--rounds", type=count, default=5)

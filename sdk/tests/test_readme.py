@@ -33,7 +33,7 @@ def api(stub, make_answer, to_png64):
         if request.method == "DELETE":
             return stub.reply(204, "")(connection)
         if request.path == "/v1/models":
-            return stub.reply(200, {"object": "list", "data": [{"id": "maskery/grabcut"}]})(connection)
+            return stub.reply(200, {"object": "list", "data": [{"id": "maskery/nano"}]})(connection)
         if request.path == "/authentication/validate":
             return stub.reply(200, {"organization_id": "acme"})(connection)
         if "9999" in str(request.json["segment_prompt"]):

@@ -7,7 +7,7 @@
     from air import AIRefinery
 
     client = AIRefinery()  # AIR_API_KEY and AIR_BASE_URL, or the local server
-    response = client.images.segment(Path("car.png"), [[[450, 600]]], "maskery/grabcut")
+    response = client.images.segment(Path("car.png"), [[[450, 600]]], "maskery/nano")
     response.data[0].save("mask.png")
 """
 

@@ -58,6 +58,7 @@ class Plain:
     revision = "1"
     created = 0
     owned_by = "test"
+    proportions = (1.0, 2.0)
 
     def __init__(self, max_batch: int = 64, slow_encoder: bool = False) -> None:
         self.max_batch = max_batch

@@ -63,7 +63,7 @@ MakeEngine = Callable[..., Engine]
 def plain(monkeypatch: pytest.MonkeyPatch) -> Plain:
     """A model that counts, among the built-in ones."""
     model = Plain()
-    monkeypatch.setitem(registry._BUILT_IN, model.name, lambda: model)  # type: ignore[attr-defined]
+    monkeypatch.setitem(registry._BUILT_IN, model.name, lambda _: model)  # type: ignore[attr-defined]
     return model
 
 
@@ -495,7 +495,8 @@ async def test_warming_runs_the_model_under_any_limits_and_leaves_nothing_behind
     assert plain.encoded == 1
     assert [objects for objects, _ in plain.decoded] == [1]
     await run_on_others()
-    assert [objects for objects, _ in plain.decoded] == [1, 1, 2, 2, 4, 4]
+    assert plain.encoded == 2, "a picture of each proportion"
+    assert [objects for objects, _ in plain.decoded] == [1, 1, 1, 2, 2, 4, 4]
     assert (len(engine.cache), engine.cache.nbytes, len(engine.prepared)) == (0, 0, 0)
     assert (engine.cache.hits, engine.cache.misses, engine.cache.evictions) == (0, 0, 0)
 

@@ -50,6 +50,7 @@ class _Model:
     created = 1767225600
     owned_by = "test"
     max_batch = 8
+    proportions = (1.0,)
 
     def __init__(self, name: str, slow_encoder: bool) -> None:
         self.name = name
@@ -71,8 +72,8 @@ class _Model:
 
 registry._BUILT_IN = {
     **registry._BUILT_IN,
-    "test/apart": lambda: _Model("test/apart", slow_encoder=True),
-    "test/here": lambda: _Model("test/here", slow_encoder=False),
+    "test/apart": lambda _: _Model("test/apart", slow_encoder=True),
+    "test/here": lambda _: _Model("test/here", slow_encoder=False),
 }
 
 if "serve" in sys.orig_argv:

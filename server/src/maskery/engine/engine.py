@@ -165,7 +165,7 @@ class Engine:
         """Load a model and let it run once, so that the first request does not wait for that.
 
         Returns:
-            What has it run on the other shapes of prompts that it is compiled for; seconds that need not be waited for.
+            What has it run on the other pictures and prompts that it is compiled for; that need not be waited for.
 
         Raises:
             ModelNotInstalled, StoreError, Busy: as of `segment`.
@@ -174,22 +174,31 @@ class Engine:
             # It comes up while the model is loaded here.
             await asyncio.gather(self.encoder.start(), self._model(model_name))
         model = await self._model(model_name)
-        image = Upload(warming.picture(self.limits.image.max_pixels))
-        key = self._key(model, image, account="")
-        embedding = await self._encode(model, self._open(image), image, key, "", Trace())
-        self.cache.remove(key)
-        prompts = warming.prompts(embedding.size)
 
-        async def decode(objects: tuple[ObjectPrompt, ...]) -> None:
+        async def encode(proportion: float) -> Embedding:
+            image = Upload(warming.picture(self.limits.image.max_pixels, proportion))
+            key = self._key(model, image, account="")
+            embedding = await self._encode(model, self._open(image), image, key, "", Trace())
+            self.cache.remove(key)
+            return embedding
+
+        async def decode(embedding: Embedding, objects: tuple[ObjectPrompt, ...]) -> None:
             candidates, _ = await self.decoder.decode(model, embedding, objects)
             await self.aside(partial(assemble, candidates, embedding, objects))
 
-        async def decode_others() -> None:
-            for objects in prompts:
-                await decode(objects)
+        usual, *others = model.proportions
+        first = await encode(usual)
+        prompts = warming.prompts(first.size)
+        await decode(first, next(prompts))
 
-        await decode(next(prompts))
-        return decode_others
+        async def run_others() -> None:
+            for proportion in others:
+                embedding = await encode(proportion)
+                await decode(embedding, next(warming.prompts(embedding.size)))
+            for objects in prompts:
+                await decode(first, objects)
+
+        return run_others
 
     async def aside(self, work: Callable[[], Answer]) -> Answer:
         """Short blocking work, off the event loop."""

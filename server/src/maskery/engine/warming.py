@@ -16,11 +16,16 @@ _OBJECTS = (1, 2, 4)
 _POINTS = (1, 2)
 
 
-def picture(max_pixels: int) -> bytes:
-    """A PNG with a light square on it, within the limit on pixels."""
+def picture(max_pixels: int, proportion: float = 1.0) -> bytes:
+    """A PNG with something light in its middle, within the limit on pixels.
+
+    Args:
+        proportion: width over height.
+    """
     side = min(_SIDE, math.isqrt(max_pixels))
-    pixels = np.full((side, side), 96, np.uint8)
-    pixels[side // 4 : side * 3 // 4, side // 4 : side * 3 // 4] = 224
+    height, width = (max(1, int(side * min(1.0, share))) for share in (1 / proportion, proportion))
+    pixels = np.full((height, width), 96, np.uint8)
+    pixels[height // 4 : height * 3 // 4, width // 4 : width * 3 // 4] = 224
     return to_png(pixels)
 
 

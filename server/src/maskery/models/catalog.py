@@ -34,8 +34,8 @@ class Entry:
 CATALOG = {
     entry.name: entry
     for entry in (
+        Entry("maskery/nano", "nano", "Apache-2.0", 3, "small network of our own, quick; the default", built_in=True),
         Entry("maskery/grabcut", "grabcut", "Apache-2.0", 0, "training-free baseline", built_in=True),
-        Entry("maskery/nano", "nano", "Apache-2.0", 3, "small network of our own, quick", built_in=True),
         Entry("syscv-community/sam-hq-vit-base", "sam_hq", "Apache-2.0", 94, "sharp edges, the usual choice"),
         Entry("syscv-community/sam-hq-vit-large", "sam_hq", "Apache-2.0", 313, "sharp edges, slower"),
         Entry("syscv-community/sam-hq-vit-huge", "sam_hq", "Apache-2.0", 642, "sharp edges, slowest"),
@@ -48,4 +48,4 @@ CATALOG = {
 #: Names of the models that every installation has.
 BUILT_IN = tuple(entry.name for entry in CATALOG.values() if entry.built_in)
 
-DEFAULT_MODEL = "maskery/grabcut"
+DEFAULT_MODEL = "maskery/nano"

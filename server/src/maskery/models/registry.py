@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from maskery.models.builtin.grabcut import GrabCut
-from maskery.models.builtin.nano import Nano
+from maskery.models.builtin.nano import load as load_nano
 from maskery.models.catalog import CATALOG
 from maskery.models.errors import StoreError
 from maskery.models.sam.config import UnsupportedModel
 from maskery.models.store import Card, Store
 from maskery.segmentation import Model
 
-_BUILT_IN: Mapping[str, Callable[[], Model]] = {"maskery/grabcut": GrabCut, "maskery/nano": Nano}
+# Made by precision.
+_BUILT_IN: Mapping[str, Callable[[str], Model]] = {"maskery/nano": load_nano, "maskery/grabcut": lambda _: GrabCut()}
 
 # Memory of a loaded model, in bytes of its weights: the weights as they run, and what running needs.
 _MEMORY_FACTOR = 2.5
@@ -94,6 +95,7 @@ class Registry:
         self.aliases = dict(aliases or {})
         self._store = store
         self._max_bytes = max_model_bytes
+        self._precision = precision
         self._options = {"precision": precision, "hq_token_only": hq_token_only}
         # Ordered by use, the least recent first. Of models being loaded, the memory they are going to take.
         self._loaded: dict[str, _Loaded] = {}
@@ -184,7 +186,7 @@ class Registry:
         with self._lock:
             if model := self._in_memory(name, None):
                 return model
-        model = _BUILT_IN[name]()
+        model = _BUILT_IN[name](self._precision)
         with self._lock:
             self._loaded[name] = _Loaded(model)
         return model

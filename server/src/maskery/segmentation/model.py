@@ -59,6 +59,7 @@ class Model(Protocol):
         owned_by: who made it.
         slow_encoder: whether a picture takes seconds of all processors.
         max_batch: objects that are decoded in one call at no loss; 1 for models that treat them one by one.
+        proportions: width over height of pictures of each kind that it has to be compiled for, the usual one first.
     """
 
     @property
@@ -78,6 +79,9 @@ class Model(Protocol):
 
     @property
     def max_batch(self) -> int: ...
+
+    @property
+    def proportions(self) -> tuple[float, ...]: ...
 
     def encode(self, picture: Picture) -> Embedding:
         """Everything that depends on the picture alone."""

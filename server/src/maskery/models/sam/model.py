@@ -48,6 +48,7 @@ class Sam:
 
     slow_encoder = True
     max_batch = _MAX_BATCH
+    proportions = (1.0,)
 
     def __init__(
         self,

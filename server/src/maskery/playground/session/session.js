@@ -25,7 +25,7 @@ const SHOWN = 1_500_000;
 const KEPT = 24;
 
 /** Preferred in this order where the server has them. */
-const DEFAULTS = ['maskery/grabcut', 'maskery/nano'];
+const DEFAULTS = ['maskery/nano', 'maskery/grabcut'];
 
 export class Session {
   #store;
