@@ -36,13 +36,15 @@ class Course:
 
     Attributes:
         ious: after each click.
-        first: IoU of each of the three answers to the first click.
-        score: of the answer to the first click that was judged best.
+        borders: how well borders agree after each click, see `training.evaluate.border_agreement`.
+        first: IoU of each of the three answers to the first click, the one that was judged best first.
+        score: of that one.
         clicks: that were made.
         answers: uint8 [rows, columns] after each click, 0 or 1.
     """
 
     ious: list[float]
+    borders: list[float]
     first: list[float]
     score: float
     clicks: list[Click]

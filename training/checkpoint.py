@@ -10,7 +10,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from training.judge import Judge
 from training.network import Nano, Widths
+
+
+class NoJudge(LookupError):  # noqa: N818 - the name states what was found
+    """The answers of a checkpoint cannot be scored yet."""
 
 
 class Average:
@@ -63,6 +68,20 @@ def averaged(path: Path) -> Nano:
     return network.eval()
 
 
-def replace_average(path: Path, network: Nano) -> None:
-    """Put another network where a checkpoint keeps the one to ship."""
-    torch.save({**load(path), "average": network.state_dict()}, path)
+def keep_judge(path: Path, judge: Judge) -> None:
+    """Put the judge of a checkpoint's answers beside them. Training that goes on forgets it."""
+    torch.save({**load(path), "judge": judge.state_dict()}, path)
+
+
+def judge(path: Path) -> Judge:
+    """The judge that was fitted to `averaged`.
+
+    Raises:
+        NoJudge: none was.
+    """
+    state = load(path)
+    if "judge" not in state:
+        raise NoJudge(f"{path} has no judge of its answers; fit one with python -m training.scores")
+    fitted = Judge()
+    fitted.load_state_dict(state["judge"])
+    return fitted.eval().requires_grad_(False)

@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from maskery.models.builtin.nano_prompt import PLANES
 from training import checkpoint
+from training.judge import Judge, evidence
 from training.network import Decoder, Nano
 
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -32,6 +33,9 @@ _OPSET = 18
 
 # Weights of fewer numbers stay as they are: biases, norms.
 _SMALL = 512
+
+# Half-precision weights move a pixel or two across the threshold, and with them what a score is made of.
+_SCORE = 0.03
 
 
 class NotEqual(AssertionError):  # noqa: N818 - the name states what was found
@@ -49,23 +53,23 @@ class _Encode(nn.Module):
 
 
 class _Decode(nn.Module):
-    """Probabilities instead of logits for the scores; prompts of several objects share a picture."""
+    """Answers and what the judge expects of them; prompts of several objects share a picture."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, judge: Judge) -> None:
         super().__init__()
-        self.decoder = decoder
+        self.decoder, self.judge = decoder, judge
 
     def forward(
         self, half: Tensor, quarter: Tensor, eighth: Tensor, prompt: Tensor, previous: Tensor
     ) -> tuple[Tensor, Tensor]:
         # Not `expand`, whose count the exporter would take for a constant.
         every = torch.ones_like(prompt[:, :1, :1, :1])
-        shared = [each * every for each in (half, quarter, eighth)]
-        logits, scores = self.decoder(*shared, prompt, previous)
-        return logits, torch.sigmoid(scores)
+        shared = half * every, quarter * every, eighth * every
+        look = self.decoder.look(*shared, prompt, previous)
+        return look.logits, torch.sigmoid(self.judge(evidence(self.decoder, look, shared, prompt)))
 
 
-def export(network: Nano, out: Path) -> tuple[Path, Path]:
+def export(network: Nano, judge: Judge, out: Path) -> tuple[Path, Path]:
     """Write both graphs.
 
     Raises:
@@ -74,7 +78,7 @@ def export(network: Nano, out: Path) -> tuple[Path, Path]:
     out.mkdir(parents=True, exist_ok=True)
     network = _folded(network)
     inputs = example(192, 256, 2)
-    encode, decode = _Encode(network).eval(), _Decode(network.decoder).eval()
+    encode, decode = _Encode(network).eval(), _Decode(network.decoder, judge).eval()
     with torch.no_grad():
         features = encode(torch.from_numpy(inputs["picture"]))
     encoder, decoder = out / ENCODER, out / DECODER
@@ -89,7 +93,7 @@ def export(network: Nano, out: Path) -> tuple[Path, Path]:
     }
     _write(decode, given, decoder, (*FEATURES, "prompt", "previous"), ANSWERS, axes)
     for count, rows, columns in ((1, 256, 256), (3, 192, 320)):
-        compare(network, encoder, decoder, example(rows, columns, count))
+        compare(network, judge, encoder, decoder, example(rows, columns, count))
     return encoder, decoder
 
 
@@ -104,7 +108,7 @@ def example(rows: int, columns: int, objects: int) -> dict[str, NDArray[np.float
     return {"picture": coarse.repeat(16, 2).repeat(16, 3), "prompt": prompt, "previous": previous}
 
 
-def compare(network: Nano, encoder: Path, decoder: Path, inputs: Arrays) -> None:
+def compare(network: Nano, judge: Judge, encoder: Path, decoder: Path, inputs: Arrays) -> None:
     """Check both runtimes against PyTorch.
 
     Raises:
@@ -113,15 +117,19 @@ def compare(network: Nano, encoder: Path, decoder: Path, inputs: Arrays) -> None
     with torch.no_grad():
         features = _Encode(network)(torch.from_numpy(inputs["picture"]))
         given = (torch.from_numpy(inputs[name]) for name in ("prompt", "previous"))
-        expected = _Decode(network.decoder)(*features, *given)[0].numpy()
+        answer = _Decode(network.decoder, judge)(*features, *given)
+        expected, scores = (each.numpy() for each in answer)
     for runtime in (_openvino, _onnxruntime):
         kept = runtime(encoder, {"picture": inputs["picture"]}, FEATURES)
         prompt = {name: inputs[name] for name in ("prompt", "previous")}
-        found = runtime(decoder, {**kept, **prompt}, ANSWERS)["logits"]
-        difference = float(np.abs(found - expected).max() / np.abs(expected).max())
-        print(f"{runtime.__name__[1:]}: logits differ by {difference:.2%} of the largest")
+        found = runtime(decoder, {**kept, **prompt}, ANSWERS)
+        difference = float(np.abs(found["logits"] - expected).max() / np.abs(expected).max())
+        off = float(np.abs(found["scores"] - scores).max())
+        print(f"{runtime.__name__[1:]}: logits differ by {difference:.2%} of the largest, scores by {off:.4f}")
         if difference > 0.02:
             raise NotEqual(f"{runtime.__name__[1:]} differs from PyTorch by {difference:.2%} of the largest logit")
+        if off > _SCORE:
+            raise NotEqual(f"{runtime.__name__[1:]} differs from PyTorch by {off:.4f} in a score")
 
 
 def _write(
@@ -193,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder")
     options = parser.parse_args(arguments)
-    for path in export(checkpoint.averaged(options.checkpoint), options.out):
+    for path in export(checkpoint.averaged(options.checkpoint), checkpoint.judge(options.checkpoint), options.out):
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     return 0
 

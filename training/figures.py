@@ -18,14 +18,14 @@ _HEIGHT = 180
 
 
 def draw(found: Sequence[Case], courses: Sequence[Course], folder: Path) -> None:
-    """``answers.png``, ``failures.png`` and ``calibration.png``."""
+    """``nano-answers.png``, ``nano-failures.png`` and ``nano-calibration.png``."""
     folder.mkdir(parents=True, exist_ok=True)
     shown = [pair for pair in zip(found, courses, strict=True) if pair[0].source in _SHOWN]
     by_iou = sorted(shown, key=lambda pair: pair[1].ious[0])
     spread = [by_iou[index] for index in np.linspace(0, len(by_iou) - 1, 12).round().astype(int)]
-    _sheet(spread).savefig(folder / "answers.png", dpi=80)
-    _sheet(by_iou[:12]).savefig(folder / "failures.png", dpi=80)
-    _calibration(courses).savefig(folder / "calibration.png", dpi=110)
+    _sheet(spread).savefig(folder / "nano-answers.png", dpi=80)
+    _sheet(by_iou[:12]).savefig(folder / "nano-failures.png", dpi=80)
+    _calibration(courses).savefig(folder / "nano-calibration.png", dpi=110)
 
 
 def _sheet(pairs: Sequence[tuple[Case, Course]]) -> Figure:

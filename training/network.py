@@ -4,6 +4,7 @@ Shapes use S for the side of the picture (a multiple of 16; height and width may
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -120,6 +121,22 @@ class Encoder(nn.Module):
         return half, quarter, self.eighth(self.down(quarter))
 
 
+class Look(NamedTuple):
+    """What the decoder makes of a prompt.
+
+    Attributes:
+        logits: [B, 3, S/2, S/2].
+        deep: features [B, channels, S/16, S/16].
+        coarse: [B, channels, S/8, S/8].
+        fine: [B, channels, S/4, S/4].
+    """
+
+    logits: Tensor
+    deep: Tensor
+    coarse: Tensor
+    fine: Tensor
+
+
 class Decoder(nn.Module):
     """Masks and scores of one prompt for each object."""
 
@@ -152,7 +169,12 @@ class Decoder(nn.Module):
     def forward(
         self, half: Tensor, quarter: Tensor, eighth: Tensor, prompt: Tensor, previous: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Logits [B, 3, S/2, S/2] and logits of the expected IoU [B, 3].
+        """Logits [B, 3, S/2, S/2] and logits of the expected IoU [B, 3]; see `look`."""
+        logits = self.look(half, quarter, eighth, prompt, previous).logits
+        return logits, self.scores(clues(logits.detach(), prompt.float()))
+
+    def look(self, half: Tensor, quarter: Tensor, eighth: Tensor, prompt: Tensor, previous: Tensor) -> Look:
+        """An answer, and what was thought of on the way to it.
 
         Args:
             half, quarter, eighth: what the encoder kept, one for each object.
@@ -165,11 +187,10 @@ class Decoder(nn.Module):
         like = self.like_eighth(eighth, F.avg_pool2d(clicks, 2))
         x = self.fused(F.relu(eighth + self.prompt_down(asked) + self.like_in(like.to(eighth.dtype))))
         deep = self.deep(self.down(x))
-        x = self.join_eighth(x + _double(self.up_eighth(deep)))
-        x = self.join_quarter(torch.cat([_double(self.up_quarter(x)), quarter, asked], 1))
-        x = self.join_half(torch.cat([F.pixel_shuffle(self.up_half(x), 2), half], 1))
-        logits = self.masks(x).float()
-        return logits, self.scores(clues(logits.detach(), prompt.float()))
+        coarse = self.join_eighth(x + _double(self.up_eighth(deep)))
+        fine = self.join_quarter(torch.cat([_double(self.up_quarter(coarse)), quarter, asked], 1))
+        x = self.join_half(torch.cat([F.pixel_shuffle(self.up_half(fine), 2), half], 1))
+        return Look(self.masks(x).float(), deep, coarse, fine)
 
     def scores(self, seen: Tensor) -> Tensor:
         """Logits of the expected IoU [B, 3] from `clues`."""

@@ -19,6 +19,9 @@ Floats = NDArray[np.float64]
 _LEAST = 0.004
 _MOST = 0.92
 
+# How often a scene is turned by 0, 90, 180 and 270 degrees: most pictures stand upright, few clicks care.
+_TURNS = (0.64, 0.14, 0.08, 0.14)
+
 
 @dataclass(frozen=True, eq=False)
 class Target:
@@ -66,7 +69,7 @@ class Scenes:
             share = [float(target.whole.mean()) for target in targets]
             shown = [target for target, area in zip(targets, share, strict=True) if _LEAST < area < _MOST]
             if shown:
-                return Scene(photograph(pixels, random), tuple(shown))
+                return _turned(Scene(photograph(pixels, random), tuple(shown)), random.choice(4, p=_TURNS))
 
     def _photographed(self, random: np.random.Generator, side: int) -> tuple[Bytes, list[Target]]:
         photo = self._sprites.photo(random)
@@ -118,6 +121,14 @@ class Scenes:
             canvas = cv2.GaussianBlur(canvas, (0, 0), side * random.uniform(0.005, 0.03)).astype(np.uint8, copy=False)
         targets = [_target(photo, thing, matrix, side)] if thing.whole and random.random() < 0.4 else []
         return canvas, targets
+
+
+def _turned(scene: Scene, quarters: int) -> Scene:
+    def turn(pixels: Bytes) -> Bytes:
+        return np.ascontiguousarray(np.rot90(pixels, quarters))
+
+    targets = [Target(turn(target.whole), tuple(map(turn, target.parts))) for target in scene.targets]
+    return Scene(turn(scene.pixels), tuple(targets))
 
 
 def _look_at(photo: Photo, thing: Thing, random: np.random.Generator, side: int) -> Floats:

@@ -59,7 +59,7 @@ class Schedule:
 SCHEDULES = {
     "cpu": Schedule((Stage(1000, 128, 24), Stage(1220, 160, 16), Stage(1600, 192, 12), Stage(1850, 224, 9)), decay=600),
     # A second round, from where "cpu" ended.
-    "cpu-2": Schedule((Stage(2100, 192, 12), Stage(2300, 224, 9)), decay=350, muon_lr=0.014, adam_lr=1e-3),
+    "cpu-2": Schedule((Stage(4000, 160, 18), Stage(4700, 192, 12), Stage(6000, 224, 9)), decay=1800),
     "gpu": Schedule(
         (Stage(12000, 160, 64), Stage(20000, 224, 48), Stage(26000, 288, 32)),
         prompts=3,

@@ -1,9 +1,9 @@
-"""Fit the scores of a trained network: what IoU to expect of an answer that looks like this.
+"""Fit the judge of a trained network: what IoU to expect of an answer, and which of three to give.
 
     python -m training.scores --data DIR --checkpoint FILE
 
-Scores hang on the answers and not the other way round, so they are fitted anew once the answers are final: from
-scenes that training has not shown, into the same checkpoint.
+Scores hang on the answers and not the other way round, so they are fitted once the answers are final: on scenes that
+training has not shown. The judge is kept in the same checkpoint.
 """
 
 import argparse
@@ -18,69 +18,108 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from training import checkpoint
-from training.batches import Batches, loader
+from training.batches import Batch, Batches, loader
 from training.data import Library, read_library, split
+from training.judge import Judge, evidence
 from training.losses import hard_iou
-from training.network import Nano, clues
+from training.network import Look, Nano
 from training.rounds import Rounds
 
 # Batches that training does not reach.
 _FIRST = 10**7
 
-_PICTURES, _SIDE, _ITERATIONS = 8, 224, 600
+_PICTURES, _SIDE, _PROMPTS = 8, 224, 2
+
+_ITERATIONS, _AT_ONCE, _RATE = 500, 512, 6e-3
+
+# Scores closer than this hardly decide which answer is given.
+_CLOSE = 0.05
 
 
-def fit(network: Nano, library: Library, batches: int, seed: int = 0) -> float:
-    """Fit the score head; the mean loss that is left."""
-    seen, reached = _collect(network, library, batches, seed)
-    head = [network.decoder.which, *network.decoder.score.parameters()]
-    for weights in head:
-        weights.requires_grad_(True)
-    optimiser = torch.optim.AdamW(head, lr=0.01, weight_decay=1e-3)
+def fit(network: Nano, library: Library, batches: int, seed: int = 0) -> Judge:
+    """A judge of this network's answers."""
+    seen, reached, ambiguous = _collect(network, library, batches, seed)
+    judge = Judge()
+    judge.middle.copy_(seen.mean((0, 1)))  # type: ignore[operator]
+    judge.spread.copy_(seen.std((0, 1)) + 1e-3)  # type: ignore[operator]
+    seen = judge.even(seen)
+    optimiser = torch.optim.AdamW(judge.parameters(), lr=_RATE, weight_decay=0.05)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, _ITERATIONS)
     for _ in range(_ITERATIONS):
-        loss = F.binary_cross_entropy_with_logits(network.decoder.scores(seen), reached)
+        losses = []
+        for member in judge.members:
+            mine = torch.randint(len(seen), (_AT_ONCE,))
+            losses.append(_loss(member(seen[mine]), reached[mine], ambiguous[mine]))
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    return float(loss.detach())
+        rate.step()
+    judge.eval().requires_grad_(False)
+    print(f"the judge was fitted on {len(seen)} prompts: loss {float(_loss(judge.mean(seen), reached, ambiguous)):.3f}")
+    return judge
+
+
+def _loss(scores: Tensor, reached: Tensor, ambiguous: Tensor) -> Tensor:
+    """Scores shall be the IoU, and the answer to a single click that is given by them shall be a good one."""
+    right = F.binary_cross_entropy_with_logits(scores, reached)
+    given = torch.softmax(torch.sigmoid(scores) / _CLOSE, 1)
+    gained = (given * reached).sum(1) * ambiguous
+    return right - gained.sum() / ambiguous.sum().clamp_min(1)
 
 
 @torch.no_grad()
-def _collect(network: Nano, library: Library, batches: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Clues [prompts, 3, CLUES] and IoU [prompts, 3] of answers to single clicks, and of half as many to others."""
-    seen, reached = [], []
-    made = loader(Batches(library, seed, _FIRST, _SIDE, _PICTURES, 2), 1)
+def _collect(network: Nano, library: Library, batches: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Evidence [prompts, 3, EVIDENCE], IoU [prompts, 3], and which prompts are single clicks, float [prompts].
+
+    All the single clicks of the first round; of every fourth batch another round, looked at twice, as it is answered.
+    """
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    made = loader(Batches(library, seed, _FIRST, _SIDE, _PICTURES, _PROMPTS), 1)
     for index in range(batches):
         batch = next(made)
         rounds = Rounds(batch, np.random.default_rng((seed, _FIRST, index)))
         meant = torch.from_numpy(batch.meant).flatten(0, 1).float() / 255
-        with torch.autocast("cpu", torch.bfloat16):
-            picture = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-            features = tuple(each.repeat_interleave(2, 0) for each in network.encoder(picture))
-            for last in (index % 2 == 0, True):
-                planes, previous = torch.from_numpy(rounds.planes()), torch.from_numpy(rounds.previous)
-                logits, _ = network.decoder(*features, planes, previous)
-                seen.append(clues(logits, planes))
-                reached.append(hard_iou(logits, meant))
-                if last:
-                    break
-                rounds.correct(logits[:, 0])
-    return torch.cat(seen), torch.cat(reached)
+        features = _encode(network, batch)
+        look, seen = _judged(network, features, rounds)
+        single = torch.from_numpy(rounds.ambiguous)
+        found.append((seen[single], hard_iou(look.logits, meant)[single], single[single].float()))
+        if index % 50 == 49:
+            print(f"{index + 1} of {batches} batches answered", flush=True)
+        if index % 4 == 0:
+            rounds.correct(look.logits[:, 0])
+            rounds.remember(_judged(network, features, rounds)[0].logits[:, 0], 1.0)
+            look, seen = _judged(network, features, rounds)
+            found.append((seen, hard_iou(look.logits, meant), torch.from_numpy(rounds.ambiguous).float()))
+    seen, reached, ambiguous = (torch.cat(each) for each in zip(*found, strict=True))
+    return seen, reached, ambiguous
+
+
+def _encode(network: Nano, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    picture = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.autocast("cpu", torch.bfloat16):
+        half, quarter, eighth = (each.repeat_interleave(_PROMPTS, 0) for each in network.encoder(picture))
+    return half, quarter, eighth
+
+
+def _judged(network: Nano, features: tuple[Tensor, Tensor, Tensor], rounds: Rounds) -> tuple[Look, Tensor]:
+    planes, previous = torch.from_numpy(rounds.planes()), torch.from_numpy(rounds.previous)
+    with torch.autocast("cpu", torch.bfloat16):
+        look = network.decoder.look(*features, planes, previous)
+    return look, evidence(network.decoder, look, features, planes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.scores", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--batches", type=int, default=100)
+    parser.add_argument("--batches", type=int, default=300)
     options = parser.parse_args(arguments)
     # The process that makes scenes is a fork of this one, which OpenCV's threads would not survive.
     cv2.setNumThreads(1)
     torch.manual_seed(0)
     learned, _ = split(read_library(options.data))
     network = checkpoint.averaged(options.checkpoint)
-    print(f"loss of the scores: {fit(network, learned, options.batches):.4f}")
-    checkpoint.replace_average(options.checkpoint, network)
+    checkpoint.keep_judge(options.checkpoint, fit(network, learned, options.batches))
     return 0
 
 

@@ -49,6 +49,7 @@ class GrabCut:
     owned_by = "maskery"
     slow_encoder = False
     max_batch = 1
+    proportions = (1.0,)
 
     def encode(self, picture: Picture) -> Embedding:
         """Keeps a small copy: ``picture``, uint8 [rows, columns, 3]."""

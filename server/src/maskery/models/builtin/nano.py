@@ -1,47 +1,71 @@
 """The model `maskery/nano`: a small network of our own, trained from scratch. How it was made is in `training/`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.models.builtin.nano_prompt import PLANES, lab_colours, prompt_planes
+from maskery.models.builtin.nano_prompt import lab_colours
+from maskery.models.builtin.nano_view import (
+    PROPORTIONS,
+    Bytes,
+    Floats,
+    Window,
+    around,
+    cut,
+    planes,
+    put_in,
+    resized,
+    seen_in,
+    stretched,
+)
 from maskery.models.runtime import Network, Precision, best_precision
 from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture, Size
 
-Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+#: Files of the graphs.
+ENCODER, DECODER = "nano-encoder.onnx", "nano-decoder.onnx"
 
 _HERE = Path(__file__).parent
 _FEATURES = ("half", "quarter", "eighth")
 _OUTPUTS = ("logits", "scores")
 
-# Objects are decoded in calls of these sizes, so that few shapes are compiled.
-_CALLS = (4, 2, 1)
-
 _TOKEN_SIDE = 16
 
+# The copy of a picture from which windows are cut, longer side.
+_KEPT_SIDE = 768
 
-class Shape(NamedTuple):
-    """Rows and columns of the picture as the network sees it, whole multiples of 16."""
-
-    rows: int
-    columns: int
+# A window that is a larger share of the picture shows little more than the whole: for a single click, else.
+_SHARE_SINGLE, _SHARE = 0.5, 0.75
 
 
-# Few shapes, so that few are compiled; a picture is stretched to the nearest in proportion.
-_SHAPES = (Shape(176, 272), Shape(208, 240), Shape(240, 208), Shape(272, 176))
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A window of a picture as the network sees it.
+
+    Attributes:
+        window: in pixels of the picture.
+        features: by name, float32 [1, channels, rows, columns] each.
+        colours: float32 [rows, columns, 3], see `lab_colours`.
+    """
+
+    window: Window
+    features: dict[str, Floats]
+    colours: Floats
 
 
 class Nano:
-    """A picture's features are kept; every prompt is joined to them.
+    """A picture's features are kept; every prompt is joined to them, and looked at twice.
 
-    A single click has three readings, ordered by predicted IoU. Any other prompt has one, and the network looks twice:
-    first from nothing (or from the mask that was given), then from its own first answer. Safe from several threads.
+    A single click has three readings, ordered by predicted IoU; the second look goes to the first of them. Any other
+    prompt has one. A second look starts from the answer of the first: at a window about it that is cut from a copy of
+    the picture, or where that would be most of the picture, at the whole again.
+
+    Objects are decoded one by one, so that none depends on another. Safe from several threads.
 
     Args:
         precision: f32 or bf16; None: bf16 where the processor computes in it.
@@ -52,7 +76,8 @@ class Nano:
     created = 1795392000
     owned_by = "maskery"
     slow_encoder = False
-    max_batch = 4 * _CALLS[0]
+    max_batch = 1
+    proportions = PROPORTIONS
 
     def __init__(self, precision: Precision | None = None, folder: Path = _HERE) -> None:
         self._precision = precision or best_precision()
@@ -60,81 +85,116 @@ class Nano:
 
     @property
     def revision(self) -> str:
-        return f"1-{self._precision}"
+        return f"2-{self._precision}"
 
     def encode(self, picture: Picture) -> Embedding:
-        """Keeps the network's features in half precision, and ``colours``, a copy of a quarter of their size."""
-        shape = _shape(picture.size)
-        pixels = _resized(picture.pixels, shape.rows, shape.columns)
-        kept = self._encoder.run({"picture": pixels.transpose(2, 0, 1)[None].astype(np.float32)})
-        arrays: dict[str, NDArray[np.generic]] = {name: kept[name].astype(np.float16) for name in _FEATURES}
-        arrays["colours"] = _resized(pixels, shape.rows // 4, shape.columns // 4)
-        tokens = (shape.rows // _TOKEN_SIDE) * (shape.columns // _TOKEN_SIDE)
-        return Embedding(arrays, picture.size, tokens)
+        """Keeps the network's features in half precision, and ``picture``, a copy of at most 768 pixels a side."""
+        window = Window.whole(picture.size)
+        pixels = _copy(picture.pixels)
+        features, small = self._encode(pixels, window)
+        arrays: dict[str, NDArray[np.generic]] = {name: features[name].astype(np.float16) for name in _FEATURES}
+        arrays["colours"] = small
+        arrays["picture"] = pixels
+        shape = window.shape
+        return Embedding(arrays, picture.size, (shape.rows // _TOKEN_SIDE) * (shape.columns // _TOKEN_SIDE))
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
         """Three candidates for an object asked for by a single point, one for any other."""
         features = {name: embedding.arrays[name].astype(np.float32) for name in _FEATURES}
         colours = lab_colours(embedding.arrays["colours"].astype(np.uint8, copy=False))
-        found: list[Candidates] = []
-        while len(found) < len(objects):
-            count = next(size for size in _CALLS if size <= len(objects) - len(found))
-            found += self._answer(features, colours, embedding.size, objects[len(found) : len(found) + count])
-        return found
+        whole = _View(Window.whole(embedding.size), features, colours)
+        pixels = embedding.arrays["picture"].astype(np.uint8, copy=False)
+        return [self._answer(whole, pixels, embedding.size, asked) for asked in objects]
 
     @cached_property
     def _encoder(self) -> Network:
-        graph = self._folder / "nano-encoder.onnx"
+        graph = self._folder / ENCODER
         return Network(graph, self._precision, _FEATURES, graph)
 
     @cached_property
     def _decoder(self) -> Network:
-        graph = self._folder / "nano-decoder.onnx"
+        graph = self._folder / DECODER
         return Network(graph, self._precision, _OUTPUTS, graph)
 
-    def _answer(
-        self, features: dict[str, Floats], colours: Floats, size: Size, objects: Sequence[ObjectPrompt]
-    ) -> list[Candidates]:
-        rows, columns = colours.shape[:2]
-        prompt = np.empty((len(objects), PLANES, rows, columns), np.float32)
-        previous = np.zeros((len(objects), 1, 2 * rows, 2 * columns), np.float32)
-        scale = np.array((columns / size.width, rows / size.height), np.float32)
-        for index, each in enumerate(objects):
-            box = None if each.box is None else each.box * np.tile(scale, 2)
-            points = ((np.floor(each.points) + 0.5) * scale).astype(np.float32, copy=False)
-            prompt[index] = prompt_planes(colours, points, each.labels, box, each.is_ambiguous)
-            if each.mask is not None:
-                previous[index, 0] = _started(each.mask, 2 * rows, 2 * columns)
-        extent = (2.0 * columns, 2.0 * rows)
-        first = self._decoder.run({**features, "prompt": prompt, "previous": previous})
-        if all(each.is_ambiguous for each in objects):
-            return [_best_first(*answer, extent) for answer in zip(first["logits"], first["scores"], strict=True)]
-        looked = np.tanh(first["logits"][:, :1] / 2)
-        second = self._decoder.run({**features, "prompt": prompt, "previous": looked})
-        return [
-            _best_first(first["logits"][index], first["scores"][index], extent)
-            if each.is_ambiguous
-            else Candidates(second["logits"][index, :1], second["scores"][index, :1], extent)
-            for index, each in enumerate(objects)
-        ]
+    def _answer(self, whole: _View, pixels: Bytes, size: Size, asked: ObjectPrompt) -> Candidates:
+        start = None if asked.mask is None else _started(asked.mask, whole)
+        logits, scores = self._look(whole, asked, start, asked.is_ambiguous)
+        if not asked.is_ambiguous:
+            answer, score = self._closer(logits[0], asked, pixels, size, _SHARE) or self._again(logits[0], asked, whole)
+            return _candidates([answer], score)
+        # What the first look expects orders the readings; the second does not see the others.
+        order = np.argsort(-scores, kind="stable")
+        readings = list(logits[order])
+        if closer := self._closer(readings[0], asked, pixels, size, _SHARE_SINGLE):
+            readings[0] = closer[0]
+        return _candidates(readings, scores[order])
+
+    def _closer(
+        self, answer: Floats, asked: ObjectPrompt, pixels: Bytes, size: Size, limit: float
+    ) -> tuple[Floats, Floats] | None:
+        """Another look at an answer's own window, and its score [1]; None if that is a larger share of the picture."""
+        window = around(answer, asked, size)
+        if window is None or window.width * window.height > limit * size.pixels:
+            return None
+        part, window = cut(pixels, window, size)
+        features, small = self._encode(part, window)
+        view = _View(window, features, lab_colours(small))
+        rows, columns = small.shape[:2]
+        begun = seen_in(answer, window, size, 2 * rows, 2 * columns)
+        logits, scores = self._look(view, asked, np.tanh(begun / 2), False)
+        finest = Size(max(pixels.shape[1], answer.shape[1]), max(pixels.shape[0], answer.shape[0]))
+        return put_in(answer, logits[0], window, size, finest), scores[:1]
+
+    def _again(self, answer: Floats, asked: ObjectPrompt, whole: _View) -> tuple[Floats, Floats]:
+        """Another look at the whole picture, and its score [1]."""
+        logits, scores = self._look(whole, asked, np.tanh(answer / 2), False)
+        return logits[0], scores[:1]
+
+    def _look(self, view: _View, asked: ObjectPrompt, previous: Floats | None, single: bool) -> tuple[Floats, Floats]:
+        """Logits [3, rows, columns] and scores [3]."""
+        rows, columns = view.colours.shape[:2]
+        begun = np.zeros((2 * rows, 2 * columns), np.float32) if previous is None else previous
+        prompt = planes(asked, view.colours, view.window, single)
+        found = self._decoder.run({**view.features, "prompt": prompt, "previous": begun[None, None]})
+        return found["logits"][0], found["scores"][0]
+
+    def _encode(self, pixels: Bytes, window: Window) -> tuple[dict[str, Floats], Bytes]:
+        """Features, and the picture at a quarter of the size that the network sees."""
+        rows, columns = window.shape
+        seen = resized(pixels, rows, columns)
+        features = self._encoder.run({"picture": seen.transpose(2, 0, 1)[None].astype(np.float32)})
+        return features, resized(seen, rows // 4, columns // 4)
 
 
-def _best_first(logits: Floats, scores: Floats, extent: tuple[float, float]) -> Candidates:
-    order = np.argsort(-scores, kind="stable")
-    return Candidates(logits[order], scores[order], extent)
+def load(precision: str = "auto") -> Nano:
+    """The model as a server runs it.
+
+    Args:
+        precision: f32, bf16, or what lets the processor decide: auto, and int8, in which nothing is computed here.
+    """
+    for fixed in get_args(Precision):
+        if precision == fixed:
+            return Nano(fixed)
+    return Nano()
 
 
-def _shape(size: Size) -> Shape:
-    """The shape whose proportions are nearest to the picture's."""
-    proportion = np.log(size.height / size.width)
-    return min(_SHAPES, key=lambda shape: abs(np.log(shape.rows / shape.columns) - proportion))
+def _copy(pixels: Bytes) -> Bytes:
+    rows, columns = pixels.shape[:2]
+    shrink = _KEPT_SIDE / max(rows, columns)
+    if shrink >= 1:
+        return pixels.copy()
+    return resized(pixels, max(1, round(rows * shrink)), max(1, round(columns * shrink)))
 
 
-def _resized(pixels: Bytes, rows: int, columns: int) -> Bytes:
-    return cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+def _candidates(answers: Sequence[Floats], scores: Floats) -> Candidates:
+    """Readings on one grid: that of the first, which is the finest."""
+    rows, columns = answers[0].shape
+    logits = np.stack([each if each.shape == (rows, columns) else stretched(each, rows, columns) for each in answers])
+    return Candidates(logits, scores.copy(), (float(columns), float(rows)))
 
 
-def _started(mask: NDArray[np.bool_], rows: int, columns: int) -> Floats:
+def _started(mask: NDArray[np.bool_], view: _View) -> Floats:
     """A mask to start from on the grid of answers, -1 to 1."""
-    share = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+    rows, columns = view.colours.shape[:2]
+    share = cv2.resize(mask.astype(np.float32), (2 * columns, 2 * rows), interpolation=cv2.INTER_AREA)
     return 2 * share.astype(np.float32, copy=False) - 1

@@ -1,0 +1,69 @@
+"""From a checkpoint to what is shipped: scores, graphs, the model card's numbers and its pictures.
+
+python -m training.ship --data DIR --checkpoint FILE --graphs DIR --figures DIR --numbers FILE
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import torch
+
+from maskery.models.builtin.nano import Nano
+from training import checkpoint, curves, figures
+from training.cases import cases
+from training.data import read_library, split
+from training.evaluate import follow, summarise
+from training.export import export
+from training.robustness import measure
+from training.scores import fit
+
+_CLICKS = 5
+
+# Each is asked seven times, so a quarter of what else is measured on has to do.
+_CHANGED = 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    # The process that makes scenes is a fork of this one, which OpenCV's threads would not survive.
+    cv2.setNumThreads(1)
+    torch.manual_seed(0)
+    learned, held = split(read_library(options.data))
+    network = checkpoint.averaged(options.checkpoint)
+    if not options.fitted:
+        checkpoint.keep_judge(options.checkpoint, fit(network, learned, options.batches))
+    export(network, checkpoint.judge(options.checkpoint), options.graphs)
+    found = cases(held, options.per_source)
+    model = Nano(folder=options.graphs)
+    courses = [follow(model, case, _CLICKS) for case in found]
+    figures.draw(found, courses, options.figures)
+    curves.draw(checkpoint.load(options.checkpoint)["log"], options.figures / "nano-curves.png")
+    numbers = {
+        "held_out": summarise(found, courses),
+        "changed": measure(cases(held, -(-options.per_source // _CHANGED)), options.graphs),
+        "bytes": sum(path.stat().st_size for path in options.graphs.glob("nano-*.onnx")),
+    }
+    options.numbers.write_text(json.dumps(numbers, indent=1) + "\n")
+    print(json.dumps(numbers, indent=1))
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m training.ship", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="the judge is kept in it")
+    parser.add_argument("--graphs", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--figures", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--numbers", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--batches", type=int, default=300, help="to fit the judge on")
+    parser.add_argument("--per-source", type=int, default=60, help="cases to measure on, at most")
+    parser.add_argument("--fitted", action="store_true", help="the checkpoint has a judge already")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
