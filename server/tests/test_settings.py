@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from maskery.settings import Settings, SettingsError
+from maskery.settings import Settings, SettingsError, misspelled
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,3 +150,12 @@ def test_every_setting_is_read_somewhere() -> None:
     code = "\n".join(path.read_text() for path in (ROOT / "server" / "src").rglob("*.py"))
     for name in Settings.model_fields:
         assert re.search(rf"(settings|self)\.{name}\b", code), f"nothing reads the setting {name}"
+
+
+def test_variables_that_are_no_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKERY_REQUEST_PER_MINUTE", "5")
+    monkeypatch.setenv("MASKERY_API_KEY", "for the command line")
+    monkeypatch.setenv("MASKERY_PORT", "1")
+    assert misspelled() == [
+        "MASKERY_REQUEST_PER_MINUTE is no setting and changes nothing; perhaps MASKERY_REQUESTS_PER_MINUTE was meant"
+    ]

@@ -46,9 +46,10 @@ def _objects(page: Driver) -> None:
         page.drag((328, 222), (432, 322))
     _name(page, "Spoon")
     page.page.get_by_role("button", name="New object").first.click()
-    with page.answered():
-        page.drag((72, 62), (480, 392))
-    page.click(250, 180, shift=True)
+    page.click(130, 200)
+    page.click(420, 330)
+    page.click(285, 150, shift=True)
+    page.click(365, 280, shift=True)
     _name(page, "Saucer")
 
 

@@ -4,11 +4,13 @@ Order: command line, environment, the TOML file named by `MASKERY_CONFIG` (else 
 there is one), defaults. `docs/settings.md` lists them all; a test compares it with this class, both ways.
 """
 
+import difflib
 import ipaddress
 import json
 import os
 import re
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +29,9 @@ from maskery.engine import EncoderOptions, EngineLimits, memory, processors
 from maskery.logs import LogFormat
 from maskery.models import BUILT_IN
 from maskery.segmentation import ImageLimits, PromptLimits
+
+# Read elsewhere; the last by the tests.
+_NO_SETTINGS = {"MASKERY_CONFIG", "MASKERY_API_KEY", "MASKERY_TEST_EVERYTHING"}
 
 # What browsers send in the header Origin, hosts of other scripts in their ASCII form.
 _ORIGIN = re.compile(r"https?://([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
@@ -156,10 +161,14 @@ class Settings(BaseSettings):
     key_days: float = Field(
         90.0, ge=0, le=36500, description="Days that a new key is good for, unless told otherwise; 0: for ever."
     )
-    requests_per_minute: int = Field(0, ge=0, description="Requests a minute, of each account; 0: no limit.")
-    pictures_per_minute: int = Field(0, ge=0, description="New pictures a minute, of each account; 0: no limit.")
-    concurrent_requests: int = Field(0, ge=0, description="Requests at a time, of each account; 0: no limit.")
-    pixels_per_day: int = Field(0, ge=0, description="Pixels of new pictures a day, of each account; 0: no limit.")
+    requests_per_minute: int = Field(0, ge=0, lt=2**31, description="Requests a minute, of each account; 0: no limit.")
+    pictures_per_minute: int = Field(
+        0, ge=0, lt=2**31, description="New pictures a minute, of each account; 0: no limit."
+    )
+    concurrent_requests: int = Field(0, ge=0, lt=2**31, description="Requests at a time, likewise.")
+    pixels_per_day: int = Field(
+        0, ge=0, lt=2**53, description="Pixels of new pictures a day, of each account; 0: no limit."
+    )
     open_metrics: bool = Field(False, description="Answer /metrics without a key.")
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_format: LogFormat = Field("text", description="text, or json: an object a line.")
@@ -327,6 +336,18 @@ class Settings(BaseSettings):
     def max_body_bytes(self) -> int:
         """Bytes of a request: the largest picture in base64, and room for the prompt."""
         return self.max_image_bytes * 4 // 3 + 4 * 2**20
+
+
+def misspelled() -> list[str]:
+    """A sentence for each `MASKERY_` variable of the environment that is no setting."""
+    known = {f"MASKERY_{name.upper()}" for name in Settings.model_fields} | _NO_SETTINGS
+    found = sorted(name for name in os.environ if name.startswith("MASKERY_") and name not in known)
+    return [f"{name} is no setting and changes nothing{_guess(name, known)}" for name in found]
+
+
+def _guess(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return f"; perhaps {near[0]} was meant" if near else ""
 
 
 def _from_json(text: str) -> Any:

@@ -14,7 +14,7 @@ from outside import RedisServer
 
 from maskery.accounts.claims import claims_for
 from maskery.accounts.limiter import REST, Limiter
-from maskery.accounts.limits import Holder, Limits, LimitsUnavailable, RateLimited
+from maskery.accounts.limits import Holder, Limits, LimitsUnavailable, NeverAllowed, RateLimited
 from maskery.accounts.tally_memory import MemoryTally
 from maskery.accounts.tally_redis import PATIENCE
 
@@ -178,6 +178,13 @@ async def test_headers_are_of_the_holder_with_the_least_left(limiter: Limiter) -
     for _ in range(5):
         await ask(limiter, own)
     assert (await ask(limiter, team, own))["x-ratelimit-limit-requests"] == "12"
+
+
+async def test_a_picture_that_never_fits_is_not_told_to_come_back(limiter: Limiter) -> None:
+    team = account(pixels_per_day=100, pictures_per_minute=5)
+    with pytest.raises(NeverAllowed, match=r"101 pixels and the account 'team' may have 100 a day"):
+        await limiter.charge_picture([team], 101)
+    await limiter.charge_picture([team], 100)
 
 
 async def test_nothing_is_counted_where_0_or_nothing_is_said(limiter: Limiter) -> None:

@@ -236,7 +236,7 @@ def test_usage_is_shown_up_to_this_moment_as_json_and_csv(client: httpx.Client, 
                 ("requests_per_minute", True),
                 ("requests_per_minute", "5"),
                 ("concurrent_requests", 2**31),
-                ("pixels_per_day", 2**63),
+                ("pixels_per_day", 2**53),
             )
         ),
         ("PATCH", "keys/{id}", {}, "missing_field", "limits"),

@@ -5,7 +5,7 @@ from maskery.accounts.database import HEAD, Database, DatabaseError
 from maskery.accounts.keys import ApiKey, KeyStore, NoSuchKey, bare_id, check_key_name
 from maskery.accounts.ledger import Ledger
 from maskery.accounts.limiter import Limiter
-from maskery.accounts.limits import Holder, Limits, LimitsUnavailable, RateLimited
+from maskery.accounts.limits import Holder, Limits, LimitsUnavailable, NeverAllowed, RateLimited
 from maskery.accounts.metrics import OfficeState
 from maskery.accounts.office import Office, Records
 from maskery.accounts.rights import RIGHTS, USUAL_RIGHTS, Right, check_rights
@@ -29,6 +29,7 @@ __all__ = [
     "Limiter",
     "Limits",
     "LimitsUnavailable",
+    "NeverAllowed",
     "NoSuchAccount",
     "NoSuchKey",
     "Office",

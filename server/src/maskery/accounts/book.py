@@ -13,10 +13,10 @@ from maskery.accounts.database import Database
 from maskery.accounts.limits import Limits
 from maskery.accounts.schema import accounts
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,127}")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@ -]{0,126}[A-Za-z0-9._@-])?")
 
-# What an SQL integer of four and of eight bytes can hold.
-_MOST = {"pixels_per_day": 2**63 - 1}
+# What an SQL integer of four bytes can hold, and what Redis' Lua counts exactly.
+_MOST = {"pixels_per_day": 2**53 - 1}
 _MOST_OTHERWISE = 2**31 - 1
 
 
@@ -104,7 +104,7 @@ def check_name(name: str) -> None:
     if not is_name(name):
         raise ValueError(
             f"{name!r} is not an account's name: letters, digits, '.', '_', '@', '-' and spaces, "
-            "at most 128, a letter or digit first"
+            "at most 128, a letter or digit first, no space last"
         )
 
 

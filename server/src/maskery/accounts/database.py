@@ -132,12 +132,12 @@ class Database:
 
 
 def _migrate(connection: Connection) -> None:
+    # What it says of itself is of no interest in a server's log; that there was something to do is said by who asked.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     # Loading it takes longer than everything else here.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
-    # What it says of itself is of no interest in a server's log; that there was something to do is said by who asked.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection

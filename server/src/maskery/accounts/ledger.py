@@ -4,7 +4,9 @@ import asyncio
 import logging
 import time
 from datetime import UTC, date, datetime
+from functools import partial
 
+from maskery.accounts.clerk import Clerk
 from maskery.accounts.database import DatabaseError
 from maskery.accounts.keys import KeyStore
 from maskery.accounts.usage import Amount, UsageBook
@@ -26,13 +28,15 @@ class Ledger:
     Args:
         book: for usage.
         keys: for last uses.
+        clerk: goes to the database.
 
     Attributes:
         failures: how often the database did not answer.
     """
 
-    def __init__(self, book: UsageBook, keys: KeyStore) -> None:
+    def __init__(self, book: UsageBook, keys: KeyStore, clerk: Clerk | None = None) -> None:
         self._book, self._keys = book, keys
+        self._clerk = clerk or Clerk()
         self._used: dict[tuple[str, date], Amount] = {}
         self._last: dict[str, float] = {}
         self._written: dict[str, float] = {}
@@ -75,9 +79,9 @@ class Ledger:
             return
         self._used, self._last = {}, {}
         try:
-            await asyncio.to_thread(self._book.add, used)
+            await self._clerk.wait(partial(self._book.add, used))
             used = {}
-            await asyncio.to_thread(self._keys.used, last)
+            await self._clerk.wait(partial(self._keys.used, last))
         except DatabaseError as error:
             for name, amount in used.items():
                 self._used[name] = self._used.get(name, Amount()) + amount

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from maskery.accounts.claims import Claim, Count, Tally, TallyLost, claims_for
-from maskery.accounts.limits import Holder, LimitsUnavailable, RateLimited
+from maskery.accounts.limits import Holder, LimitsUnavailable, NeverAllowed, RateLimited
 from maskery.accounts.rate_headers import rate_headers
 from maskery.accounts.tally_memory import MemoryTally
 
@@ -83,9 +83,13 @@ class Limiter:
 
         Raises:
             RateLimited: one has not as much left.
+            NeverAllowed: one never will.
             LimitsUnavailable: Redis does not answer, and is to be asked.
         """
         claims = claims_for(holders, pictures_per_minute=1, pixels_per_day=pixels)
+        for claim in claims:
+            if claim.cost > claim.amount:
+                raise NeverAllowed(claim.cost, claim.amount, claim.holder)
         if claims:
             await self.take(claims)
 
@@ -93,6 +97,17 @@ class Limiter:
     def waits(self) -> bool:
         """Whether counting takes time, so that requests may be cancelled in the middle of it."""
         return self._shared is not None
+
+    def check(self) -> None:
+        """See whether Redis answers, so that the log says it at the start and not when the first limit is needed."""
+        if self._shared is not None:
+            self.begin(self._check(self._shared))
+
+    async def _check(self, shared: "RedisTally") -> None:
+        try:
+            await shared.ping()
+        except TallyLost as error:
+            self._lose(error)
 
     async def close(self) -> None:
         """Give back what is owed, if that can be done, and leave Redis."""

@@ -81,6 +81,15 @@ class RateLimited(Exception):  # noqa: N818
         self.headers = dict(headers)
 
 
+class NeverAllowed(Exception):  # noqa: N818
+    """A picture has more pixels than a holder may have on any day."""
+
+    def __init__(self, pixels: int, amount: int, holder: Holder) -> None:
+        super().__init__(
+            f"The picture has {pixels:,} pixels and the {holder} may have {amount:,} a day: it will never fit."
+        )
+
+
 class LimitsUnavailable(Exception):  # noqa: N818
     """What was used is counted in a Redis that does not answer, and nobody is let in uncounted.
 

@@ -1,10 +1,12 @@
 """Everything about accounts that a server needs, put together."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskery.accounts.book import AccountBook
+from maskery.accounts.clerk import Clerk
 from maskery.accounts.database import Database
 from maskery.accounts.keys import KeyStore
 from maskery.accounts.ledger import Ledger
@@ -12,6 +14,11 @@ from maskery.accounts.limiter import Limiter
 from maskery.accounts.limits import Limits
 from maskery.accounts.usage import UsageBook
 from maskery.accounts.verifier import Verifier
+
+_log = logging.getLogger("maskery.accounts")
+
+# Seconds for usage to be written when the server stops.
+_LAST_WRITING = 5.0
 
 
 @dataclass(frozen=True)
@@ -54,12 +61,14 @@ class Office:
 
     def __init__(self, records: Records, defaults: Limits, limiter: Limiter) -> None:
         self.records, self.limiter = records, limiter
-        self.verifier = Verifier(records.keys, defaults)
-        self.ledger = Ledger(records.usage, records.keys)
+        self.clerk = Clerk()
+        self.verifier = Verifier(records.keys, defaults, clerk=self.clerk)
+        self.ledger = Ledger(records.usage, records.keys, self.clerk)
         self._writing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to write down what is used."""
+        """Begin to write down what is used, and see whether limits can be counted where they are to be."""
+        self.limiter.check()
         self._writing = asyncio.create_task(self.ledger.run())
 
     async def close(self) -> None:
@@ -67,6 +76,11 @@ class Office:
         if self._writing:
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
-        await self.ledger.write()
+        try:
+            async with asyncio.timeout(_LAST_WRITING):
+                await self.ledger.write()
+        except TimeoutError:
+            _log.error("the database of accounts does not answer: what was used last is not written down")
         await self.limiter.close()
+        self.clerk.close()
         self.records.close()

@@ -82,6 +82,14 @@ class RedisTally:
                 pipeline.zrem(_key(claim), token)
         await self._ask(pipeline.execute)
 
+    async def ping(self) -> None:
+        """Nothing.
+
+        Raises:
+            TallyLost: it is not there, or lets nobody in.
+        """
+        await self._ask(self._redis.ping)
+
     async def close(self) -> None:
         await self._redis.aclose()
 

@@ -1,15 +1,20 @@
 """Whose key is this? Asked at every request, so mostly answered from memory."""
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Literal
 
+from maskery.accounts.clerk import Clerk
 from maskery.accounts.keys import Entry, KeyStore, is_its_text, read_id
 from maskery.accounts.limits import Holder, Limits
 from maskery.accounts.rights import USUAL_RIGHTS, Right
+
+_log = logging.getLogger("maskery.accounts")
 
 # Seconds that an entry is believed: a key revoked through another server is refused after at most as many, and the
 # time of one query. Five are promised.
@@ -63,10 +68,19 @@ class Verifier:
         keys: where they are kept.
         defaults: limits of accounts that have none of their own.
         clock: seconds that never go back.
+        clerk: asks the database.
     """
 
-    def __init__(self, keys: KeyStore, defaults: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        keys: KeyStore,
+        defaults: Limits,
+        clock: Callable[[], float] = time.monotonic,
+        clerk: Clerk | None = None,
+    ) -> None:
         self._keys, self._defaults, self._clock = keys, defaults, clock
+        self._clerk = clerk or Clerk()
+        self._failing = False
         #: Who sends no key, where that is allowed.
         self.anonymous = Caller(
             _ANONYMOUS, "", frozenset(USUAL_RIGHTS), (Holder("account", _ANONYMOUS, _in_force(Limits(), defaults)),)
@@ -129,14 +143,16 @@ class Verifier:
                     del self._asked[key_id]
                 asked, changes = self._clock(), self._changes
                 try:
-                    found = await asyncio.to_thread(self._keys.find, list(batch))
+                    found = await self._clerk.ask(partial(self._keys.find, list(batch)))
                 # Whatever it is, those who wait are told; the next ones try again.
                 except Exception as error:  # noqa: BLE001
+                    self._note(error)
                     for future in batch.values():
                         future.set_exception(error)
                         # Where nobody waits any more, asyncio would complain.
                         future.exception()
                     continue
+                self._note(None)
                 for key_id, future in batch.items():
                     entry = found.get(key_id)
                     if entry and changes == self._changes:
@@ -144,6 +160,14 @@ class Verifier:
                     future.set_result(entry)
         finally:
             self._asking = None
+
+    def _note(self, error: Exception | None) -> None:
+        """A line in the log when the database begins to fail, and when it answers again."""
+        if error and not self._failing:
+            _log.error("nobody can be let in: %s", error)
+        elif self._failing and not error:
+            _log.warning("the database of accounts answers again")
+        self._failing = error is not None
 
     def _keep(self, key_id: str, asked: float, entry: Entry) -> None:
         self._entries[key_id] = asked, entry

@@ -1,9 +1,7 @@
 """/v1/admin: accounts, keys and usage, for keys with the right `admin`. Every change leaves a line in the log."""
 
-import asyncio
 import logging
 from collections.abc import Callable
-from datetime import date
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
@@ -35,7 +33,7 @@ Answer = TypeVar("Answer")
 async def list_accounts(services: ServicesDependency, caller: Administrator) -> schemas.AccountList:
     """All of them, oldest first."""
     del caller
-    accounts = await _ask(services.office.records.book.list)
+    accounts = await _ask(services, services.office.records.book.list)
     return schemas.AccountList(data=[schemas.AccountSchema.of(account) for account in accounts])
 
 
@@ -52,7 +50,7 @@ async def create_account(
     """Keys make their account themselves; this is for limits that hold from the first key on."""
     fields = await _read(request, services, schemas.AccountRequest)
     book = services.office.records.book
-    account = await _ask(lambda: book.create(fields.name, fields.limits.limits()), "name")
+    account = await _ask(services, lambda: book.create(fields.name, fields.limits.limits()), "name")
     _note(caller, services, "account %r created", account.name)
     return schemas.AccountSchema.of(account)
 
@@ -61,7 +59,7 @@ async def create_account(
 async def show_account(name: str, services: ServicesDependency, caller: Administrator) -> schemas.AccountSchema:
     """Its limits, and whether it is disabled."""
     del caller
-    return schemas.AccountSchema.of(await _ask(lambda: services.office.records.book.get(name)))
+    return schemas.AccountSchema.of(await _ask(services, lambda: services.office.records.book.get(name)))
 
 
 @router.patch(
@@ -76,7 +74,7 @@ async def change_account(
     """In force at once here, within five seconds on every other server."""
     fields = await _read(request, services, schemas.AccountChange)
     book = services.office.records.book
-    account = await _ask(lambda: book.change(name, fields.limits.named(), fields.disabled))
+    account = await _ask(services, lambda: book.change(name, fields.limits.named(), fields.disabled))
     _note(caller, services, "account %r changed: disabled=%s %s", name, fields.disabled, fields.limits.named())
     return schemas.AccountSchema.of(account)
 
@@ -85,14 +83,14 @@ async def change_account(
 async def list_keys(
     services: ServicesDependency,
     caller: Administrator,
-    account: Annotated[str | None, Query(description="Whose; all without it.")] = None,
-    after: Annotated[str | None, Query(description="Id of the last key of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Of how many.")] = 100,
+    query: Annotated[schemas.KeysQuery, Query()],
 ) -> schemas.KeyList:
     """Oldest first, those that are good no more too; never their secrets."""
     del caller
-    keys = await _ask(lambda: services.office.records.keys.list(account, after, limit + 1))
-    return schemas.KeyList(data=[schemas.KeySchema.of(key) for key in keys[:limit]], has_more=len(keys) > limit)
+    keys = await _ask(services, lambda: services.office.records.keys.list(query.account, query.after, query.limit + 1))
+    return schemas.KeyList(
+        data=[schemas.KeySchema.of(key) for key in keys[: query.limit]], has_more=len(keys) > query.limit
+    )
 
 
 @router.post(
@@ -109,7 +107,7 @@ async def create_key(request: Request, services: ServicesDependency, caller: Adm
     rights = USUAL_RIGHTS if fields.rights is None else fields.rights
     keys = services.office.records.keys
     limits = fields.limits.limits()
-    key, text = await _ask(lambda: keys.create(fields.account, fields.name, rights, seconds, limits))
+    key, text = await _ask(services, lambda: keys.create(fields.account, fields.name, rights, seconds, limits))
     _note(caller, services, "key %s created for account %r with %s", key.id, key.account, ", ".join(key.rights))
     return schemas.NewKeySchema.of_new(key, text)
 
@@ -118,7 +116,7 @@ async def create_key(request: Request, services: ServicesDependency, caller: Adm
 async def show_key(id: str, services: ServicesDependency, caller: Administrator) -> schemas.KeySchema:  # noqa: A002
     """Never its secret."""
     del caller
-    return schemas.KeySchema.of(await _ask(lambda: services.office.records.keys.get(id)))
+    return schemas.KeySchema.of(await _ask(services, lambda: services.office.records.keys.get(id)))
 
 
 @router.patch(
@@ -135,7 +133,7 @@ async def change_key(
 ) -> schemas.KeySchema:
     """Beside the limits of its account."""
     fields = await _read(request, services, schemas.KeyChange)
-    key = await _ask(lambda: services.office.records.keys.change(id, fields.limits.named()))
+    key = await _ask(services, lambda: services.office.records.keys.change(id, fields.limits.named()))
     _note(caller, services, "key %s changed: %s", key.id, fields.limits.named())
     return schemas.KeySchema.of(key)
 
@@ -155,7 +153,7 @@ async def rotate_key(
 ) -> schemas.NewKeySchema:
     """A new key with the same account, name, rights, limits and span; the old one stays good for the overlap."""
     fields = await _read(request, services, schemas.RotationRequest)
-    key, text = await _ask(lambda: services.office.records.keys.rotate(id, fields.overlap_hours * 3600))
+    key, text = await _ask(services, lambda: services.office.records.keys.rotate(id, fields.overlap_hours * 3600))
     _note(caller, services, "key %s replaced by %s", bare_id(id), key.id)
     return schemas.NewKeySchema.of_new(key, text)
 
@@ -163,7 +161,7 @@ async def rotate_key(
 @router.delete("/keys/{id}", summary="Revoke a key", responses=_FOUND)
 async def revoke_key(id: str, services: ServicesDependency, caller: Administrator) -> schemas.KeySchema:  # noqa: A002
     """Useless at once here, within five seconds on every other server."""
-    key = await _ask(lambda: services.office.records.keys.revoke(id))
+    key = await _ask(services, lambda: services.office.records.keys.revoke(id))
     _note(caller, services, "key %s revoked", key.id)
     return schemas.KeySchema.of(key)
 
@@ -181,14 +179,14 @@ async def show_usage(
     request: Request,
     services: ServicesDependency,
     caller: Administrator,
-    account: Annotated[str | None, Query(description="Whose; all without it.")] = None,
-    first: Annotated[date | None, Query(description="First day, in UTC.")] = None,
-    last: Annotated[date | None, Query(description="Last day.")] = None,
+    query: Annotated[schemas.UsageQuery, Query()],
 ) -> Any:
     """By day and account, as JSON or, with `Accept: text/csv`, as CSV. Written every five seconds."""
     del caller
+    if query.first and query.last and query.last < query.first:
+        raise ApiError(422, "invalid_field", f"last is {query.last}, which is before first, {query.first}.", "last")
     await services.office.ledger.write()
-    uses = await _ask(lambda: services.office.records.usage.list(first, last, account))
+    uses = await _ask(services, lambda: services.office.records.usage.list(query.first, query.last, query.account))
     if "text/csv" in request.headers.get("accept", ""):
         return Response(to_csv(uses), media_type="text/csv", headers={"Vary": "Accept"})
     return schemas.UsageList(data=[schemas.UseSchema.of(use) for use in uses])
@@ -199,14 +197,14 @@ async def _read(request: Request, services: Services, kind: type[Fields]) -> Fie
     return parse_object(parse_json_object(body.json or b"{}"), kind)
 
 
-async def _ask(work: Callable[[], Answer], param: str | None = None) -> Answer:
+async def _ask(services: Services, work: Callable[[], Answer], param: str | None = None) -> Answer:
     """What the database is asked for, in a thread; what it cannot be asked for is the request's fault.
 
     Args:
         param: the field that alone can still be wrong.
     """
     try:
-        return await asyncio.to_thread(work)
+        return await services.office.clerk.ask(work)
     except ValueError as error:
         message = str(error)
         raise ApiError(422, "invalid_field", f"{message[:1].upper()}{message[1:]}.", param) from None

@@ -38,7 +38,7 @@ class LimitsSchema(BaseModel):
         None, ge=0, lt=2**31, description="New pictures encoded in any 60 seconds" + _HINT
     )
     concurrent_requests: int | None = Field(None, ge=0, lt=2**31, description="At a time" + _HINT)
-    pixels_per_day: int | None = Field(None, ge=0, lt=2**63, description="Of new pictures, by days of UTC" + _HINT)
+    pixels_per_day: int | None = Field(None, ge=0, lt=2**53, description="Of new pictures, by days of UTC" + _HINT)
 
 
 class LimitsChange(LimitsSchema):
@@ -53,6 +53,26 @@ class LimitsChange(LimitsSchema):
     def limits(self) -> Limits:
         """Where nothing was set before."""
         return Limits(**self.named())
+
+
+class KeysQuery(BaseModel):
+    """Which keys are listed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    account: str | None = Field(None, description="Whose; all without it.")
+    after: str | None = Field(None, description="Id of the last key of the page before.")
+    limit: int = Field(100, ge=1, le=1000, description="Of how many.")
+
+
+class UsageQuery(BaseModel):
+    """Which usage is shown."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    account: str | None = Field(None, description="Whose; all without it.")
+    first: date | None = Field(None, description="First day, in UTC: YYYY-MM-DD.")
+    last: date | None = Field(None, description="Last day.")
 
 
 class AccountRequest(BaseModel):

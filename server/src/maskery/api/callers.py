@@ -9,10 +9,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from maskery.accounts import Caller, Refused, Right
 from maskery.api.errors import ApiError
 from maskery.api.services import Services, ServicesDependency
+from maskery.api.serving import time_limit
 from maskery.engine import Toll
 
-# Seconds beyond the longest time limit after which a request cannot be running any more.
-_LEASE_MARGIN = 60
+# Seconds beyond its time limit after which a request cannot be running any more, unless its server has died.
+_LEASE_MARGIN = 10
 
 _CODES = {"unknown": "wrong_key", "revoked": "revoked_key", "expired": "expired_key"}
 
@@ -68,7 +69,7 @@ async def admit(
     request: Request, services: ServicesDependency, caller: Annotated[Caller, Depends(having("segment"))]
 ) -> AsyncIterator[Caller]:
     """The caller, whose request is within the limits, and counts until it is answered."""
-    lease = services.settings.max_timeout + _LEASE_MARGIN
+    lease = time_limit(request, services.settings) + _LEASE_MARGIN
     async with services.office.limiter.admit(caller.holders, lease) as standing:
         request.state.headers = standing.headers
         yield caller

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from maskery.accounts import DatabaseError, LimitsUnavailable, NoSuchAccount, NoSuchKey, RateLimited
+from maskery.accounts import DatabaseError, LimitsUnavailable, NeverAllowed, NoSuchAccount, NoSuchKey, RateLimited
 from maskery.engine import Busy, CannotPrepare, DeadlineExceeded, EncoderLost, NotPrepared
 from maskery.models import ModelNotInstalled, StoreError
 from maskery.segmentation import NotAPicture, PictureTooLarge, PromptError
@@ -110,8 +110,7 @@ def _from_limit(error: RateLimited) -> ApiError:
     return ApiError(429, "rate_limited", str(error), headers={**error.headers, "Retry-After": str(error.retry_after)})
 
 
-def _from_database(error: DatabaseError) -> ApiError:
-    _log.error("%s", error)
+def _from_database(_: DatabaseError) -> ApiError:
     message = "The database of accounts does not answer; nobody can be let in until it does."
     return ApiError(503, "accounts_unavailable", message, headers={"Retry-After": str(_STARTS_AGAIN)})
 
@@ -133,6 +132,8 @@ def _from_query(error: RequestValidationError) -> ApiError:
     """What FastAPI checks itself: the fields of a query."""
     first = error.errors()[0]
     name = str(first["loc"][-1])
+    if first["type"] == "extra_forbidden":
+        return ApiError(422, "unknown_field", f"The query has no field {name[:100]!r}.", name[:120])
     return ApiError(422, "invalid_field", f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}.", name)
 
 
@@ -174,6 +175,7 @@ _TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
     NotPrepared: lambda error: ApiError(404, "image_not_prepared", sentence(error), "image_prompt"),
     RequestValidationError: _from_query,
     RateLimited: _from_limit,
+    NeverAllowed: lambda error: ApiError(413, "image_beyond_limit", str(error), "image_prompt"),
     LimitsUnavailable: _from_limits,
     DatabaseError: _from_database,
     NoSuchAccount: lambda error: ApiError(404, "account_not_found", sentence(error), "account"),

@@ -56,6 +56,8 @@ def invalid_field(error: ValidationError, nested: Collection[str] = ()) -> ApiEr
     name = str(first["loc"][0])
     param = f"extra_body.{name}" if name in nested else name
     reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "model_type":
+        reason = "write an object"
     if first["type"] == "string_pattern_mismatch":
         reason = "write WIDTHxHEIGHT in pixels, such as 640x480"
     return ApiError(422, "invalid_field", f"{name}: {reason[:1].lower()}{reason[1:]}.", param)

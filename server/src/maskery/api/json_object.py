@@ -33,7 +33,7 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
         # Python refuses to read integers of thousands of digits, whose reading takes quadratic time.
         raise _malformed("the body holds a number of thousands of digits") from None
     if not isinstance(value, dict):
-        raise _malformed("the body is JSON but not an object with the keys model, image_prompt, segment_prompt")
+        raise _malformed("the body is JSON but not an object, which begins with {")
     _check(value, MAX_DEPTH)
     return value
 

@@ -29,7 +29,7 @@ async def serve(
         DeadlineExceeded: the answer was not there in time.
         ClientDisconnect: there is nobody to answer any more.
     """
-    seconds = _time_limit(request, services.settings)
+    seconds = time_limit(request, services.settings)
     started = time.monotonic()
     trace = request.state.trace = Trace()
     with services.engine.admission.arrive() as visit:
@@ -47,8 +47,12 @@ async def serve(
             raise DeadlineExceeded(f"the answer was not there within the request's {seconds:g} seconds") from None
 
 
-def _time_limit(request: Request, settings: Settings) -> float:
-    """Seconds that the client allows for its answer, else the server's default."""
+def time_limit(request: Request, settings: Settings) -> float:
+    """Seconds that the client allows for its answer, else the server's default.
+
+    Raises:
+        ApiError: 422.
+    """
     text = request.headers.get("x-request-timeout")
     if text is None:
         return settings.default_timeout

@@ -1,8 +1,11 @@
 """`maskery db`: the database of accounts."""
 
+from pathlib import Path
+
 import typer
 
 from maskery.accounts import HEAD, Database
+from maskery.cli.errors import CommandError
 from maskery.settings import Settings
 
 app = typer.Typer(help="Bring the database of accounts up to date.", no_args_is_help=True)
@@ -19,5 +22,8 @@ def upgrade() -> None:
 @app.command()
 def revision() -> None:
     """Show the revision of the tables, and that of this release."""
-    database = Database(Settings.load().database)
+    place = Settings.load().database
+    if isinstance(place, Path) and not place.exists():
+        raise CommandError(f"there is no database yet: {place} is made by the first command that needs it.")
+    database = Database(place)
     typer.echo(f"{database} is at revision {database.revision() or 'none'}; this release works with {HEAD}.")

@@ -13,7 +13,7 @@ from maskery.cli.errors import CommandError
 from maskery.cli.records import open_records
 from maskery.cli.server import leave_threads, run
 from maskery.cli.tls import read_tls
-from maskery.settings import Settings
+from maskery.settings import Settings, misspelled
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ def serve(
         host=host, port=port, anonymous=anonymous, trusted_proxies=proxy_headers, log_level=log_level
     )
     logs.configure(settings.log_level, settings.log_format)
+    for mistake in misspelled():
+        _log.warning(mistake)
     tls = read_tls(settings)
     keys = open_records(settings).keys
     needs_key = _needs_key(settings, keys)
