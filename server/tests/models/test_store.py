@@ -551,8 +551,8 @@ def test_the_command_line_installs_shows_lists_and_removes(
     assert name in out
     _, listed, _ = run("list")
     assert [line.split()[:2] for line in listed.splitlines()[1:4]] == [
-        ["maskery/grabcut", "built"],
         ["maskery/nano", "built"],
+        ["maskery/grabcut", "built"],
         [name, "installed"],
     ]
     _, shown, _ = run("show", name)

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from maskery.accounts import Limits
-from maskery.cli.errors import CommandError
 from maskery.cli.records import (
     LimitArguments,
     LimitOptions,
+    mendable,
     new_table,
     open_records,
     print_table,
@@ -28,10 +28,8 @@ def create(
     limit: LimitOptions = None,
 ) -> None:
     """Make an account. Keys make theirs themselves; this is for limits that hold from the first key on."""
-    try:
+    with mendable():
         account = open_records().book.create(name, Limits(**read_limits(limit)))
-    except ValueError as error:
-        raise CommandError(f"{error}.") from None
     typer.echo(f"Account {account.name} is made. Limits: {show_limits(account.limits)}.")
 
 
@@ -51,10 +49,8 @@ def limit(
     limits: LimitArguments,
 ) -> None:
     """Bound what an account may use. What is not named stays as it is."""
-    try:
+    with mendable():
         account = open_records().book.change(name, read_limits(limits))
-    except ValueError as error:
-        raise CommandError(f"{error}.") from None
     typer.echo(f"Limits of account {account.name}: {show_limits(account.limits)}.")
 
 

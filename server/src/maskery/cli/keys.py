@@ -9,6 +9,7 @@ from maskery.cli.errors import CommandError
 from maskery.cli.records import (
     LimitArguments,
     LimitOptions,
+    mendable,
     new_table,
     open_records,
     print_table,
@@ -44,12 +45,10 @@ def create(
     """Make a key and print it. It is shown once and kept only as a hash."""
     settings = Settings.load()
     named = [right.strip() for right in rights.split(",") if right.strip()]
-    try:
+    with mendable():
         key, text = open_records(settings).keys.create(
             account, name, named, _seconds(expires, settings.key_seconds), Limits(**read_limits(limit))
         )
-    except ValueError as error:
-        raise CommandError(f"{error}.") from None
     _show(key, text, quiet)
 
 
@@ -71,10 +70,8 @@ def limit(
     limits: LimitArguments,
 ) -> None:
     """Bound what a key may use, beside the limits of its account."""
-    try:
+    with mendable():
         key = open_records().keys.change(key_id, read_limits(limits))
-    except ValueError as error:
-        raise CommandError(f"{error}.") from None
     typer.echo(f"Limits of key {key.id}: {show_limits(key.limits)}.")
 
 
@@ -85,10 +82,8 @@ def rotate(
     quiet: Quiet = False,
 ) -> None:
     """Replace a key by a new one with the same account, name, rights, limits and span, and print it."""
-    try:
+    with mendable():
         key, text = open_records().keys.rotate(key_id, overlap * 3600)
-    except ValueError as error:
-        raise CommandError(f"{error}.") from None
     _show(key, text, quiet)
     if not quiet:
         typer.echo(f"The old key stays good for {overlap:g} hours.", err=True)

@@ -1,7 +1,8 @@
 """What commands about accounts share."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Annotated
@@ -31,6 +32,19 @@ def open_records(settings: Settings | None = None) -> Records:
         DatabaseError: it cannot be used.
     """
     return Records.open((settings or Settings.load()).database)
+
+
+@contextmanager
+def mendable() -> Iterator[None]:
+    """What is wrong with a name, a right, a time or a limit, as a sentence for the command line.
+
+    Raises:
+        CommandError: in place of ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise CommandError(f"{error}.") from None
 
 
 def read_limits(named: list[str] | None) -> dict[str, int | None]:
