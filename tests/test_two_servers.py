@@ -296,4 +296,4 @@ def test_a_client_is_told_when_to_come_back(start: Start) -> None:
     assert refused.value.status_code == 429
     assert refused.value.code == "rate_limited"
     assert 1 <= (refused.value.retry_after or 0) <= 60
-    assert "1 requests a minute" in str(refused.value)
+    assert "1 request a minute" in str(refused.value)

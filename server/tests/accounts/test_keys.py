@@ -73,7 +73,7 @@ def test_an_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
 
 
 def test_a_key_is_what_was_asked_for(keys: KeyStore) -> None:
-    limits = Limits(requests_per_minute=60, pixels_per_day=2**62)
+    limits = Limits(requests_per_minute=60, pixels_per_day=2**52)
     before = time.time()
     key, _ = keys.create("team", "the camera", ["admin", "segment"], 10 * DAY, limits)
     assert keys.get(key.id) == key
@@ -289,9 +289,7 @@ def test_limits_are_changed_one_by_one(keys: KeyStore) -> None:
 
 def test_whether_anybody_is_let_in(keys: KeyStore, records: Records, later: Callable[[float], None]) -> None:
     assert not keys.has_active()
-    keys.create("team", rights=["admin", "metrics"])
-    assert not keys.has_active(), "with these nobody may segment"
-    key, _ = keys.create("team", seconds=DAY)
+    key, _ = keys.create("team", rights=["admin"], seconds=DAY)
     assert keys.has_active()
     records.book.change("team", disabled=True)
     assert not keys.has_active()

@@ -350,8 +350,8 @@ async def test_limits_are_the_accounts_own_else_the_servers_and_the_keys(
     key, text = keys.create("team", limits=Limits(pictures_per_minute=3, concurrent_requests=0))
     account, own = (await verifier.verify(text)).holders
     assert (account.kind, account.name, own.kind, own.name) == ("account", "team", "key", key.id)
-    assert account.limits == Limits(None, None, 4, 7), "0 is no limit; what is not set is the server's"
-    assert own.limits == Limits(None, 3, None, None), "a key has none but its own"
+    assert account.limits == Limits(0, None, 4, 7), "what is not set is the server's"
+    assert own.limits == Limits(None, 3, 0, None), "a key has none but its own"
 
 
 async def test_who_sends_no_key_where_none_is_needed(verifier: Verifier) -> None:
