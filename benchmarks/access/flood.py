@@ -21,7 +21,7 @@ import httpx
 _REFUSAL = b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 # Connections of the flood.
-_CONNECTIONS = 8
+_CONNECTIONS = 32
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Literal
@@ -22,6 +23,10 @@ _FRESH = 2.0
 
 # Entries kept. An entry takes about 2 kB.
 _KEPT = 20_000
+
+# Seconds for which IDs that were never seen are gathered: nobody who is at work notices, and a flood of keys that
+# were made up costs twenty queries a second at most.
+_GATHER = 0.05
 
 # IDs in one query.
 _AT_ONCE = 500
@@ -89,6 +94,7 @@ class Verifier:
         self._asked: dict[str, asyncio.Future[Entry | None]] = {}
         self._asking: asyncio.Task[None] | None = None
         self._changes = 0
+        self._known_is_asked = asyncio.Event()
 
     async def verify(self, text: str) -> Caller:
         """The caller who sends this key.
@@ -128,6 +134,8 @@ class Verifier:
         future = self._asked.get(key_id)
         if future is None:
             future = self._asked[key_id] = asyncio.get_running_loop().create_future()
+            if found:
+                self._known_is_asked.set()
             if self._asking is None:
                 self._asking = asyncio.create_task(self._ask())
         # Whoever goes away does not take the answer from the others.
@@ -137,6 +145,10 @@ class Verifier:
         """Ask the database until nothing is left to be asked."""
         try:
             while self._asked:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_GATHER):
+                        await self._known_is_asked.wait()
+                self._known_is_asked.clear()
                 batch = dict(list(self._asked.items())[:_AT_ONCE])
                 # From here on a change may be missed, so who asks from here on asks anew.
                 for key_id in batch:
