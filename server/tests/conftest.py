@@ -37,6 +37,14 @@ def body(picture: bytes) -> dict[str, Any]:
 
 
 @pytest.fixture
+def records(own_home: Path) -> Iterator[Records]:
+    """Accounts and keys of the servers of this test."""
+    records = Records.open(own_home / "maskery.db")
+    yield records
+    records.close()
+
+
+@pytest.fixture
 def make_key(own_home: Path) -> Callable[..., str]:
     """A key of an account, as text, for servers of this test; further arguments as of `KeyStore.create`."""
 

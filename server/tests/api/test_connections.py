@@ -7,13 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
+import waiting
 
 ROUTE = "/v1/images/segmentations"
 TOKEN = "/realms/airefinery-realm/protocol/openid-connect/token"
+
+until = partial(waiting.until, seconds=5)
 
 
 class Gate:
@@ -58,14 +62,6 @@ def head(client: httpx.Client, path: str = ROUTE, length: int = 0, **headers: st
         ),
     ]
     return "\r\n".join([*lines, "", ""]).encode()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        time.sleep(0.01)
-    pytest.fail("it did not come about")
 
 
 def read_to_the_end(connection: socket.socket) -> bytes:

@@ -3,7 +3,6 @@
 import re
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from samples import MODEL, b64, png, squares
+from waiting import until
 
 ROUTE = "/v1/images/segmentations"
 STAGES = {"read", "wait", "decode_image", "encode", "decode", "compose", "write"}
@@ -36,14 +36,6 @@ def value(found: Samples, name: str, **labels: str) -> float:
 
 def labels_of(found: Samples, name: str, label: str) -> set[str]:
     return {dict(labels)[label] for each, labels in found if each == name}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.01)
-    pytest.fail("it did not come about")
 
 
 class Gate:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from samples import MODEL, b64, png, squares
+from waiting import until
 
 from maskery.accounts import Holder, Limiter, Records
 from maskery.models.builtin.grabcut import GrabCut
@@ -47,13 +48,6 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Encoder]:
     monkeypatch.setattr(GrabCut, "encode", watched)
     yield encoder
     encoder.open.set()
-
-
-@pytest.fixture
-def records(own_home: Any) -> Iterator[Records]:
-    records = Records.open(own_home / "maskery.db")
-    yield records
-    records.close()
 
 
 @pytest.fixture
@@ -233,14 +227,6 @@ def test_of_those_who_join_in_one_encoding_one_is_charged(
 def metric(client: httpx.Client, name: str) -> float:
     lines = client.get("/metrics").text.splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.01)
-    pytest.fail("it did not come about")
 
 
 def test_one_accounts_limit_does_not_refuse_another_who_waits_for_the_same_picture(

@@ -1,6 +1,6 @@
 """What is counted for whom."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -17,13 +17,6 @@ PIXELS = 96 * 64
 
 MakeClient = Callable[..., httpx.Client]
 Used = Callable[..., tuple[int, int, int, int]]
-
-
-@pytest.fixture
-def records(own_home: Any) -> Iterator[Records]:
-    records = Records.open(own_home / "maskery.db")
-    yield records
-    records.close()
 
 
 @pytest.fixture

@@ -95,13 +95,6 @@ def sentence(result: Result) -> str:
     return result.stderr
 
 
-@pytest.fixture
-def records(own_home: Path) -> Iterator[Records]:
-    records = Records.open(own_home / "maskery.db")
-    yield records
-    records.close()
-
-
 def rows(table: str) -> list[str]:
     return table.splitlines()[1:]
 

@@ -5,11 +5,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
-from sqlalchemy import false, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, false, select
 from sqlalchemy.engine import Connection, Row
 
-from maskery.accounts.database import Database
+from maskery.accounts.database import Database, insert_into
 from maskery.accounts.limits import Limits
 from maskery.accounts.schema import accounts
 
@@ -101,7 +100,7 @@ class AccountBook:
 
 def check_name(name: str) -> None:
     """Raise ValueError unless an account may be called so."""
-    if not is_name(name):
+    if not _NAME.fullmatch(name):
         raise ValueError(
             f"{name!r} is not an account's name: letters, digits, '.', '_', '@', '-' and spaces, "
             "at most 128, a letter or digit first, no space last"
@@ -110,8 +109,7 @@ def check_name(name: str) -> None:
 
 def open_account(connection: Connection, name: str) -> bool:
     """Make the account unless it is there; whether it was made. Two who do so at the same time do not collide."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    made = dialect.insert(accounts).values(name=name, created=time.time()).on_conflict_do_nothing()
+    made = insert_into(connection, accounts).values(name=name, created=time.time()).on_conflict_do_nothing()
     # Not every driver counts the rows of an insert.
     return connection.execute(made.returning(accounts.c.name)).first() is not None
 
@@ -135,14 +133,13 @@ def to_limits(row: Row[tuple[object, ...]], prefix: str = "") -> Limits:
     return Limits(**{each.name: getattr(row, prefix + each.name) for each in fields(Limits)})
 
 
-def is_name(name: str) -> bool:
-    """Whether an account may be called so. Of other names PostgreSQL refuses some even to be asked."""
-    return _NAME.fullmatch(name) is not None
+def called(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Rows of the account of that name. Of what can be none PostgreSQL refuses some even to be asked."""
+    return column == name if _NAME.fullmatch(name) else false()
 
 
 def _find(connection: Connection, name: str, alone: bool = False) -> Row[tuple[object, ...]]:
-    mine = accounts.c.name == name if is_name(name) else false()
-    query = select(accounts).where(mine)
+    query = select(accounts).where(called(accounts.c.name, name))
     row = connection.execute(query.with_for_update() if alone else query).first()
     if row is None:
         raise NoSuchAccount(f"there is no account {name!r}; `maskery accounts list` shows those there are")

@@ -16,7 +16,7 @@ from typing import Literal
 from sqlalchemy import ColumnElement, Select, bindparam, false, or_, select
 from sqlalchemy.engine import Connection, Row
 
-from maskery.accounts.book import check_name, is_name, limit_values, open_account, to_limits
+from maskery.accounts.book import called, check_name, limit_values, open_account, to_limits
 from maskery.accounts.database import Database
 from maskery.accounts.limits import Limits
 from maskery.accounts.rights import USUAL_RIGHTS, Right, check_rights
@@ -200,7 +200,7 @@ class KeyStore:
         """
         query = select(api_keys).order_by(api_keys.c.created, api_keys.c.id).limit(limit)
         if account is not None:
-            query = query.where(api_keys.c.account == account if is_name(account) else false())
+            query = query.where(called(api_keys.c.account, account))
         if after is not None:
             last = self.get(after)
             later = (api_keys.c.created == last.created) & (api_keys.c.id > last.id)

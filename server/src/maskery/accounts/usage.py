@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import date
 
-from sqlalchemy import false, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import select
 
-from maskery.accounts.book import is_name
-from maskery.accounts.database import Database
+from maskery.accounts.book import called
+from maskery.accounts.database import Database, insert_into
 from maskery.accounts.schema import usage
 
 
@@ -60,7 +59,7 @@ class UsageBook:
         # In one order everywhere, so that two servers do not wait for each other's rows for ever.
         rows.sort(key=lambda row: (row["account"], row["day"]))
         with self._database.writing() as connection:
-            insert = (sqlite if self._database.is_sqlite else postgresql).insert(usage)
+            insert = insert_into(connection, usage)
             names = [each.name for each in fields(Amount)]
             sums = {name: usage.c[name] + insert.excluded[name] for name in names}
             connection.execute(insert.on_conflict_do_update(index_elements=["account", "day"], set_=sums), rows)
@@ -73,7 +72,7 @@ class UsageBook:
         if last is not None:
             query = query.where(usage.c.day <= last)
         if account is not None:
-            query = query.where(usage.c.account == account if is_name(account) else false())
+            query = query.where(called(usage.c.account, account))
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [Use(row[0], row[1], Amount(*row[2:])) for row in rows]

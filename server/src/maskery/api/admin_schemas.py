@@ -55,6 +55,9 @@ class LimitsChange(LimitsSchema):
         return Limits(**self.named())
 
 
+Changes = Annotated[LimitsChange, Field(default_factory=lambda: LimitsChange.model_validate({}))]
+
+
 class KeysQuery(BaseModel):
     """Which keys are listed."""
 
@@ -81,7 +84,7 @@ class AccountRequest(BaseModel):
     model_config = _STRICT
 
     name: AccountName = Field(description="Letters, digits, '.', '_', '@', '-' and spaces, at most 128.")
-    limits: LimitsChange = Field(default_factory=lambda: LimitsChange.model_validate({}))
+    limits: Changes
 
 
 class AccountChange(BaseModel):
@@ -90,7 +93,7 @@ class AccountChange(BaseModel):
     model_config = _STRICT
 
     disabled: bool | None = Field(None, description="Whether its keys are refused.")
-    limits: LimitsChange = Field(default_factory=lambda: LimitsChange.model_validate({}))
+    limits: Changes
 
 
 class AccountSchema(BaseModel):
@@ -122,7 +125,7 @@ class KeyRequest(BaseModel):
     days: float | None = Field(
         None, ge=0, le=36500, description="That it is good for; 0: for ever; default: the server's setting."
     )
-    limits: LimitsChange = Field(default_factory=lambda: LimitsChange.model_validate({}))
+    limits: Changes
 
 
 class KeyChange(BaseModel):
