@@ -1,12 +1,15 @@
 """Things to put into pictures: cut-outs, things cut from photos, and things that nobody has ever seen."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training import assemblies
 from training.data import Library, Photo
+from training.solids import NOTHING
 
 Bytes = NDArray[np.uint8]
 
@@ -36,9 +39,11 @@ class Sprites:
     def draw(self, random: np.random.Generator) -> Sprite:
         """Any kind."""
         kind = random.random()
-        if kind < 0.4 and self._library.cutouts:
+        if kind < 0.28 and self._library.cutouts:
             return self.cutout(random)
-        return self.thing(random) if kind < 0.65 else self.invented(random)
+        if kind < 0.5:
+            return self.thing(random)
+        return self.assembled(random) if kind < 0.8 else self.invented(random)
 
     def photo(self, random: np.random.Generator) -> Photo:
         index = int(np.searchsorted(self._chances, random.random()))
@@ -60,6 +65,13 @@ class Sprites:
         parts = [photo.things[index] for index in thing.parts]
         shown = sorted(parts, key=lambda part: -part.area)[:4]
         return Sprite(pixels, tuple(np.ascontiguousarray(part.mask()[window]) for part in shown))
+
+    def assembled(self, random: np.random.Generator) -> Sprite:
+        """One of the assemblies, with its parts that are to be seen."""
+        view = assemblies.draw(random, partial(self.texture, random))
+        shown = [(view.parts == part).astype(np.uint8) for part in np.unique(view.parts) if part != NOTHING]
+        large = [part for part in shown if part.mean() > 0.01]
+        return Sprite(view.pixels, tuple(large[:6]) if len(large) > 1 else ())
 
     def invented(self, random: np.random.Generator, side: int = 128) -> Sprite:
         """A silhouette filled with parts of different texture and shaded as if it were round."""
