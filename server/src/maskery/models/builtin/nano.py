@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskery.models.builtin.nano_prompt import lab_colours
+from maskery.models.builtin.nano_tidy import tidied
 from maskery.models.builtin.nano_view import (
     PROPORTIONS,
     Bytes,
@@ -104,7 +105,11 @@ class Nano:
         colours = lab_colours(embedding.arrays["colours"].astype(np.uint8, copy=False))
         whole = _View(Window.whole(embedding.size), features, colours)
         pixels = embedding.arrays["picture"].astype(np.uint8, copy=False)
-        return [self._answer(whole, pixels, embedding.size, asked) for asked in objects]
+        found = (self._answer(whole, pixels, embedding.size, asked) for asked in objects)
+        return [
+            _candidates([tidied(answer, asked, embedding.size) for answer in answers], scores)
+            for asked, (answers, scores) in zip(objects, found, strict=True)
+        ]
 
     @cached_property
     def _encoder(self) -> Network:
@@ -116,18 +121,19 @@ class Nano:
         graph = self._folder / DECODER
         return Network(graph, self._precision, _OUTPUTS, graph)
 
-    def _answer(self, whole: _View, pixels: Bytes, size: Size, asked: ObjectPrompt) -> Candidates:
+    def _answer(self, whole: _View, pixels: Bytes, size: Size, asked: ObjectPrompt) -> tuple[list[Floats], Floats]:
+        """Readings, best first, float32 [rows, columns] each, and their scores [readings]."""
         start = None if asked.mask is None else _started(asked.mask, whole)
         logits, scores = self._look(whole, asked, start, asked.is_ambiguous)
         if not asked.is_ambiguous:
             answer, score = self._closer(logits[0], asked, pixels, size, _SHARE) or self._again(logits[0], asked, whole)
-            return _candidates([answer], score)
+            return [answer], score
         # What the first look expects orders the readings; the second does not see the others.
         order = np.argsort(-scores, kind="stable")
         readings = list(logits[order])
         if closer := self._closer(readings[0], asked, pixels, size, _SHARE_SINGLE):
             readings[0] = closer[0]
-        return _candidates(readings, scores[order])
+        return readings, scores[order]
 
     def _closer(
         self, answer: Floats, asked: ObjectPrompt, pixels: Bytes, size: Size, limit: float

@@ -1,0 +1,58 @@
+"""What an answer of `maskery/nano` has too much or too little of in small: islands and holes that nobody asked for."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskery.segmentation import ObjectPrompt, Size
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Numbers = NDArray[np.int32]
+
+# Of the largest island, of all that is inside: what is smaller goes, unless it was clicked.
+_ISLAND, _HOLE = 0.1, 0.03
+
+# Logit of what was changed: on the other side, and not sure.
+_UNSURE = 0.5
+
+
+def tidied(logits: Floats, asked: ObjectPrompt, size: Size) -> Floats:
+    """Logits without small islands and holes.
+
+    Args:
+        logits: float32 [rows, columns] of the whole picture; left as they are.
+        asked: an island with a click on the object stays, a hole with one off it too.
+        size: of the picture.
+    """
+    rows, columns = logits.shape
+    scale = np.array((columns / size.width, rows / size.height))
+    cells = (asked.points * scale).astype(np.intp).clip(0, (columns - 1, rows - 1))
+    inside = (logits > 0).astype(np.uint8)
+    islands, areas, _ = _regions(inside, 8)
+    small = areas < _ISLAND * areas.max(initial=0)
+    small[_at(islands, cells[asked.labels == 1])] = False
+    holes, gaps, open_ = _regions(1 - inside, 4)
+    closed = (gaps < _HOLE * areas.sum()) & ~open_
+    closed[_at(holes, cells[asked.labels == 0])] = False
+    # Region 0 is what is no region.
+    small[0] = closed[0] = False
+    found = logits
+    for changed, numbers, logit in ((small, islands, -_UNSURE), (closed, holes, _UNSURE)):
+        if changed.any():
+            found = np.where(changed[numbers], np.float32(logit), found)
+    return found
+
+
+def _regions(shown: Bytes, neighbours: int) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
+    """Numbers of connected regions [rows, columns], 0 where there is none; their areas; which touch the border."""
+    rows, columns = shown.shape
+    _, numbers, found, _ = cv2.connectedComponentsWithStats(shown, connectivity=neighbours, ltype=cv2.CV_32S)
+    left, top, width, height, area = found.T.astype(np.int32)
+    area[0] = 0
+    touches = (left == 0) | (top == 0) | (left + width == columns) | (top + height == rows)
+    return numbers.astype(np.int32, copy=False), area, touches
+
+
+def _at(numbers: Numbers, cells: NDArray[np.intp]) -> Numbers:
+    return numbers[cells[:, 1], cells[:, 0]]
