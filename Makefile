@@ -26,8 +26,8 @@ test: $(DEV_READY) ## Run every test that needs nothing outside this folder
 	@$(BIN)/python -m pytest -q
 
 .PHONY: test-parity
-test-parity: $(PARITY)/.ready ## Compare SAM and SAM-HQ with transformers, in an environment of its own (PyTorch)
-	@PYTHONPATH=.:server/tests $(PARITY)/bin/python -m pytest parity -q -s --rootdir . -c parity/pytest.ini
+test-parity: $(PARITY)/.ready ## Compare SAM and SAM-HQ with transformers, test training, in an environment of its own (PyTorch)
+	@PYTHONPATH=.:server/tests $(PARITY)/bin/python -m pytest parity training/tests -q -s --rootdir . -c parity/pytest.ini
 
 .PHONY: golden
 golden: $(PARITY)/.ready ## Regenerate the vectors that make test compares with

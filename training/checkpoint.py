@@ -68,6 +68,11 @@ def averaged(path: Path) -> Nano:
     return network.eval()
 
 
+def keep_average(path: Path, network: Nano) -> None:
+    """Put another network in place of the average of a checkpoint."""
+    torch.save({**load(path), "average": network.state_dict()}, path)
+
+
 def keep_judge(path: Path, judge: Judge) -> None:
     """Put the judge of a checkpoint's answers beside them. Training that goes on forgets it."""
     torch.save({**load(path), "judge": judge.state_dict()}, path)

@@ -88,12 +88,14 @@ class Scenes:
         for _ in range(random.choice((1, 2, 3, 4), p=(0.4, 0.3, 0.2, 0.1))):
             share = float(np.exp(random.uniform(np.log(0.03), np.log(0.6))))
             place = random.uniform(0.1, 0.9, 2)
-            group = 1 if random.random() < 0.8 else int(random.integers(2, 4))
+            group = 1 if random.random() < 0.94 else int(random.integers(2, 4))
             sprites = [self._sprites.draw(random) for _ in range(group)]
-            if random.random() < 0.25:
-                # The like of it, elsewhere: what is alike need not be one.
+            if random.random() < 0.35:
+                # The like of it, beside it or elsewhere: what is alike need not be one.
                 for _ in range(random.integers(1, 4)):
-                    matrix = _put(sprites[0], share * random.uniform(0.5, 1.2), random.uniform(0, 1, 2), random, side)
+                    beside = place + random.normal(0, 0.7, 2) * share**0.5
+                    there = beside if random.random() < 0.5 else random.uniform(0, 1, 2)
+                    matrix = _put(sprites[0], share * random.uniform(0.6, 1.2), there, random, side)
                     canvas, shape, _ = _paste(canvas, sprites[0], matrix, random)
                     targets = _covered(targets, shape)
             shapes: list[Bytes] = []

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from training import checkpoint
-from training.batches import Batch, Batches, loader
+from training.answering import Features, encode
+from training.batches import Batches, loader
 from training.data import Library, read_library, split
 from training.judge import Judge, evidence
 from training.losses import hard_iou
@@ -79,7 +80,8 @@ def _collect(network: Nano, library: Library, batches: int, seed: int) -> tuple[
         batch = next(made)
         rounds = Rounds(batch, np.random.default_rng((seed, _FIRST, index)))
         meant = torch.from_numpy(batch.meant).flatten(0, 1).float() / 255
-        features = _encode(network, batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            features = encode(network, batch)
         look, seen = _judged(network, features, rounds)
         single = torch.from_numpy(rounds.ambiguous)
         found.append((seen[single], hard_iou(look.logits, meant)[single], single[single].float()))
@@ -94,14 +96,7 @@ def _collect(network: Nano, library: Library, batches: int, seed: int) -> tuple[
     return seen, reached, ambiguous
 
 
-def _encode(network: Nano, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    picture = torch.from_numpy(batch.pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-    with torch.autocast("cpu", torch.bfloat16):
-        half, quarter, eighth = (each.repeat_interleave(_PROMPTS, 0) for each in network.encoder(picture))
-    return half, quarter, eighth
-
-
-def _judged(network: Nano, features: tuple[Tensor, Tensor, Tensor], rounds: Rounds) -> tuple[Look, Tensor]:
+def _judged(network: Nano, features: Features, rounds: Rounds) -> tuple[Look, Tensor]:
     planes, previous = torch.from_numpy(rounds.planes()), torch.from_numpy(rounds.previous)
     with torch.autocast("cpu", torch.bfloat16):
         look = network.decoder.look(*features, planes, previous)

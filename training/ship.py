@@ -1,4 +1,4 @@
-"""From a checkpoint to what is shipped: scores, graphs, the model card's numbers and its pictures.
+"""From a checkpoint to what is shipped: normalisation, scores, graphs, the model card's numbers and its pictures.
 
 python -m training.ship --data DIR --checkpoint FILE --graphs DIR --figures DIR --numbers FILE
 """
@@ -14,6 +14,7 @@ import torch
 
 from maskery.models.builtin.nano import Nano
 from training import checkpoint, curves, figures
+from training.calibrate import calibrate
 from training.cases import cases
 from training.data import read_library, split
 from training.evaluate import follow, summarise
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     learned, held = split(read_library(options.data))
     network = checkpoint.averaged(options.checkpoint)
     if not options.fitted:
+        calibrate(network, learned)
+        checkpoint.keep_average(options.checkpoint, network)
         checkpoint.keep_judge(options.checkpoint, fit(network, learned, options.batches))
     export(network, checkpoint.judge(options.checkpoint), options.graphs)
     found = cases(held, options.per_source)
@@ -55,13 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.ship", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="the judge is kept in it")
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="what is fitted is kept in it")
     parser.add_argument("--graphs", type=Path, required=True, metavar="DIR")
     parser.add_argument("--figures", type=Path, required=True, metavar="DIR")
     parser.add_argument("--numbers", type=Path, required=True, metavar="FILE")
     parser.add_argument("--batches", type=int, default=300, help="to fit the judge on")
     parser.add_argument("--per-source", type=int, default=60, help="cases to measure on, at most")
-    parser.add_argument("--fitted", action="store_true", help="the checkpoint has a judge already")
+    parser.add_argument("--fitted", action="store_true", help="the checkpoint has all that already")
     return parser.parse_args(arguments)
 
 

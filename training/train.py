@@ -18,9 +18,9 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from training import checkpoint
+from training.answering import answer, encode, grow, tensor
 from training.batches import Batch, Batches, loader
 from training.curves import draw
 from training.data import Library, NoData, read_library, split
@@ -29,12 +29,6 @@ from training.network import Nano, Widths
 from training.optimiser import optimisers
 from training.rounds import Rounds
 from training.schedules import SCHEDULES, Schedule, Stage
-
-# How many corrections come before the answer that is learned from, and how often.
-_CORRECTIONS = (0.5, 0.22, 0.14, 0.09, 0.05)
-
-# How often an answer is given a second look without another click.
-_SECOND_LOOK = 0.25
 
 _REPORT = 50
 _SAVE = 50
@@ -128,13 +122,11 @@ class Training:
                 group["lr"] = full * rate
         self.network.train()
         rounds = Rounds(batch, random, self._pool)
-        meant, whole = (self._tensor(each).flatten(0, 1).float() / 255 for each in (batch.meant, batch.whole))
+        meant, whole = (tensor(self.network, each).flatten(0, 1).float() / 255 for each in (batch.meant, batch.whole))
         with torch.autocast(self._device.type, torch.bfloat16):
-            picture = self._tensor(batch.pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-            features = self.network.encoder(picture.contiguous(memory_format=torch.channels_last))
-            features = tuple(each.repeat_interleave(batch.meant.shape[1], 0) for each in features)
-            self._grow(rounds, tuple(each.detach() for each in features), random)
-            logits, scores = self._answer(features, rounds)
+            features = encode(self.network, batch)
+            grow(self.network, tuple(each.detach() for each in features), rounds, random)  # type: ignore[arg-type]
+            logits, scores = answer(self.network, features, rounds)
         ambiguous = torch.from_numpy(rounds.ambiguous).to(self._device)
         total, scored = loss(logits, scores, meant, whole, ambiguous)
         for each in self._optimisers:
@@ -152,25 +144,6 @@ class Training:
             float(single.mean()) if len(single) else np.nan,
             float(other.mean()) if len(other) else np.nan,
         )
-
-    @torch.no_grad()
-    def _grow(self, rounds: Rounds, features: tuple[Tensor, ...], random: np.random.Generator) -> None:
-        """Corrections and second looks before the answer that is learned from."""
-        self.network.eval()
-        for _ in range(random.choice(len(_CORRECTIONS), p=_CORRECTIONS)):
-            logits = self._answer(features, rounds)[0][:, 0].cpu()
-            rounds.correct(logits)
-            rounds.remember(logits, 0.55)
-        if random.random() < _SECOND_LOOK:
-            rounds.remember(self._answer(features, rounds)[0][:, 0].cpu(), 1.0)
-        self.network.train()
-
-    def _answer(self, features: tuple[Tensor, ...], rounds: Rounds) -> tuple[Tensor, Tensor]:
-        logits, scores = self.network.decoder(*features, self._tensor(rounds.planes()), self._tensor(rounds.previous))
-        return logits, scores
-
-    def _tensor(self, array: Any) -> Tensor:
-        return torch.from_numpy(array).to(self._device, non_blocking=True)
 
     def _report(self, side: int, mean: Any, seconds: float, cpu: float) -> None:
         names = ("loss", "score_loss", "iou_single", "iou_other")
