@@ -18,11 +18,11 @@ Bytes = NDArray[np.uint8]
 WEIGHTS = {
     "animals": 5.0,
     "clothing": 5.0,
-    "food": 2.0,
+    "food": 3.5,
     "fruit": 1.0,
     "facades": 0.7,
-    "tabletop": 0.7,
-    "mushrooms": 0.4,
+    "tabletop": 1.0,
+    "mushrooms": 0.8,
     "nuclei": 0.3,
 }
 
