@@ -91,7 +91,7 @@ bench-serving: $(BENCH)/.ready ## Measure the server beside a plain one with tra
 	@$(BENCH)/bin/python -m benchmarks.serving --config $(or $(CONFIG),base)
 
 .PHONY: train
-train: $(TRAINING)/.ready ## Train the built-in network: DATA=folder [OUT=folder] [SCHEDULE=cpu|cpu-2|cpu-3|gpu] (PyTorch)
+train: $(TRAINING)/.ready ## Train the built-in network: DATA=folder [OUT=folder] [SCHEDULE=cpu|cpu-2|cpu-3|cpu-4|gpu] (PyTorch)
 	@PYTHONPATH=.:server/src OMP_WAIT_POLICY=PASSIVE $(TRAINING)/bin/python -m training.train \
 		--data "$(DATA)" --out "$(or $(OUT),.cache/training)" --schedule "$(or $(SCHEDULE),cpu)"
 

@@ -62,6 +62,8 @@ SCHEDULES = {
     "cpu-2": Schedule((Stage(4000, 160, 18), Stage(4700, 192, 12), Stage(6000, 224, 9)), decay=1800),
     # A third, with assemblies of solids among the composites.
     "cpu-3": Schedule((Stage(8900, 160, 18), Stage(9700, 192, 12), Stage(10550, 224, 9)), decay=1900),
+    # And to the end of that once more, more slowly.
+    "cpu-4": Schedule((Stage(10950, 224, 9),), decay=1450),
     "gpu": Schedule(
         (Stage(12000, 160, 64), Stage(20000, 224, 48), Stage(26000, 288, 32)),
         prompts=3,

@@ -98,6 +98,16 @@ def test_a_single_click_has_three_readings_and_a_clear_prompt_one() -> None:
         assert ((each.scores >= 0) & (each.scores <= 1)).all()
 
 
+@pytest.mark.parametrize("click", [(0, 0), (159.9, 119.9), (0, 60), (80, 0), (80, 60)])
+def test_the_first_reading_holds_the_click_or_is_worth_nothing(click: tuple[float, float]) -> None:
+    picture, _ = disc_picture()
+    [candidates] = ask(picture, prompt(on=[click]))
+    columns, rows = candidates.extent
+    cell = int(click[1] * rows / 120), int(click[0] * columns / 160)
+    assert candidates.logits[0][cell] > 0 or candidates.scores[0] == 0
+    assert (np.diff(candidates.scores) <= 0).all()
+
+
 def test_the_same_question_has_the_same_answer() -> None:
     picture, _ = disc_picture()
     [first], [again] = (ask(picture, prompt(on=[(80, 60)]), model=Nano("f32")) for _ in range(2))

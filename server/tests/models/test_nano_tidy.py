@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from maskery.models.builtin.nano_tidy import tidied
 from maskery.segmentation import ObjectPrompt, Size
 
@@ -53,6 +54,18 @@ def test_a_hole_is_filled_unless_it_was_clicked_off() -> None:
     logits = answer(LARGE, HOLE)
     assert (tidied(logits, prompt(ON_LARGE), SIZE) > 0).sum() == 1600
     assert (tidied(logits, prompt(ON_LARGE, (44.0, 44.0, 0)), SIZE) == logits).all()
+
+
+def test_islands_in_holes_and_holes_in_islands_leave_nothing() -> None:
+    dot = (slice(21, 23), slice(21, 23), 1.0)
+    np.testing.assert_array_equal(tidied(answer(LARGE, HOLE, dot), prompt(ON_LARGE), SIZE) > 0, answer(LARGE) > 0)
+    pierced = answer(LARGE, SPECK, (slice(61, 63), slice(81, 83), -1.0))
+    np.testing.assert_array_equal(tidied(pierced, prompt(ON_LARGE), SIZE) > 0, answer(LARGE) > 0)
+
+
+def test_what_meets_at_a_corner_alone_is_an_island() -> None:
+    logits = answer(LARGE, (slice(50, 53), slice(50, 53), 2.0))
+    np.testing.assert_array_equal(tidied(logits, prompt(ON_LARGE), SIZE) > 0, answer(LARGE) > 0)
 
 
 def test_a_large_hole_stays() -> None:

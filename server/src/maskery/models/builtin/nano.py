@@ -129,6 +129,8 @@ class Nano:
             answer, score = self._closer(logits[0], asked, pixels, size, _SHARE) or self._again(logits[0], asked, whole)
             return [answer], score
         # What the first look expects orders the readings; the second does not see the others.
+        # A reading without what was clicked, an empty one above all, is worth nothing.
+        scores = scores * (_at_click(logits, asked, size) > 0)
         order = np.argsort(-scores, kind="stable")
         readings = list(logits[order])
         if closer := self._closer(readings[0], asked, pixels, size, _SHARE_SINGLE):
@@ -190,6 +192,13 @@ def _copy(pixels: Bytes) -> Bytes:
     if shrink >= 1:
         return pixels.copy()
     return resized(pixels, max(1, round(rows * shrink)), max(1, round(columns * shrink)))
+
+
+def _at_click(logits: Floats, asked: ObjectPrompt, size: Size) -> Floats:
+    """Logits [readings] at a single click, from logits [readings, rows, columns] of the whole picture."""
+    rows, columns = logits.shape[1:]
+    x, y = asked.points[0]
+    return logits[:, min(int(y * rows / size.height), rows - 1), min(int(x * columns / size.width), columns - 1)]
 
 
 def _candidates(answers: Sequence[Floats], scores: Floats) -> Candidates:

@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 
 from maskery.segmentation import ObjectPrompt, Size
 
-Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]
 
@@ -28,26 +27,30 @@ def tidied(logits: Floats, asked: ObjectPrompt, size: Size) -> Floats:
     rows, columns = logits.shape
     scale = np.array((columns / size.width, rows / size.height))
     cells = (asked.points * scale).astype(np.intp).clip(0, (columns - 1, rows - 1))
-    inside = (logits > 0).astype(np.uint8)
-    islands, areas, _ = _regions(inside, 8)
+    islands, areas, _ = _regions(logits > 0)
     small = areas < _ISLAND * areas.max(initial=0)
     small[_at(islands, cells[asked.labels == 1])] = False
-    holes, gaps, open_ = _regions(1 - inside, 4)
-    closed = (gaps < _HOLE * areas.sum()) & ~open_
+    found = _changed(logits, islands, small, -_UNSURE)
+    # Only now, as a hole may have had an island in it, and an island a hole.
+    holes, gaps, open_ = _regions(found <= 0)
+    closed = (gaps < _HOLE * (found > 0).sum()) & ~open_
     closed[_at(holes, cells[asked.labels == 0])] = False
-    # Region 0 is what is no region.
-    small[0] = closed[0] = False
-    found = logits
-    for changed, numbers, logit in ((small, islands, -_UNSURE), (closed, holes, _UNSURE)):
-        if changed.any():
-            found = np.where(changed[numbers], np.float32(logit), found)
-    return found
+    return _changed(found, holes, closed, _UNSURE)
 
 
-def _regions(shown: Bytes, neighbours: int) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
-    """Numbers of connected regions [rows, columns], 0 where there is none; their areas; which touch the border."""
+def _changed(logits: Floats, numbers: Numbers, chosen: NDArray[np.bool_], logit: float) -> Floats:
+    """Another logit in the chosen regions. Region 0 is what is no region."""
+    chosen[0] = False
+    return np.where(chosen[numbers], np.float32(logit), logits) if chosen.any() else logits
+
+
+def _regions(shown: NDArray[np.bool_]) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
+    """Numbers of connected regions [rows, columns], 0 where there is none; their areas; which touch the border.
+
+    What meets at corners alone is not connected: on a finer grid it would come apart.
+    """
     rows, columns = shown.shape
-    _, numbers, found, _ = cv2.connectedComponentsWithStats(shown, connectivity=neighbours, ltype=cv2.CV_32S)
+    _, numbers, found, _ = cv2.connectedComponentsWithStats(shown.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)
     left, top, width, height, area = found.T.astype(np.int32)
     area[0] = 0
     touches = (left == 0) | (top == 0) | (left + width == columns) | (top + height == rows)
