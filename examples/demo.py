@@ -19,10 +19,10 @@ OUT = HERE.parent / "demo"
 # Three things on the photograph: the cup's inside, the saucer, the spoon; 0 marks what does not belong to it.
 PROMPT = [
     [[285, 150]],
-    [[130, 200], [420, 330], [285, 150], [365, 280]],
+    [[130, 200], [420, 330], [285, 150], [365, 280], [150, 45]],
     [[365, 280], [350, 300], [400, 100], [300, 260]],
 ]
-LABELS = [[1], [1, 1, 0, 0], [1, 1, 1, 0]]
+LABELS = [[1], [1, 1, 0, 0, 0], [1, 1, 1, 0]]
 
 
 @contextlib.contextmanager
