@@ -50,6 +50,7 @@ def _objects(page: Driver) -> None:
     page.click(420, 330)
     page.click(285, 150, shift=True)
     page.click(365, 280, shift=True)
+    page.click(150, 45, shift=True)
     _name(page, "Saucer")
 
 
