@@ -3,7 +3,8 @@
     python -m training.scores --data DIR --checkpoint FILE
 
 Scores hang on the answers and not the other way round, so they are fitted once the answers are final: on scenes that
-training has not shown. The judge is kept in the same checkpoint.
+training has not shown. Before that the network's batch normalisation is measured anew. Both are kept in the same
+checkpoint.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 from training import checkpoint
 from training.answering import Features, encode
 from training.batches import Batches, loader
+from training.calibrate import calibrate
 from training.data import Library, read_library, split
 from training.judge import Judge, evidence
 from training.losses import hard_iou
@@ -35,6 +37,14 @@ _ITERATIONS, _AT_ONCE, _RATE = 500, 512, 6e-3
 
 # Scores closer than this hardly decide which answer is given.
 _CLOSE = 0.05
+
+
+def finish(path: Path, library: Library, batches: int) -> None:
+    """Give the average of a checkpoint the statistics and the judge that it ships with."""
+    network = checkpoint.averaged(path)
+    calibrate(network, library)
+    checkpoint.keep_average(path, network)
+    checkpoint.keep_judge(path, fit(network, library, batches))
 
 
 def fit(network: Nano, library: Library, batches: int, seed: int = 0) -> Judge:
@@ -113,8 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)
     torch.manual_seed(0)
     learned, _ = split(read_library(options.data))
-    network = checkpoint.averaged(options.checkpoint)
-    checkpoint.keep_judge(options.checkpoint, fit(network, learned, options.batches))
+    finish(options.checkpoint, learned, options.batches)
     return 0
 
 

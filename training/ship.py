@@ -14,13 +14,12 @@ import torch
 
 from maskery.models.builtin.nano import Nano
 from training import checkpoint, curves, figures
-from training.calibrate import calibrate
 from training.cases import cases
 from training.data import read_library, split
 from training.evaluate import follow, summarise
 from training.export import export
 from training.robustness import measure
-from training.scores import fit
+from training.scores import finish
 
 _CLICKS = 5
 
@@ -34,12 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)
     torch.manual_seed(0)
     learned, held = split(read_library(options.data))
-    network = checkpoint.averaged(options.checkpoint)
     if not options.fitted:
-        calibrate(network, learned)
-        checkpoint.keep_average(options.checkpoint, network)
-        checkpoint.keep_judge(options.checkpoint, fit(network, learned, options.batches))
-    export(network, checkpoint.judge(options.checkpoint), options.graphs)
+        finish(options.checkpoint, learned, options.batches)
+    export(checkpoint.averaged(options.checkpoint), checkpoint.judge(options.checkpoint), options.graphs)
     found = cases(held, options.per_source)
     model = Nano(folder=options.graphs)
     courses = [follow(model, case, _CLICKS) for case in found]

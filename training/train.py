@@ -125,7 +125,7 @@ class Training:
         meant, whole = (tensor(self.network, each).flatten(0, 1).float() / 255 for each in (batch.meant, batch.whole))
         with torch.autocast(self._device.type, torch.bfloat16):
             features = encode(self.network, batch)
-            grow(self.network, tuple(each.detach() for each in features), rounds, random)  # type: ignore[arg-type]
+            grow(self.network, features, rounds, random)
             logits, scores = answer(self.network, features, rounds)
         ambiguous = torch.from_numpy(rounds.ambiguous).to(self._device)
         total, scored = loss(logits, scores, meant, whole, ambiguous)

@@ -18,6 +18,7 @@ from maskery.models.builtin.nano_view import (
     Floats,
     Window,
     around,
+    cells,
     cut,
     planes,
     put_in,
@@ -197,8 +198,9 @@ def _copy(pixels: Bytes) -> Bytes:
 def _at_click(logits: Floats, asked: ObjectPrompt, size: Size) -> Floats:
     """Logits [readings] at a single click, from logits [readings, rows, columns] of the whole picture."""
     rows, columns = logits.shape[1:]
-    x, y = asked.points[0]
-    return logits[:, min(int(y * rows / size.height), rows - 1), min(int(x * columns / size.width), columns - 1)]
+    [(column, row)] = cells(asked.points, size, rows, columns)
+    found: Floats = logits[:, row, column]
+    return found
 
 
 def _candidates(answers: Sequence[Floats], scores: Floats) -> Candidates:

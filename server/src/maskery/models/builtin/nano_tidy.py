@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from maskery.models.builtin.nano_view import Floats, cells
 from maskery.segmentation import ObjectPrompt, Size
 
-Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]
 
 # Of the largest island, of all that is inside: what is smaller goes, unless it was clicked.
@@ -25,16 +25,15 @@ def tidied(logits: Floats, asked: ObjectPrompt, size: Size) -> Floats:
         size: of the picture.
     """
     rows, columns = logits.shape
-    scale = np.array((columns / size.width, rows / size.height))
-    cells = (asked.points * scale).astype(np.intp).clip(0, (columns - 1, rows - 1))
+    clicked = cells(asked.points, size, rows, columns)
     islands, areas, _ = _regions(logits > 0)
     small = areas < _ISLAND * areas.max(initial=0)
-    small[_at(islands, cells[asked.labels == 1])] = False
+    small[_at(islands, clicked[asked.labels == 1])] = False
     found = _changed(logits, islands, small, -_UNSURE)
     # Only now, as a hole may have had an island in it, and an island a hole.
     holes, gaps, open_ = _regions(found <= 0)
     closed = (gaps < _HOLE * (found > 0).sum()) & ~open_
-    closed[_at(holes, cells[asked.labels == 0])] = False
+    closed[_at(holes, clicked[asked.labels == 0])] = False
     return _changed(found, holes, closed, _UNSURE)
 
 
@@ -57,5 +56,5 @@ def _regions(shown: NDArray[np.bool_]) -> tuple[Numbers, Numbers, NDArray[np.boo
     return numbers.astype(np.int32, copy=False), area, touches
 
 
-def _at(numbers: Numbers, cells: NDArray[np.intp]) -> Numbers:
-    return numbers[cells[:, 1], cells[:, 0]]
+def _at(numbers: Numbers, clicked: NDArray[np.intp]) -> Numbers:
+    return numbers[clicked[:, 1], clicked[:, 0]]

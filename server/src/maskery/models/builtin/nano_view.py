@@ -75,6 +75,13 @@ def stretched(logits: Floats, rows: int, columns: int) -> Floats:
     return cv2.resize(logits, (columns, rows), interpolation=cv2.INTER_LINEAR).astype(np.float32)
 
 
+def cells(points: Floats, size: Size, rows: int, columns: int) -> NDArray[np.intp]:
+    """Where points of a picture lie on a grid over it, [points, 2], column and row."""
+    scale = np.array((columns / size.width, rows / size.height))
+    found: NDArray[np.intp] = (points * scale).astype(np.intp).clip(0, (columns - 1, rows - 1))
+    return found
+
+
 def cut(pixels: Bytes, window: Window, size: Size) -> tuple[Bytes, Window]:
     """A window's pixels from a copy of the picture of any size; the window grows to whole pixels of the copy."""
     across, down = pixels.shape[1] / size.width, pixels.shape[0] / size.height
