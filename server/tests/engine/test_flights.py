@@ -52,6 +52,28 @@ async def test_a_hundred_callers_are_served_by_one_making(flights: Flights[str, 
     assert "picture" not in flights
 
 
+async def test_who_comes_the_moment_in_which_it_fails_tries_again(flights: Flights[str, str], making: Making) -> None:
+    first = asyncio.create_task(flights.join("picture", making))
+    await settle()
+    making.arrive(ValueError("not now"))
+    # Its turn comes right after that of the failing task, before anybody is told of the failure.
+    asked: list[bool] = []
+
+    async def come() -> str:
+        asked.append("picture" in flights)
+        return await flights.join("picture", making)
+
+    second = asyncio.create_task(come())
+    await settle()
+    assert asked == [False]
+    assert making.made == 2
+    making.arrive("embedding")
+    assert await second == "embedding"
+    with pytest.raises(ValueError, match="not now"):
+        await first
+    assert "picture" not in flights
+
+
 async def test_different_things_are_made_beside_each_other(flights: Flights[str, str]) -> None:
     one, other = Making(), Making()
     callers = [asyncio.create_task(flights.join(name, make)) for name, make in (("1", one), ("2", other), ("1", one))]

@@ -26,11 +26,11 @@ class Flights(Generic[Name, Result]):
         self._flights: dict[Name, _Flight[Result]] = {}
 
     def __contains__(self, name: Name) -> bool:
-        return name in self._flights
+        return self._in_the_air(name) is not None
 
     async def join(self, name: Name, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         """What `make` returns or raises, called by the first of those who wait."""
-        flight = self._flights.get(name)
+        flight = self._in_the_air(name)
         if flight is None:
             flight = self._flights[name] = _Flight(asyncio.create_task(make()))
             flight.task.add_done_callback(lambda task: self._land(name, task))
@@ -43,6 +43,12 @@ class Flights(Generic[Name, Result]):
                 flight.task.cancel()
                 # Whoever comes before the cancellation is through needs a flight that arrives.
                 self._forget(name, flight.task)
+
+    def _in_the_air(self, name: Name) -> _Flight[Result] | None:
+        # A task is done a moment before its callbacks are called. Who comes in between must not join it: a task that
+        # is done is awaited without a pause, so that who tries again after its failure would do so for ever.
+        flight = self._flights.get(name)
+        return flight if flight and not flight.task.done() else None
 
     def _land(self, name: Name, task: asyncio.Task[Result]) -> None:
         self._forget(name, task)
