@@ -47,6 +47,29 @@ def test_everything_can_be_done_without_a_mouse(open_page: Any, tmp_path: Path) 
     assert download.value.suggested_filename == "coffee-mask.png"
 
 
+def test_what_was_done_is_not_talked_over_by_where_it_was_done(open_page: Any) -> None:
+    page = open_page(visit=False)
+    page.visit("&sample=coffee")
+    page.page.wait_for_selector("#canvas[data-view]")
+    page.page.evaluate(
+        """() => {
+          window.said = [];
+          const live = document.getElementById('live');
+          new MutationObserver(() => said.push(live.textContent)).observe(live, { childList: true });
+        }"""
+    )
+    page.press("Enter")
+    page.page.wait_for_function("() => said.some(text => /^\\d+, \\d+/.test(text))")
+    with page.answered():
+        page.press("ArrowUp", "Enter")
+    # Longer than it takes until a place is said.
+    page.page.wait_for_timeout(600)
+    said = page.page.evaluate("said")
+    done = next(index for index, text in enumerate(said) if text.startswith("Point on the object at "))
+    assert len(said[done:]) == 2, said
+    assert said[-1].startswith("Object 1: ")
+
+
 def test_the_focus_goes_through_the_page_and_is_seen(page: Any) -> None:
     page.load()
     seen = set()

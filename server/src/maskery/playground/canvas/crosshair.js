@@ -78,6 +78,8 @@ export class Crosshair {
     const { tool } = this.#store.state;
     const { x, y } = this.#stage.crosshair;
     if (tool === 'move') return;
+    // What is done is said now, and its answer soon: neither shall be talked over by the place.
+    clearTimeout(this.#timer);
     if (tool !== 'box') {
       const on = (tool === 'include') !== other;
       this.#store.ask({ type: 'point', x, y, on });
