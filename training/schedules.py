@@ -64,6 +64,8 @@ SCHEDULES = {
     "cpu-3": Schedule((Stage(8900, 160, 18), Stage(9700, 192, 12), Stage(10550, 224, 9)), decay=1900),
     # And to the end of that once more, more slowly.
     "cpu-4": Schedule((Stage(10950, 224, 9),), decay=1450),
+    # A fifth: the loss falls only where the rate does, so all of it is a slow fall.
+    "cpu-5": Schedule((Stage(13000, 192, 12), Stage(15100, 224, 9)), decay=11330),
     "gpu": Schedule(
         (Stage(12000, 160, 64), Stage(20000, 224, 48), Stage(26000, 288, 32)),
         prompts=3,

@@ -57,7 +57,7 @@ class Training:
         schedule: how.
         out: folder for the checkpoint, the log and the curves.
         seed: of everything random.
-        widths: of a network that is not there yet.
+        network: what learns; None: one of the usual shape, or of that in the checkpoint.
         muon: see `optimisers`.
     """
 
@@ -67,7 +67,7 @@ class Training:
         schedule: Schedule,
         out: Path,
         seed: int = 0,
-        widths: Widths | None = None,
+        network: Nano | None = None,
         muon: bool = True,
     ) -> None:
         torch.manual_seed(seed)
@@ -76,7 +76,7 @@ class Training:
         self._pool = ThreadPoolExecutor(schedule.threads) if schedule.threads else None
         path = out / "checkpoint.pt"
         state = checkpoint.load(path) if path.exists() else None
-        network = Nano(Widths(**state["widths"]) if state else widths)
+        network = network or Nano(Widths(**state["widths"]) if state else None)
         self.network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = checkpoint.Average(self.network, schedule.average)
         self._optimisers = optimisers(self.network, muon, schedule.muon_lr, schedule.adam_lr)
