@@ -288,6 +288,66 @@ async def test_pictures_and_their_pixels_are_charged_together_or_not_at_all(limi
     assert refused.value.headers["x-ratelimit-remaining-pixels"] == "0"
 
 
+async def test_a_picture_that_was_not_encoded_is_as_if_it_had_not_been_charged(limiter: Limiter) -> None:
+    team, own = account(pictures_per_minute=2, pixels_per_day=1000), key(pixels_per_day=800)
+    await limiter.charge_picture([team], 100)
+    refund = await limiter.charge_picture([team, own], 800)
+    with pytest.raises(RateLimited):
+        await limiter.charge_picture([team], 50)
+    await refund()
+    await limiter.charge_picture([team, own], 800)
+    with pytest.raises(RateLimited) as refused:
+        await limiter.charge_picture([team], 101)
+    assert refused.value.headers["x-ratelimit-remaining-pictures"] == "0"
+    assert refused.value.headers["x-ratelimit-remaining-pixels"] == "100"
+
+
+async def test_nothing_is_refunded_of_what_is_over(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str, closing: Make
+) -> None:
+    clock = SimpleNamespace(time=lambda: 86400 * 20000 - 1.5, monotonic=time.monotonic)
+    monkeypatch.setattr("maskery.accounts.tally_memory.time", clock)
+    team, limiter = account(pixels_per_day=10), closing()
+    refund = await limiter.charge_picture([team], 8)
+    clock.time = lambda: 86400 * 20000.0
+    await limiter.charge_picture([team], 3)
+    await refund()
+    await limiter.charge_picture([team], 10)
+    with pytest.raises(RateLimited):
+        await limiter.charge_picture([team], 1)
+
+    from redis.asyncio import Redis
+
+    limiter, name = closing(redis_url), "maskery:pixels_per_day:account:team"
+    refund = await limiter.charge_picture([team], 8)
+    async with Redis.from_url(redis_url) as redis:
+        await redis.delete(name)
+        await refund()
+        assert not await redis.exists(name), "it would never end"
+        await limiter.charge_picture([team], 3)
+        left = await redis.ttl(name)
+        await refund()
+        assert await redis.get(name) == b"0"
+        assert await redis.ttl(name) == pytest.approx(left, abs=2)
+
+
+async def test_a_refund_during_an_outage_harms_nobody(
+    own_redis: RedisServer, closing: Make, clock: SimpleNamespace
+) -> None:
+    limiter, team = closing(own_redis.url), account(pictures_per_minute=1)
+    refunds = [await limiter.charge_picture([team], 1)]
+    own_redis.stop()
+    await refunds[0]()
+    assert limiter.degraded
+    assert limiter.failures == 1
+    # Counted here meanwhile, and refunded here.
+    for _ in range(3):
+        await (await limiter.charge_picture([team], 1))()
+    await limiter.charge_picture([team], 1)
+    with pytest.raises(RateLimited):
+        await limiter.charge_picture([team], 1)
+
+
 async def test_a_day_begins_at_midnight_utc(monkeypatch: pytest.MonkeyPatch, closing: Make) -> None:
     clock = SimpleNamespace(time=lambda: 86400 * 20000 - 1.5, monotonic=time.monotonic)
     monkeypatch.setattr("maskery.accounts.tally_memory.time", clock)

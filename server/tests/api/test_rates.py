@@ -14,6 +14,7 @@ from samples import MODEL, b64, png, squares
 from waiting import until
 
 from maskery.accounts import Holder, Limiter, Records
+from maskery.accounts.limiter import Refund
 from maskery.models.builtin.grabcut import GrabCut
 
 ROUTE = "/v1/images/segmentations"
@@ -247,12 +248,13 @@ def test_one_accounts_limit_does_not_refuse_another_who_waits_for_the_same_pictu
     asked, go_on = threading.Event(), threading.Event()
     charged: list[str] = []
 
-    async def slowly(self: Limiter, holders: Sequence[Holder], pixels: int) -> None:
+    async def slowly(self: Limiter, holders: Sequence[Holder], pixels: int) -> Refund:
         if holders[0].name == "poor":
             asked.set()
             assert await asyncio.to_thread(go_on.wait, 20)
-        await charge(self, holders, pixels)
+        refund = await charge(self, holders, pixels)
         charged.append(holders[0].name)
+        return refund
 
     monkeypatch.setattr(Limiter, "charge_picture", slowly)
 
@@ -284,6 +286,31 @@ def test_who_joins_in_and_has_nothing_left_either_is_refused_too(
     inside = [pool.submit(client.post, ROUTE, json=another(body, 1)) for _ in range(6)]
     assert [each.result(20).status_code for each in inside] == [429] * 6
     assert encoder.pictures == 1
+
+
+@pytest.mark.parametrize("where", ["memory", "redis"])
+def test_a_damaged_picture_is_not_charged(
+    request: pytest.FixtureRequest, make_client: MakeClient, body: dict[str, Any], pool: ThreadPoolExecutor, where: str
+) -> None:
+    redis = {} if where == "memory" else {"redis_url": request.getfixturevalue("redis_url")}
+    client = make_client(pictures_per_minute=1, pixels_per_day=PIXELS, **redis)
+    whole = png(squares())
+    damaged = {**body, "image_prompt": b64(whole[: len(whole) * 2 // 3])}
+    answers = list(pool.map(lambda _: client.post(ROUTE, json=damaged), range(8)))
+    assert {answer.json()["error"]["code"] for answer in answers} == {"unsupported_image"}, answers[0].text
+    assert client.post("/v1/images", json={"model": MODEL, "image_prompt": damaged["image_prompt"]}).status_code == 415
+    assert client.post(ROUTE, json=body).status_code == 200
+    refused(client.post(ROUTE, json=another(body, 1)), "pixels", PIXELS)
+
+
+def test_a_picture_whose_encoding_fails_is_not_charged(
+    make_client: MakeClient, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(pictures_per_minute=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(GrabCut, "encode", lambda *_: 1 / 0)
+        assert client.post(ROUTE, json=body).status_code == 500
+    assert client.post(ROUTE, json=body).status_code == 200
 
 
 @pytest.fixture(params=["memory", "redis"])

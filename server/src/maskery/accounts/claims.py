@@ -74,6 +74,10 @@ class Tally(Protocol):
         """The places among the claims are free again."""
         ...
 
+    async def refund(self, claims: Sequence[Claim]) -> None:
+        """The counts among the claims, which were taken just now, are as if they had not been."""
+        ...
+
 
 def claims_for(holders: Sequence[Holder], **costs: int) -> list[Claim]:
     """Claims on the measures named, of those holders for whom they are limited."""

@@ -6,7 +6,7 @@ import math
 import secrets
 import time
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -28,6 +28,9 @@ REST = 3.0
 _MOST_OWED = 10_000
 
 Result = TypeVar("Result")
+
+#: Takes back what was counted.
+Refund = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,11 @@ class Limiter:
         claims = claims_for(holders, requests_per_minute=1, concurrent_requests=1)
         return _Admission(self, claims, lease) if claims else nullcontext(Standing({}))
 
-    async def charge_picture(self, holders: Sequence[Holder], pixels: int) -> None:
+    async def charge_picture(self, holders: Sequence[Holder], pixels: int) -> Refund:
         """Count a new picture for each holder, or for none.
+
+        Returns:
+            Takes it back, for a picture that was not encoded after all.
 
         Raises:
             RateLimited: one has not as much left.
@@ -90,8 +96,15 @@ class Limiter:
         for claim in claims:
             if claim.cost > claim.amount:
                 raise NeverAllowed(claim.cost, claim.amount, claim.holder)
-        if claims:
-            await self.take(claims)
+        if not claims:
+            return _nothing
+        tally, _ = await self.take(claims)
+
+        async def refund() -> None:
+            # Where it cannot be done now it is not done later: it is not known then what still counts.
+            await self._reach(tally, lambda: tally.refund(claims))
+
+        return refund
 
     @property
     def waits(self) -> bool:
@@ -135,17 +148,8 @@ class Limiter:
 
     async def give_back(self, tally: Tally, claims: Sequence[Claim], token: str) -> None:
         """Give back places to who has counted them, now or when it answers again."""
-        if tally is self._shared and not self._may_ask():
+        if not await self._reach(tally, lambda: tally.give_back(claims, token)):
             self._owed.append((claims, token))
-            return
-        try:
-            await tally.give_back(claims, token)
-        except TallyLost as error:
-            self._owed.append((claims, token))
-            self._lose(error)
-        else:
-            if tally is self._shared:
-                self._find()
 
     def begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         """Have something done that nobody's cancellation ends."""
@@ -171,6 +175,19 @@ class Limiter:
         if self._on_failure == "refuse":
             raise LimitsUnavailable(math.ceil(REST))
         return self._own, await self._own.take(claims, token, lease)
+
+    async def _reach(self, tally: Tally, ask: Callable[[], Awaitable[None]]) -> bool:
+        """Ask something of who has counted; whether it was done."""
+        if tally is self._shared and not self._may_ask():
+            return False
+        try:
+            await ask()
+        except TallyLost as error:
+            self._lose(error)
+            return False
+        if tally is self._shared:
+            self._find()
+        return True
 
     def _may_ask(self) -> bool:
         """Whether Redis is to be asked: while it is degraded, by one request at a time, and rarely."""
@@ -246,6 +263,10 @@ class _Admission:
 
     def _give_back(self, tally: Tally) -> "asyncio.Task[None]":
         return self._limiter.begin(self._limiter.give_back(tally, self._claims, self._token))
+
+
+async def _nothing() -> None:
+    """The refund of what nobody counts."""
 
 
 def _connect(url: str) -> "RedisTally":

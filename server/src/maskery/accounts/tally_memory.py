@@ -46,6 +46,14 @@ class MemoryTally:
                 if left:
                     self._places[claim.name] = left
 
+    async def refund(self, claims: Sequence[Claim]) -> None:
+        self._forget(time.monotonic(), time.time())
+        for claim in claims:
+            if claim.kind == "day" and claim.name in self._spent:
+                self._spent[claim.name] = max(0, self._spent[claim.name] - claim.cost)
+            elif claim.kind == "minute" and claim.name in self._minutes:
+                del self._minutes[claim.name][-claim.cost :]
+
     def _look(self, claim: Claim, now: float, today: float) -> Count:
         """How the claim stands before it is taken."""
         if claim.kind == "place":

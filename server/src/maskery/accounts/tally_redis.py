@@ -57,6 +57,7 @@ class RedisTally:
         self._losses = 0
         self._redis = Redis.from_pool(pool)
         self._take = self._redis.register_script(files(__package__).joinpath("tally.lua").read_text())
+        self._refund = self._redis.register_script(files(__package__).joinpath("refund.lua").read_text())
 
     async def take(self, claims: Sequence[Claim], token: str, lease: float) -> list[Count]:
         """Like every tally's.
@@ -81,6 +82,15 @@ class RedisTally:
             if claim.kind == "place":
                 pipeline.zrem(_key(claim), token)
         await self._ask(pipeline.execute)
+
+    async def refund(self, claims: Sequence[Claim]) -> None:
+        """Like every tally's.
+
+        Raises:
+            TallyLost: it is not known whether they still count.
+        """
+        arguments = [argument for claim in claims for argument in (claim.kind, claim.cost)]
+        await self._ask(lambda: self._refund([_key(claim) for claim in claims], arguments))
 
     async def ping(self) -> None:
         """Nothing.

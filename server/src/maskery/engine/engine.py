@@ -288,12 +288,17 @@ class Engine:
         lane = self.lanes["encode" if apart else "encode_here"]
 
         async def pass_and_work() -> Encoded:
-            if toll and key not in self.cache:
-                try:
-                    await toll(file.size.pixels)
-                except Exception as error:
-                    raise _NotPassed from error
-            return await lane.run(work, account)
+            if not toll or key in self.cache:
+                return await lane.run(work, account)
+            try:
+                refund = await toll(file.size.pixels)
+            except Exception as error:
+                raise _NotPassed from error
+            try:
+                return await lane.run(work, account)
+            except Exception:
+                await refund()
+                raise
 
         while True:
             is_first = key not in self._flights

@@ -6,8 +6,9 @@ from typing import Any
 
 from maskery.segmentation import Exif, ObjectPrompt, Options, PromptLimits, Size, digest, parse_prompt
 
-#: Called with the pixels of a picture before it is encoded; what it raises keeps it from being.
-Toll = Callable[[int], Awaitable[None]]
+#: Called with the pixels of a picture before it is encoded; what it raises keeps it from being. What it returns is
+#: called if encoding fails.
+Toll = Callable[[int], Awaitable[Callable[[], Awaitable[None]]]]
 
 
 @dataclass(frozen=True)
