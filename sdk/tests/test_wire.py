@@ -23,6 +23,12 @@ def test_segment_posts_the_documented_body_to_the_documented_path(twin, stub):
     }
 
 
+def test_boxes_may_say_it_all(twin, stub):
+    twin.segment(prompt=None, boxes=[[1, 2, 3, 4]])
+    assert stub.request.json["segment_prompt"] is None
+    assert stub.request.json["boxes"] == [[1, 2, 3, 4]]
+
+
 def test_the_first_six_arguments_may_be_positional(twin, stub):
     twin.run(lambda c: c.images.segment("aW1hZ2U=", POINTS, "some/model", 7.0, {"X-Mine": "yes"}, {"deep": 1}))
     assert stub.request.json["extra_body"] == {"deep": 1}

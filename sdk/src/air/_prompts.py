@@ -50,8 +50,8 @@ def numbers(value: object, where: str) -> Any:
     raise InputError(f"{where} must be a number or a list of them, got {type(value).__name__}")
 
 
-def segment_prompt(value: SegmentPrompt) -> Any:
-    """Text is passed on as it is: the API types the prompt as str, and takes JSON in it."""
+def segment_prompt(value: SegmentPrompt | None) -> Any:
+    """Text is passed on as it is: the API types the prompt as str, and takes JSON in it. None stays None."""
     return value if isinstance(value, str) else numbers(value, "segment_prompt")
 
 

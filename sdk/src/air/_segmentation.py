@@ -34,7 +34,7 @@ def segmentation(
     config: Config,
     /,
     image: Picture,
-    segment_prompt: _prompts.SegmentPrompt,
+    segment_prompt: _prompts.SegmentPrompt | None,
     model: str,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: object | None = None,

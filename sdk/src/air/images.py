@@ -23,7 +23,7 @@ class Images:
     def segment(
         self,
         image: Picture,
-        segment_prompt: SegmentPrompt,
+        segment_prompt: SegmentPrompt | None,
         model: str,
         timeout: float | None = None,
         extra_headers: Mapping[str, str] | None = None,
@@ -52,6 +52,7 @@ class Images:
             segment_prompt: for each object its points: ``[[[x, y], ...], ...]``, in pixels from the upper left
                 corner of the picture as a person sees it. Points in one inner list refine one object; a further
                 inner list asks for a further object. JSON text of such a list is passed on as it is.
+                None where ``boxes`` or ``mask_prompts`` say it all.
             model: a name that ``models.list()`` answers.
             timeout: seconds for everything: retries, waiting, and the answer's last byte. None: the client's.
             extra_headers: override the client's headers.
@@ -207,7 +208,7 @@ class AsyncImages:
     async def segment(
         self,
         image: Picture,
-        segment_prompt: SegmentPrompt,
+        segment_prompt: SegmentPrompt | None,
         model: str,
         timeout: float | None = None,  # noqa: ASYNC109 - the API's own argument
         extra_headers: Mapping[str, str] | None = None,

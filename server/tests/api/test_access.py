@@ -184,6 +184,17 @@ def test_nobody_gets_in_without_a_key_in_the_header(place: Place, header: str | 
     assert place.state() == before
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/models"), ("POST", "/authentication/validate")])
+def test_a_key_without_bearer_before_it_is_told_so_and_not_repeated(place: Place, method: str, path: str) -> None:
+    key = place.key("segment")
+    for header, told in ((key, True), (f"Token {key}", True), ("Bearer", False), ("", False)):
+        response = place.client.request(method, path, headers={"Authorization": header})
+        message = response.json()["error"]["message"]
+        assert response.status_code == 401
+        assert ("does not begin with the word Bearer: send the header Authorization: Bearer KEY" in message) is told
+        assert key not in response.text
+
+
 @pytest.mark.parametrize(
     "key",
     ["nonsense", "mk_", "mk_000000000000_" + "x" * 43, "two words", "x" * 5000, "mk_000000000000_" + "x" * 42 + "%"],

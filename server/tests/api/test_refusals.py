@@ -1,6 +1,7 @@
 """Bad input: the status, the code, the path of what is wrong, a sentence that helps; a server still well."""
 
 import base64
+import gzip
 import json
 import socket
 import time
@@ -155,6 +156,17 @@ def test_a_wrong_size_is_answered_with_an_example(client: httpx.Client, body: di
     assert message == "size: write WIDTHxHEIGHT in pixels, such as 640x480."
 
 
+@pytest.mark.parametrize("size", ["100000x100000", "100000x1", "9" * 5000 + "x1"])
+def test_a_size_beyond_any_limit_is_called_too_large(client: httpx.Client, body: dict[str, Any], size: str) -> None:
+    message = check(client.post(ROUTE, json={**body, "size": size}), 422, "invalid_field", "size")
+    assert message == "size: too large: a side has at most 99,999 pixels."
+
+
+def test_an_id_that_is_missing(client: httpx.Client, body: dict[str, Any]) -> None:
+    response = client.post(ROUTE, json={**body, "image_prompt": "id:"})
+    assert 'the id after "id:" is missing' in check(response, 422, "invalid_field", "image_prompt")
+
+
 @pytest.mark.parametrize("name", ["model", "image_prompt"])
 def test_a_missing_field(client: httpx.Client, body: dict[str, Any], name: str) -> None:
     short = {key: value for key, value in body.items() if key != name}
@@ -275,6 +287,19 @@ def test_a_body_of_another_kind(client: httpx.Client, body: dict[str, Any], kind
     assert "application/json" in check(response, 415, "unsupported_media_type", "content-type")
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "Deflate", "gzip, br"])
+def test_a_compressed_body(client: httpx.Client, body: dict[str, Any], encoding: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+    for route in (ROUTE, "/v1/images", "/authentication/validate", TOKEN):
+        response = client.post(route, content=gzip.compress(json.dumps(body).encode()), headers=headers)
+        message = check(response, 415, "unsupported_media_type", "content-encoding")
+        assert repr(encoding.lower()) in message
+        assert "send it as it is" in message
+        assert response.headers["accept-encoding"] == "identity"
+    headers["Content-Encoding"] = "identity"
+    assert client.post(ROUTE, content=json.dumps(body), headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("files", "data", "status", "code", "param"),
     [
@@ -336,6 +361,7 @@ def test_a_form_that_is_put_together_wrongly_is_told_how(client: httpx.Client, p
         message = client.post(ROUTE, files=files).json()["error"]["message"]
         assert "the file `image` and the rest as JSON in one field `request`" in message
         assert ".." not in message
+        assert "Maximum number of fields" not in message
 
 
 def test_the_field_of_a_form_has_a_limit_of_its_own(client: httpx.Client) -> None:
@@ -397,12 +423,15 @@ def test_bytes_of_a_picture_over_the_limit(make_client: Callable[..., httpx.Clie
 def test_an_unknown_model_is_answered_with_those_installed(client: httpx.Client, body: dict[str, Any]) -> None:
     message = check(client.post(ROUTE, json={**body, "model": "maskery/grabcat"}), 404, "model_not_found", "model")
     assert "Did you mean 'maskery/grabcut'?" in message
+    message = check(client.post(ROUTE, json={**body, "model": "nano"}), 404, "model_not_found", "model")
+    assert "Did you mean 'maskery/nano'?" in message
 
 
 def test_a_known_model_is_answered_with_how_to_install_it(client: httpx.Client, body: dict[str, Any]) -> None:
     name = "syscv-community/sam-hq-vit-base"
     message = check(client.post(ROUTE, json={**body, "model": name}), 404, "model_not_installed", "model")
     assert f"maskery models install {name}" in message
+    assert f'MASKERY_ALIASES=\'{{"{name}": "maskery/nano"}}\'' in message
     assert MODEL in message
 
 

@@ -229,7 +229,9 @@ def test_an_address_that_is_no_segmentation_server_is_named(photo: Path) -> None
 
 def test_help_and_version() -> None:
     assert "segment" in maskery("--help").stdout
-    assert "X,Y" in maskery("segment", "--help").stdout
+    told = maskery("segment", "--help").stdout
+    assert "X,Y" in told
+    assert "cat.jpg.png" in told
     assert maskery("--version").stdout.strip()
     assert maskery("sgment").returncode == 2
 

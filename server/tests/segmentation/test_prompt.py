@@ -30,6 +30,19 @@ def test_json_text_is_as_good_as_the_list() -> None:
     assert only.points.tolist() == [[1, 2]]
 
 
+@pytest.mark.parametrize("size", [Size(1, 1), Size(320, 240), Size(4000, 8), Size(16384, 9000)])
+def test_a_point_a_hair_inside_stays_inside(size: Size) -> None:
+    inside = [[math.nextafter(size.width, 0), math.nextafter(size.height, 0)], [size.width - 0.5, 0]]
+    [asked] = parse_prompt([inside], size)
+    assert (asked.points < (size.width, size.height)).all()
+    assert (asked.points.astype(int)[0] == (size.width - 1, size.height - 1)).all()
+    assert asked.points[1].tolist() == [size.width - 0.5, 0]
+
+
+def test_a_box_is_not_empty_where_it_is_used() -> None:
+    assert "x0 < x1" in str(refused(None, boxes=[[99.0, 0, 99.000001, 9]]))
+
+
 def test_labels_go_with_points_and_may_be_null() -> None:
     first, second = parse_prompt([[[1, 2], [3, 4]], [[5, 6]]], SIZE, point_labels=[[1, 0], None])
     assert first.labels.tolist() == [1, 0]
@@ -90,7 +103,34 @@ def test_a_wrong_prompt_is_refused_by_its_path(prompt: Any, param: str) -> None:
 def test_a_point_outside_names_itself_and_the_size_of_the_image() -> None:
     text = str(refused([[[1, 1], [450, 600]]]))
     assert "(450, 600)" in text
-    assert "100 wide and 50 high" in text
+    assert "100 wide and 50 high: x is from 0 to below 100, y from 0 to below 50" in text
+
+
+def test_a_coordinate_is_shown_with_the_digit_that_puts_it_outside() -> None:
+    assert "(100.0000001, 1)" in str(refused([[[100.0000001, 1]]]))
+    text = str(refused(None, boxes=[[0.1, 0, 100.00001, 50]]))
+    assert text.startswith("boxes[0] is [0.1, 0, 100.00001, 50], partly outside the image")
+    assert text.endswith("x is from 0 to 100, y from 0 to 50")
+
+
+def test_an_empty_prompt_may_be_left_out_beside_boxes() -> None:
+    text = str(refused([], boxes=[[1, 1, 9, 9]]))
+    assert text.endswith("ask for at least one object, or leave it out where boxes or masks say what is meant")
+    assert str(refused(None, boxes=[])) == "boxes is empty: ask for at least one object"
+
+
+@pytest.mark.parametrize("segment_prompt", [None, [[[1, 1]]], [[[1, 1]]] * 4])
+def test_a_box_that_is_in_no_list_is_told_that_it_should_be(segment_prompt: Any) -> None:
+    assert "one box [x0, y0, x1, y1] (or null) per object" in str(refused(segment_prompt, boxes=[1, 2, 3, 4]))
+
+
+def test_one_is_not_counted_as_several() -> None:
+    assert "has 2 entries for 1 object:" in str(refused([[[1, 1]]], boxes=[None, None]))
+    assert "has 1 entry for 2 objects:" in str(refused([[[1, 1]]] * 2, point_labels=[None]))
+    assert "has 2 labels for 1 point:" in str(refused([[[1, 1]]], point_labels=[[1, 1]]))
+    assert "has 1 label for 2 points:" in str(refused([[[1, 1], [2, 2]]], point_labels=[[1]]))
+    assert "has 1 entry," in str(refused([[[1]]]))
+    assert "has 1 entry;" in str(refused(None, boxes=[[1]]))
 
 
 @pytest.mark.parametrize(

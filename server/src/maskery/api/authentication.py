@@ -43,10 +43,11 @@ async def validate(request: Request, services: ServicesDependency) -> Validation
     named = parse_json_object(body.json).get("api_key", "") if body.json.strip() else ""
     if not isinstance(named, str):
         raise ApiError(422, "invalid_field", "api_key is the key, as text.", "api_key")
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    header = request.headers.get("authorization", "")
+    scheme, _, key = header.partition(" ")
     if scheme.lower() != "bearer" or not key:
         key = named
-    return Validation(organization_id=(await caller_of(services, key.strip())).account)
+    return Validation(organization_id=(await caller_of(services, key.strip(), header)).account)
 
 
 @router.post(

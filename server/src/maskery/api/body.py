@@ -45,8 +45,8 @@ async def read_body(
         arrived: told of every piece's bytes; what it raises ends the reading.
 
     Raises:
-        ApiError: 413; 415: neither JSON nor a form; 422: a form without the parts that are expected; 504: the body
-            took longer than `time_limit` seconds.
+        ApiError: 413; 415: neither JSON nor a form, or compressed; 422: a form without the parts that are
+            expected; 504: the body took longer than `time_limit` seconds.
     """
     kind = _kind(request, "application/json")
     async with _in_time(time_limit):
@@ -62,7 +62,7 @@ async def read_fields(request: Request, max_bytes: int, time_limit: float) -> di
     """The fields of a form without files.
 
     Raises:
-        ApiError: 400; 413; 415: another kind of body; 504: it took longer than `time_limit` seconds.
+        ApiError: 400; 413; 415: another kind of body, or compressed; 504: it took longer than `time_limit` seconds.
     """
     kind = _kind(request, "application/x-www-form-urlencoded")
     if kind != "application/x-www-form-urlencoded":
@@ -91,6 +91,12 @@ async def _in_time(seconds: float) -> AsyncIterator[None]:
 
 
 def _kind(request: Request, default: str) -> str:
+    """The body's media type; what is encoded beyond that is refused, since the limits are on bytes as they arrive."""
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        message = f"The body is encoded as {encoding[:100]!r}; send it as it is, without the header Content-Encoding."
+        headers = {"Accept-Encoding": "identity"}
+        raise ApiError(415, "unsupported_media_type", message, "content-encoding", headers)
     return request.headers.get("content-type", default).partition(";")[0].strip().lower()
 
 
@@ -119,6 +125,9 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], max_
         form = await parser.parse()
     except (MultiPartException, LookupError, ValueError) as error:
         reason = str(error).rstrip(".")
+        if reason.startswith("Too many fields"):
+            # The parser counts fields of text, and names no field.
+            reason = "it has more than one text field"
         raise ApiError(400, "malformed_form", f"The form is malformed ({reason}): {_FORM_HINT}") from None
     try:
         for name, _ in form.multi_items():

@@ -21,8 +21,11 @@ bearer = HTTPBearer(auto_error=False, description="A key made with `maskery keys
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 
 
-async def caller_of(services: Services, key: str | None) -> Caller:
+async def caller_of(services: Services, key: str | None, header: str = "") -> Caller:
     """Who has this key.
+
+    Args:
+        header: Authorization, as it was sent; what is wrong with it is said where it has no key.
 
     Raises:
         ApiError: 401, or 403 where the account is disabled.
@@ -31,7 +34,11 @@ async def caller_of(services: Services, key: str | None) -> Caller:
     if services.settings.anonymous:
         return services.office.verifier.anonymous
     if not key:
-        raise _not_let_in("No API key was sent: send the header Authorization: Bearer KEY.", "missing_key")
+        # What the header begins with is not repeated: it may be the key.
+        has_scheme = header.partition(" ")[0].lower() in ("", "bearer")
+        found = "No API key was sent" if has_scheme else "The header Authorization does not begin with the word Bearer"
+        message = f"{found}: send the header Authorization: Bearer KEY."
+        raise _not_let_in(message, "missing_key")
     try:
         caller = await services.office.verifier.verify(key)
     except Refused as refusal:
@@ -44,7 +51,8 @@ async def caller_of(services: Services, key: str | None) -> Caller:
 
 async def authenticate(request: Request, services: ServicesDependency, credentials: Credentials) -> Caller:
     """The caller, of whom the access log is told too."""
-    caller = await caller_of(services, credentials.credentials if credentials else None)
+    key = credentials.credentials if credentials else None
+    caller = await caller_of(services, key, request.headers.get("authorization", ""))
     request.state.account, request.state.key = caller.account, caller.key
     return caller
 

@@ -1,12 +1,16 @@
 """What is said of fields that a request should not have, or not like this."""
 
 import difflib
+import re
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from maskery.api.errors import ApiError
+
+# The pattern of `size`, were it not for its number of digits.
+_ANY_SIZE = re.compile("[1-9][0-9]*x[1-9][0-9]*")
 
 Fields = TypeVar("Fields", bound=BaseModel)
 
@@ -59,5 +63,7 @@ def invalid_field(error: ValidationError, nested: Collection[str] = ()) -> ApiEr
     if first["type"] == "model_type":
         reason = "write an object"
     if first["type"] == "string_pattern_mismatch":
-        reason = "write WIDTHxHEIGHT in pixels, such as 640x480"
+        too_large = _ANY_SIZE.fullmatch(first["input"])
+        example = "write WIDTHxHEIGHT in pixels, such as 640x480"
+        reason = "too large: a side has at most 99,999 pixels" if too_large else example
     return ApiError(422, "invalid_field", f"{name}: {reason[:1].lower()}{reason[1:]}.", param)

@@ -82,6 +82,8 @@ def segment(
 
     Points are in pixels from the top left corner of the picture as one sees it. --point and --box are of one object.
 
+    A folder's cat.jpg becomes cat.jpg.png, or with other formats cat.jpg.json. Folders that are missing are made.
+
       maskery segment cat.jpg --point 220,120 -o mask.png --overlay overlay.png
 
       maskery segment desk.jpg --point 450,600 --object "120,80 130,95 200,90,0"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from maskery.models.builtin.grabcut import GrabCut
 from maskery.models.builtin.nano import load as load_nano
-from maskery.models.catalog import CATALOG
+from maskery.models.catalog import CATALOG, DEFAULT_MODEL
 from maskery.models.errors import StoreError
 from maskery.models.sam.config import UnsupportedModel
 from maskery.models.store import Card, Store
@@ -247,11 +247,14 @@ def _same(one: Card | None, other: Card | None) -> bool:
 def _not_installed(name: str, installed: list[str]) -> str:
     here = f"Installed here: {', '.join(installed)}."
     if name in CATALOG:
-        alias = json.dumps({name: installed[0]})
+        alias = json.dumps({name: DEFAULT_MODEL})
         return (
             f"Model {name!r} is not installed. Install it with `maskery models install {name}`, or have an installed "
             f"model answer for it with MASKERY_ALIASES='{alias}'. {here}"
         )
-    near = difflib.get_close_matches(name, [*installed, *CATALOG], n=1)
-    guess = f" Did you mean {near[0]!r}?" if near else ""
+    names = [*installed, *CATALOG]
+    # The owner is easily left out.
+    without_owner = {known.rpartition("/")[2]: known for known in names}
+    near = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name, without_owner, n=1)
+    guess = f" Did you mean {without_owner.get(near[0], near[0])!r}?" if near else ""
     return f"There is no model {name!r}.{guess} {here}"

@@ -123,7 +123,8 @@ def _count_objects(segment_prompt: Any, boxes: Any, mask_prompts: Any, limits: P
             reason = _NESTING if name == "segment_prompt" else f"{name} is a list with an entry per object"
             raise PromptError(f"{name} is {_kind(value)}; {reason}", name)
         if not value:
-            raise PromptError(f"{name} is empty: ask for at least one object", name)
+            spare = ", or leave it out where boxes or masks say what is meant" if name == "segment_prompt" else ""
+            raise PromptError(f"{name} is empty: ask for at least one object{spare}", name)
         if len(value) > limits.max_objects:
             raise PromptError(f"{name} holds {len(value):,} objects; at most {limits.max_objects:,} are accepted", name)
         return len(value)
@@ -137,7 +138,9 @@ def _per_object(value: Any, name: str, count: int) -> list[Any]:
         raise PromptError(f"{name} is {_kind(value)}; it is a list with an entry (or null) per object", name)
     if len(value) != count:
         raise PromptError(
-            f"{name} has {len(value):,} entries for {count:,} objects: give one (or null) per object", name
+            f"{name} has {_many(len(value), 'entry', 'entries')} for {_many(count, 'object')}: "
+            f"give {'one box [x0, y0, x1, y1]' if name == 'boxes' else 'one'} (or null) per object",
+            name,
         )
     return value
 
@@ -186,18 +189,19 @@ def _parse_points(group: Any, path: str, size: Size) -> NDArray[np.float32]:
     points = np.empty((len(group), 2), np.float32)
     for index, point in enumerate(group):
         points[index] = _parse_point(point, f"{path}[{index}]", size)
-    return points
+    # Rounded to single precision, what lies just inside the last pixel's edge would lie on it.
+    return np.minimum(points, np.nextafter(np.array([size.width, size.height], np.float32), np.float32(0)))
 
 
 def _parse_point(point: Any, path: str, size: Size) -> tuple[float, float]:
     if not isinstance(point, list) or len(point) != 2:
-        found = f"has {len(point)} entries" if isinstance(point, list) else f"is {_kind(point)}"
+        found = f"has {_many(len(point), 'entry', 'entries')}" if isinstance(point, list) else f"is {_kind(point)}"
         raise PromptError(f"{path} {found}, not two numbers [x, y]; {_NESTING}", path)
     x, y = _number(point[0], f"{path}[0]"), _number(point[1], f"{path}[1]")
     if not (0 <= x < size.width and 0 <= y < size.height):
         raise PromptError(
-            f"{path} is ({x:g}, {y:g}), outside the image, which is {size.width} wide and {size.height} high: "
-            f"x is 0 to {size.width - 1}, y is 0 to {size.height - 1}",
+            f"{path} is ({_exact(x)}, {_exact(y)}), outside the image, which is {size.width} wide and {size.height} "
+            f"high: x is from 0 to below {size.width}, y from 0 to below {size.height}",
             path,
         )
     return x, y
@@ -209,7 +213,8 @@ def _parse_labels(labels: Any, path: str, count: int) -> NDArray[np.uint8]:
     if not isinstance(labels, list):
         raise PromptError(f"{path} is {_kind(labels)}; it is a list of 1 (on the object) and 0 (not on it)", path)
     if len(labels) != count:
-        raise PromptError(f"{path} has {len(labels)} labels for {count} points: give one per point", path)
+        found = f"{_many(len(labels), 'label')} for {_many(count, 'point')}"
+        raise PromptError(f"{path} has {found}: give one per point", path)
     for index, label in enumerate(labels):
         if isinstance(label, bool) or label not in (0, 1):
             raise PromptError(
@@ -221,21 +226,21 @@ def _parse_labels(labels: Any, path: str, count: int) -> NDArray[np.uint8]:
 
 def _parse_box(box: Any, path: str, size: Size) -> NDArray[np.float32]:
     if not isinstance(box, list) or len(box) != 4:
-        found = f"has {len(box)} entries" if isinstance(box, list) else f"is {_kind(box)}"
-        raise PromptError(f"{path} {found}; a box is [x0, y0, x1, y1]", path)
-    x0, y0, x1, y1 = (_number(value, f"{path}[{index}]") for index, value in enumerate(box))
-    if not (x0 < x1 and y0 < y1):
+        found = f"has {_many(len(box), 'entry', 'entries')}" if isinstance(box, list) else f"is {_kind(box)}"
+        raise PromptError(f"{path} {found}; boxes is a list of one box [x0, y0, x1, y1] (or null) per object", path)
+    corners = [_number(value, f"{path}[{index}]") for index, value in enumerate(box)]
+    shown = f"[{', '.join(map(_exact, corners))}]"
+    if min(corners) < 0 or max(corners[0::2]) > size.width or max(corners[1::2]) > size.height:
         raise PromptError(
-            f"{path} is [{x0:g}, {y0:g}, {x1:g}, {y1:g}]; a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1",
+            f"{path} is {shown}, partly outside the image, which is {size.width} wide and {size.height} high: "
+            f"x is from 0 to {size.width}, y from 0 to {size.height}",
             path,
         )
-    if x0 < 0 or y0 < 0 or x1 > size.width or y1 > size.height:
-        raise PromptError(
-            f"{path} is [{x0:g}, {y0:g}, {x1:g}, {y1:g}], partly outside the image, "
-            f"which is {size.width} wide and {size.height} high",
-            path,
-        )
-    return np.array([x0, y0, x1, y1], np.float32)
+    parsed = np.array(corners, np.float32)
+    # In the precision in which it is used, so that no box is empty there that was not here.
+    if not (parsed[:2] < parsed[2:]).all():
+        raise PromptError(f"{path} is {shown}; a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1", path)
+    return parsed
 
 
 def _number(value: Any, path: str) -> float:
@@ -248,6 +253,15 @@ def _number(value: Any, path: str) -> float:
     if not math.isfinite(number):
         raise PromptError(f"{path} is {number}; a coordinate is a finite number, in pixels", path)
     return number
+
+
+def _exact(number: float | np.float32) -> str:
+    """With every digit that it takes in its precision: a coordinate may be outside by the last of them."""
+    return str(number).removesuffix(".0")
+
+
+def _many(count: int, one: str, more: str = "") -> str:
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def _kind(value: Any) -> str:
