@@ -16,13 +16,13 @@ HERE = Path(__file__).parent
 PHOTO = HERE / "photos" / "coffee.png"
 OUT = HERE.parent / "demo"
 
-# Three things on the photograph: the cup's inside, the saucer, the spoon; 0 marks what does not belong to it.
+# Three things on the photograph: the cup, the saucer, the spoon's bowl; 0 marks what does not belong to it.
 PROMPT = [
-    [[285, 150]],
-    [[130, 200], [420, 330], [285, 150], [365, 280], [150, 45]],
-    [[365, 280], [350, 300], [400, 100], [300, 260]],
+    [[285, 150], [285, 225], [270, 8]],
+    [[130, 200], [420, 330], [285, 150], [365, 280], [150, 45], [95, 340]],
+    [[365, 280], [352, 330], [300, 260]],
 ]
-LABELS = [[1], [1, 1, 0, 0, 0], [1, 1, 1, 0]]
+LABELS = [[1, 1, 0], [1, 1, 0, 0, 0, 0], [1, 1, 0]]
 
 
 @contextlib.contextmanager

@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.scores", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--batches", type=int, default=300)
+    parser.add_argument("--batches", type=int, default=600)
     options = parser.parse_args(arguments)
     # The process that makes scenes is a fork of this one, which OpenCV's threads would not survive.
     cv2.setNumThreads(1)

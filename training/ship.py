@@ -58,7 +58,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--graphs", type=Path, required=True, metavar="DIR")
     parser.add_argument("--figures", type=Path, required=True, metavar="DIR")
     parser.add_argument("--numbers", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--batches", type=int, default=300, help="to fit the judge on")
+    parser.add_argument("--batches", type=int, default=600, help="to fit the judge on")
     parser.add_argument("--per-source", type=int, default=60, help="cases to measure on, at most")
     parser.add_argument("--fitted", action="store_true", help="the checkpoint has all that already")
     return parser.parse_args(arguments)

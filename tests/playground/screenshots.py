@@ -39,7 +39,9 @@ def main() -> None:
 
 def _objects(page: Driver) -> None:
     page.load()
-    page.click(300, 130)
+    page.click(285, 150)
+    page.click(285, 225)
+    page.click(270, 8, shift=True)
     _name(page, "Espresso")
     page.page.get_by_role("button", name="New object").first.click()
     with page.answered():
@@ -51,6 +53,7 @@ def _objects(page: Driver) -> None:
     page.click(285, 150, shift=True)
     page.click(365, 280, shift=True)
     page.click(150, 45, shift=True)
+    page.click(95, 340, shift=True)
     _name(page, "Saucer")
 
 

@@ -87,7 +87,7 @@ class Nano:
 
     @property
     def revision(self) -> str:
-        return f"3-{self._precision}"
+        return f"4-{self._precision}"
 
     def encode(self, picture: Picture) -> Embedding:
         """Keeps the network's features in half precision, and ``picture``, a copy of at most 768 pixels a side."""
