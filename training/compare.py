@@ -15,12 +15,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from training.data import NoData, read_library, split
+from training.data import open_data
 from training.network import PREVIOUS_PLANES, PROMPT_PLANES, Conv, Decoder, Look, Nano, Residual, Widths
 from training.schedules import SCHEDULES
 from training.train import Training
@@ -96,12 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := set(options.shapes) - set(SHAPES):
         parser.error(f"no such shape: {', '.join(sorted(unknown))}; there are {', '.join(SHAPES)}")
-    cv2.setNumThreads(1)
-    try:
-        learned, _ = split(read_library(options.data))
-    except NoData as error:
-        print(error, file=sys.stderr)
-        return 2
+    learned, _ = open_data(options.data)
     rows = []
     # Seed by seed, so that there is one of each early.
     for seed in range(options.seeds):

@@ -1,6 +1,7 @@
 """What is learned from: photos with masked things, and cut-outs, read from a folder into memory."""
 
 import json
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -104,6 +105,17 @@ class Library:
         weights = np.array([WEIGHTS.get(name, 1.0) / names.count(name) for name in names])
         weights /= weights.sum()
         return weights
+
+
+def open_data(data: Path) -> tuple[Library, Library]:
+    """What is learned from, and what is held out, for a command: without them it ends, saying what is missing."""
+    # The process that makes scenes is a fork of this one, which OpenCV's threads would not survive.
+    cv2.setNumThreads(1)
+    try:
+        return split(read_library(data))
+    except NoData as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def read_library(data: Path, longest: int = 448) -> Library:

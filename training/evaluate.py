@@ -19,7 +19,7 @@ from maskery.models.builtin.nano import Nano
 from maskery.segmentation import Embedding, Model, ObjectPrompt, Picture
 from training.cases import Case, Course, cases
 from training.clicks import Click
-from training.data import read_library, split
+from training.data import open_data
 from training.figures import draw
 
 Bytes = NDArray[np.uint8]
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw what came of it")
     options = parser.parse_args(arguments)
     model = Nano(folder=options.graphs) if options.graphs else Nano()
-    found = cases(split(read_library(options.data))[1], options.per_source)
+    found = cases(open_data(options.data)[1], options.per_source)
     courses = [follow(model, case, options.clicks) for case in found]
     print(json.dumps({"revision": model.revision, **summarise(found, courses)}, indent=1))
     if options.figures:

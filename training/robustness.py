@@ -23,7 +23,7 @@ from maskery.models.builtin.nano import Nano
 from maskery.segmentation import Model, Picture
 from training.cases import Case, cases
 from training.clicks import Click
-from training.data import read_library, split
+from training.data import open_data
 from training.evaluate import ask, deepest_error, iou
 
 Bytes = NDArray[np.uint8]
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--per-source", type=int, default=15, help="cases, at most")
     options = parser.parse_args(arguments)
-    found = cases(split(read_library(options.data))[1], options.per_source)
+    found = cases(open_data(options.data)[1], options.per_source)
     print(json.dumps({"cases": len(found), "mean and lowest IoU": measure(found, options.graphs)}, indent=1))
     return 0
 

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from training import checkpoint
 from training.answering import Features, encode
 from training.batches import Batches, loader
 from training.calibrate import calibrate
-from training.data import Library, read_library, split
+from training.data import Library, open_data
 from training.judge import Judge, evidence
 from training.losses import hard_iou
 from training.network import Look, Nano
@@ -119,10 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE")
     parser.add_argument("--batches", type=int, default=600)
     options = parser.parse_args(arguments)
-    # The process that makes scenes is a fork of this one, which OpenCV's threads would not survive.
-    cv2.setNumThreads(1)
     torch.manual_seed(0)
-    learned, _ = split(read_library(options.data))
+    learned, _ = open_data(options.data)
     finish(options.checkpoint, learned, options.batches)
     return 0
 

@@ -9,13 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import torch
 
 from maskery.models.builtin.nano import Nano
 from training import checkpoint, curves, figures
 from training.cases import cases
-from training.data import read_library, split
+from training.data import open_data
 from training.evaluate import follow, summarise
 from training.export import export
 from training.robustness import measure
@@ -29,10 +28,8 @@ _CHANGED = 4
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    # The process that makes scenes is a fork of this one, which OpenCV's threads would not survive.
-    cv2.setNumThreads(1)
     torch.manual_seed(0)
-    learned, held = split(read_library(options.data))
+    learned, held = open_data(options.data)
     if not options.fitted:
         finish(options.checkpoint, learned, options.batches)
     export(checkpoint.averaged(options.checkpoint), checkpoint.judge(options.checkpoint), options.graphs)

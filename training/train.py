@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
@@ -23,7 +22,7 @@ from training import checkpoint
 from training.answering import answer, encode, grow, tensor
 from training.batches import Batch, Batches, loader
 from training.curves import draw
-from training.data import Library, NoData, read_library, split
+from training.data import Library, open_data
 from training.losses import hard_iou, loss
 from training.network import Nano, Widths
 from training.optimiser import optimisers
@@ -36,13 +35,7 @@ _SAVE = 50
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    # The process that makes scenes is a fork of this one, which OpenCV's threads would not survive.
-    cv2.setNumThreads(1)
-    try:
-        learned, _ = split(read_library(options.data))
-    except NoData as error:
-        print(error, file=sys.stderr)
-        return 2
+    learned, _ = open_data(options.data)
     options.out.mkdir(parents=True, exist_ok=True)
     schedule = SCHEDULES[options.schedule]
     Training(learned, schedule, options.out, options.seed, muon=not options.adam).run()

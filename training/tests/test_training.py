@@ -9,7 +9,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from training.clicks import Prompt, anywhere_off, careless_mask, correction, first_click, loose_box
-from training.data import Library, NoData, Photo, read_library, split
+from training.data import Library, NoData, Photo, open_data, read_library, split
 from training.geometry import view, warp
 from training.pack import pack
 from training.scenes import Scenes
@@ -78,6 +78,15 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         read_library(tmp_path / "nowhere")
     with pytest.raises(NoData, match="holds no"):
         read_library(tmp_path)
+
+
+def test_a_command_without_its_data_ends_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cv2.setNumThreads", lambda _: None)
+    with pytest.raises(SystemExit, match="2"):
+        open_data(tmp_path / "nowhere")
+    assert "there is no folder" in capsys.readouterr().err
 
 
 def test_nothing_is_both_learned_from_and_held_out(data: Path) -> None:
