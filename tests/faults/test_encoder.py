@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -76,6 +77,22 @@ def test_an_encoder_that_ended_while_it_had_nothing_to_do_is_not_missed(server: 
     restarts = server.metric(RESTARTS)
     kill_encoder(server)
     assert server.ask(21).eighths == expected_eighths(21)
+    assert server.metric(RESTARTS) == restarts + 1
+
+
+def test_an_encoder_that_is_ending_when_a_picture_comes_is_not_missed(server: Server) -> None:
+    assert server.ask(20).status == 200
+    restarts = server.metric(RESTARTS)
+    encoder = server.encoder()
+    assert encoder
+    # It reads nothing any more, as one that is being ended.
+    os.kill(encoder, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as clients:
+        answer = clients.submit(server.ask, 22)
+        server.wait_for_metric('maskery_lane_running{lane="encode"}', 1)
+        time.sleep(0.3)
+        os.kill(encoder, signal.SIGKILL)
+        assert answer.result().eighths == expected_eighths(22)
     assert server.metric(RESTARTS) == restarts + 1
 
 

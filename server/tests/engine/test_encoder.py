@@ -23,7 +23,7 @@ from maskery.engine import Busy, EncoderLost, EncoderOptions, EncoderProcess
 from maskery.engine.encoder import Order
 from maskery.engine.encoder_process import _portable
 from maskery.models import Registry, Store
-from maskery.segmentation import Embedding, ImageLimits, Model, NotAPicture, PictureTooLarge, open_picture
+from maskery.segmentation import Embedding, ImageLimits, Model, NotAPicture, PictureTooLarge, Size, open_picture
 
 SAM = "team/small"
 
@@ -188,20 +188,40 @@ async def test_a_model_that_is_replaced_in_the_store_is_seen(make_encoder: MakeE
     assert_same(encoded.embedding, new.encode(open_picture(image)))
 
 
-async def test_killed_in_the_middle_of_a_picture_it_is_lost_and_the_next_works(make_encoder: MakeEncoder) -> None:
+async def test_killed_before_it_has_read_a_picture_another_encodes_it(make_encoder: MakeEncoder) -> None:
+    encoder = make_encoder()
+    first = await started(encoder)
+    os.kill(first, signal.SIGSTOP)
+    unread = asyncio.create_task(encoder.encode(order(png(squares()))))
+    await asyncio.sleep(0.05)
+    os.kill(first, signal.SIGKILL)
+    assert (await unread).embedding.size == Size(*squares().shape[1::-1])
+    assert encoder.pid != first
+    assert ended(first)
+    assert encoder.restarts == 1
+
+
+async def test_killed_before_it_has_read_a_picture_twice_it_is_lost_and_the_next_works(
+    make_encoder: MakeEncoder,
+) -> None:
     encoder = make_encoder()
     first = await started(encoder)
     os.kill(first, signal.SIGSTOP)
     lost = asyncio.create_task(encoder.encode(order(png(squares()))))
     await asyncio.sleep(0.05)
     os.kill(first, signal.SIGKILL)
+    await until(lambda: encoder.pid not in (None, first))
+    second = encoder.pid
+    assert second
+    # It is still coming up, and has not read either.
+    os.kill(second, signal.SIGSTOP)
+    await asyncio.sleep(0.2)
+    os.kill(second, signal.SIGKILL)
     with pytest.raises(EncoderLost) as caught:
         await lost
     assert caught.value.retry_after >= 1
-    second = await started(encoder)
-    assert second != first
-    assert ended(first)
-    assert encoder.restarts == 1
+    assert await started(encoder) not in (first, second)
+    assert encoder.restarts == 2
 
 
 async def test_killed_while_it_has_nothing_to_do_nobody_notices(make_encoder: MakeEncoder) -> None:

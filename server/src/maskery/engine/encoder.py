@@ -122,11 +122,13 @@ class EncoderProcess:
 
     def _converse(self, order: Order) -> Encoded | Exception:
         try:
-            link = self._running()
-            link.send(order)
-            if not link.poll(self._time_limit):
-                raise TimeoutError(f"did not answer within {self._time_limit:g} seconds")
-            return handover.receive(link)
+            try:
+                return self._ask(order)
+            except ConnectionError as error:
+                # That the connection is reset, not just ended, says that the order was not read: the process was
+                # ending already, and the picture has nothing to do with it.
+                self._restart(error)
+                return self._ask(order)
         except (EOFError, OSError) as error:
             if isinstance(error, BlockingIOError):
                 error = TimeoutError(f"took or sent nothing for {self._time_limit:g} seconds")
@@ -134,6 +136,13 @@ class EncoderProcess:
             raise EncoderLost(
                 "the process that encodes pictures ended while it worked on this one", _COMES_UP
             ) from None
+
+    def _ask(self, order: Order) -> Encoded | Exception:
+        link = self._running()
+        link.send(order)
+        if not link.poll(self._time_limit):
+            raise TimeoutError(f"did not answer within {self._time_limit:g} seconds")
+        return handover.receive(link)
 
     def _running(self) -> Connection:
         if self._link is None or self._process is None or self._process.poll() is not None:
