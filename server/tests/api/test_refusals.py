@@ -162,11 +162,6 @@ def test_a_size_beyond_any_limit_is_called_too_large(client: httpx.Client, body:
     assert message == "size: too large: a side has at most 99,999 pixels."
 
 
-def test_an_id_that_is_missing(client: httpx.Client, body: dict[str, Any]) -> None:
-    response = client.post(ROUTE, json={**body, "image_prompt": "id:"})
-    assert 'the id after "id:" is missing' in check(response, 422, "invalid_field", "image_prompt")
-
-
 @pytest.mark.parametrize("name", ["model", "image_prompt"])
 def test_a_missing_field(client: httpx.Client, body: dict[str, Any], name: str) -> None:
     short = {key: value for key, value in body.items() if key != name}

@@ -69,9 +69,6 @@ def parse_request(body: Body) -> tuple[SegmentationRequest, Upload | Reference]:
     if request.exif:
         message = "exif was chosen when the picture was prepared; leave it out here."
         raise ApiError(422, "invalid_field", message, "exif")
-    if prompt == _REFERENCE:
-        message = f'image_prompt: the id after "{_REFERENCE}" is missing.'
-        raise ApiError(422, "invalid_field", message, "image_prompt")
     return request, Reference(prompt.removeprefix(_REFERENCE))
 
 

@@ -125,6 +125,8 @@ class EncoderProcess:
             try:
                 return self._ask(order)
             except ConnectionError as error:
+                if self._closed:
+                    raise
                 # That the connection is reset, not just ended, says that the order was not read: the process was
                 # ending already, and the picture has nothing to do with it.
                 self._restart(error)
