@@ -132,7 +132,7 @@ $(VENV)/.bench-ready: $(READY) benchmarks/requirements.txt
 	@touch $@
 
 # The only place that needs PyTorch: the exact release, so that no looser requirement takes another build.
-$(PARITY)/.ready: server/pyproject.toml parity/requirements.txt
+$(PARITY)/.ready: server/pyproject.toml parity/requirements.txt training/requirements.txt
 	@echo "making $(PARITY) with PyTorch and transformers ..."
 	@$(PYTHON) -m venv $(PARITY)
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -r parity/requirements.txt
