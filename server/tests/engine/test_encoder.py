@@ -22,6 +22,7 @@ from samples import MODEL, jpeg, png, squares
 from maskery.engine import Busy, EncoderLost, EncoderOptions, EncoderProcess
 from maskery.engine.encoder import Order
 from maskery.engine.encoder_process import _portable
+from maskery.engine.encoding import Encoded
 from maskery.models import Registry, Store
 from maskery.segmentation import Embedding, ImageLimits, Model, NotAPicture, PictureTooLarge, Size, open_picture
 
@@ -188,12 +189,18 @@ async def test_a_model_that_is_replaced_in_the_store_is_seen(make_encoder: MakeE
     assert_same(encoded.embedding, new.encode(open_picture(image)))
 
 
+async def with_an_unread_picture(encoder: EncoderProcess) -> tuple[int, asyncio.Task[Encoded]]:
+    """The process, stopped, and who waits for the picture that was sent to it then."""
+    pid = await started(encoder)
+    os.kill(pid, signal.SIGSTOP)
+    waiting = asyncio.create_task(encoder.encode(order(png(squares()))))
+    await asyncio.sleep(0.05)
+    return pid, waiting
+
+
 async def test_killed_before_it_has_read_a_picture_another_encodes_it(make_encoder: MakeEncoder) -> None:
     encoder = make_encoder()
-    first = await started(encoder)
-    os.kill(first, signal.SIGSTOP)
-    unread = asyncio.create_task(encoder.encode(order(png(squares()))))
-    await asyncio.sleep(0.05)
+    first, unread = await with_an_unread_picture(encoder)
     os.kill(first, signal.SIGKILL)
     assert (await unread).embedding.size == Size(*squares().shape[1::-1])
     assert encoder.pid != first
@@ -205,10 +212,7 @@ async def test_killed_before_it_has_read_a_picture_twice_it_is_lost_and_the_next
     make_encoder: MakeEncoder,
 ) -> None:
     encoder = make_encoder()
-    first = await started(encoder)
-    os.kill(first, signal.SIGSTOP)
-    lost = asyncio.create_task(encoder.encode(order(png(squares()))))
-    await asyncio.sleep(0.05)
+    first, lost = await with_an_unread_picture(encoder)
     os.kill(first, signal.SIGKILL)
     await until(lambda: encoder.pid not in (None, first))
     second = encoder.pid
@@ -318,10 +322,7 @@ async def test_closing_ends_it(make_encoder: MakeEncoder) -> None:
 
 async def test_closing_does_not_wait_for_a_picture(make_encoder: MakeEncoder) -> None:
     encoder = make_encoder()
-    pid = await started(encoder)
-    os.kill(pid, signal.SIGSTOP)
-    waiting = asyncio.create_task(encoder.encode(order(png(squares()))))
-    await asyncio.sleep(0.05)
+    _, waiting = await with_an_unread_picture(encoder)
     async with asyncio.timeout(10):
         await encoder.close()
     with pytest.raises(EncoderLost):
