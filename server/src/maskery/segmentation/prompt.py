@@ -255,8 +255,8 @@ def _number(value: Any, path: str) -> float:
     return number
 
 
-def _exact(number: float | np.float32) -> str:
-    """With every digit that it takes in its precision: a coordinate may be outside by the last of them."""
+def _exact(number: float) -> str:
+    """With every digit that it takes: a coordinate may be outside by the last of them."""
     return str(number).removesuffix(".0")
 
 
