@@ -8,8 +8,7 @@ from torch import Tensor
 from training.batches import Batch
 from training.network import Nano
 from training.rounds import Rounds
-
-Features = tuple[Tensor, Tensor, Tensor]
+from training.views import Features, mirrored
 
 # How many corrections come before the answer that is learned from, and how often.
 _CORRECTIONS = (0.5, 0.22, 0.14, 0.09, 0.05)
@@ -18,9 +17,10 @@ _CORRECTIONS = (0.5, 0.22, 0.14, 0.09, 0.05)
 _SECOND_LOOK = 0.25
 
 
-def encode(network: Nano, batch: Batch) -> Features:
-    """What the encoder keeps, one of each for every prompt."""
+def encode(network: Nano, batch: Batch, views: int = 1) -> Features:
+    """What the encoder keeps, one of each for every prompt, view by view: see `training.views`."""
     picture = tensor(network, batch.pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    picture = torch.cat([picture, mirrored(picture)][:views])
     kept = network.encoder(picture.contiguous(memory_format=torch.channels_last))
     half, quarter, eighth = (each.repeat_interleave(batch.meant.shape[1], 0) for each in kept)
     return half, quarter, eighth

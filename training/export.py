@@ -22,6 +22,7 @@ from maskery.models.builtin.nano_prompt import PLANES
 from training import checkpoint
 from training.judge import Judge, evidence
 from training.network import Decoder, Nano
+from training.views import look_from_all
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
@@ -53,7 +54,7 @@ class _Encode(nn.Module):
 
 
 class _Decode(nn.Module):
-    """Answers and what the judge expects of them; prompts of several objects share a picture."""
+    """Answers to a prompt from all views of its picture, and what the judge expects of them."""
 
     def __init__(self, decoder: Decoder, judge: Judge) -> None:
         super().__init__()
@@ -62,11 +63,10 @@ class _Decode(nn.Module):
     def forward(
         self, half: Tensor, quarter: Tensor, eighth: Tensor, prompt: Tensor, previous: Tensor
     ) -> tuple[Tensor, Tensor]:
-        # Not `expand`, whose count the exporter would take for a constant.
-        every = torch.ones_like(prompt[:, :1, :1, :1])
-        shared = half * every, quarter * every, eighth * every
-        look = self.decoder.look(*shared, prompt, previous)
-        return look.logits, torch.sigmoid(self.judge(evidence(self.decoder, look, shared, prompt)))
+        features = half, quarter, eighth
+        look, prompts = look_from_all(self.decoder, features, prompt, previous)
+        scores = torch.sigmoid(self.judge(evidence(self.decoder, look, features, prompts)))
+        return look.logits[:1], scores.mean(0, keepdim=True)
 
 
 def export(network: Nano, judge: Judge, out: Path) -> tuple[Path, Path]:
@@ -82,30 +82,31 @@ def export(network: Nano, judge: Judge, out: Path) -> tuple[Path, Path]:
     with torch.no_grad():
         features = encode(torch.from_numpy(inputs["picture"]))
     encoder, decoder = out / ENCODER, out / DECODER
-    features_axes = {name: {2: f"{name}_rows", 3: f"{name}_columns"} for name in FEATURES}
-    axes = {"picture": {2: "rows", 3: "columns"}, **features_axes}
+    features_axes = {name: {0: "views", 2: f"{name}_rows", 3: f"{name}_columns"} for name in FEATURES}
+    axes = {"picture": {0: "views", 2: "rows", 3: "columns"}, **features_axes}
     _write(encode, (torch.from_numpy(inputs["picture"]),), encoder, ("picture",), FEATURES, axes)
     given = (*features, torch.from_numpy(inputs["prompt"]), torch.from_numpy(inputs["previous"]))
     axes = {
         **features_axes,
-        **{name: {0: "objects", 2: f"{name}_rows", 3: f"{name}_columns"} for name in ("prompt", "previous", "logits")},
-        "scores": {0: "objects"},
+        **{name: {2: f"{name}_rows", 3: f"{name}_columns"} for name in ("prompt", "previous", "logits")},
     }
     _write(decode, given, decoder, (*FEATURES, "prompt", "previous"), ANSWERS, axes)
-    for count, rows, columns in ((1, 256, 256), (3, 192, 320)):
-        compare(network, judge, encoder, decoder, example(rows, columns, count))
+    for views, rows, columns in ((1, 256, 256), (2, 192, 320)):
+        compare(network, judge, encoder, decoder, example(rows, columns, views))
     return encoder, decoder
 
 
-def example(rows: int, columns: int, objects: int) -> dict[str, NDArray[np.float32]]:
-    """Inputs of the right shapes, values of the right sizes."""
+def example(rows: int, columns: int, views: int) -> dict[str, NDArray[np.float32]]:
+    """Inputs of the right shapes, values of the right sizes; one view, or two, the second mirrored."""
     random = np.random.default_rng(0)
     coarse = random.uniform(0, 255, (1, 3, rows // 16, columns // 16)).astype(np.float32)
-    prompt = np.zeros((objects, PLANES, rows // 4, columns // 4), np.float32)
+    prompt = np.zeros((1, PLANES, rows // 4, columns // 4), np.float32)
     prompt[:, 0, rows // 8, columns // 8] = prompt[:, 7] = 1
     prompt[:, 2] = prompt[:, 4] = random.uniform(0, 1, prompt[:, 2].shape)
-    previous = np.zeros((objects, 1, rows // 2, columns // 2), np.float32)
-    return {"picture": coarse.repeat(16, 2).repeat(16, 3), "prompt": prompt, "previous": previous}
+    previous = np.zeros((1, 1, rows // 2, columns // 2), np.float32)
+    picture = coarse.repeat(16, 2).repeat(16, 3)
+    shown = np.concatenate([picture, picture[..., ::-1]][:views])
+    return {"picture": shown, "prompt": prompt, "previous": previous}
 
 
 def compare(network: Nano, judge: Judge, encoder: Path, decoder: Path, inputs: Arrays) -> None:

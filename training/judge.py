@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from training.network import Decoder, Look, clues
+from training.views import Features
 
 #: Numbers by which an answer is judged.
 EVIDENCE = 52
@@ -18,8 +19,6 @@ _MEMBERS = 4
 
 # Of the planes that describe a prompt, those that say what looks like a click and what is near one.
 _TELLING = (2, 4)
-
-Features = tuple[Tensor, Tensor, Tensor]
 
 
 class Judge(nn.Module):

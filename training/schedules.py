@@ -66,6 +66,8 @@ SCHEDULES = {
     "cpu-4": Schedule((Stage(10950, 224, 9),), decay=1450),
     # A fifth: the loss falls only where the rate does, so all of it is a slow fall.
     "cpu-5": Schedule((Stage(13000, 192, 12), Stage(15100, 224, 9)), decay=11330),
+    # A sixth, likewise.
+    "cpu-6": Schedule((Stage(18700, 224, 9),), decay=12000),
     "gpu": Schedule(
         (Stage(12000, 160, 64), Stage(20000, 224, 48), Stage(26000, 288, 32)),
         prompts=3,

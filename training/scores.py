@@ -18,14 +18,15 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from training import checkpoint
-from training.answering import Features, encode
+from training.answering import encode
 from training.batches import Batches, loader
 from training.calibrate import calibrate
 from training.data import Library, open_data
 from training.judge import Judge, evidence
 from training.losses import hard_iou
-from training.network import Look, Nano
+from training.network import Nano
 from training.rounds import Rounds
+from training.views import Features, look_from_all
 
 # Batches that training does not reach.
 _FIRST = 10**7
@@ -81,7 +82,8 @@ def _loss(scores: Tensor, reached: Tensor, ambiguous: Tensor) -> Tensor:
 def _collect(network: Nano, library: Library, batches: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Evidence [prompts, 3, EVIDENCE], IoU [prompts, 3], and which prompts are single clicks, float [prompts].
 
-    All the single clicks of the first round; of every fourth batch another round, looked at twice, as it is answered.
+    All the single clicks of the first round, on the picture and the mirrored one; of every fourth batch another round,
+    looked at twice, on the picture alone: as they are answered.
     """
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     made = loader(Batches(library, seed, _FIRST, _SIDE, _PICTURES, _PROMPTS), 1)
@@ -90,26 +92,29 @@ def _collect(network: Nano, library: Library, batches: int, seed: int) -> tuple[
         rounds = Rounds(batch, np.random.default_rng((seed, _FIRST, index)))
         meant = torch.from_numpy(batch.meant).flatten(0, 1).float() / 255
         with torch.autocast("cpu", torch.bfloat16):
-            features = encode(network, batch)
-        look, seen = _judged(network, features, rounds)
+            half, quarter, eighth = encode(network, batch, views=2)
+        logits, judged = _judged(network, (half, quarter, eighth), rounds)
         single = torch.from_numpy(rounds.ambiguous)
-        found.append((seen[single], hard_iou(look.logits, meant)[single], single[single].float()))
+        reached = hard_iou(logits, meant)[single]
+        found += [(each[single], reached, single[single].float()) for each in judged.chunk(2)]
         if index % 50 == 49:
             print(f"{index + 1} of {batches} batches answered", flush=True)
         if index % 4 == 0:
-            rounds.correct(look.logits[:, 0])
-            rounds.remember(_judged(network, features, rounds)[0].logits[:, 0], 1.0)
-            look, seen = _judged(network, features, rounds)
-            found.append((seen, hard_iou(look.logits, meant), torch.from_numpy(rounds.ambiguous).float()))
-    seen, reached, ambiguous = (torch.cat(each) for each in zip(*found, strict=True))
-    return seen, reached, ambiguous
+            features = half[: len(meant)], quarter[: len(meant)], eighth[: len(meant)]
+            rounds.correct(logits[:, 0])
+            rounds.remember(_judged(network, features, rounds)[0][:, 0], 1.0)
+            logits, judged = _judged(network, features, rounds)
+            found.append((judged, hard_iou(logits, meant), torch.from_numpy(rounds.ambiguous).float()))
+    judged, reached, ambiguous = (torch.cat(each) for each in zip(*found, strict=True))
+    return judged, reached, ambiguous
 
 
-def _judged(network: Nano, features: Features, rounds: Rounds) -> tuple[Look, Tensor]:
+def _judged(network: Nano, features: Features, rounds: Rounds) -> tuple[Tensor, Tensor]:
+    """Answers, logits [prompts, 3, rows, columns], and their evidence by every view, [views × prompts, 3, EVIDENCE]."""
     planes, previous = torch.from_numpy(rounds.planes()), torch.from_numpy(rounds.previous)
     with torch.autocast("cpu", torch.bfloat16):
-        look = network.decoder.look(*features, planes, previous)
-    return look, evidence(network.decoder, look, features, planes)
+        look, prompts = look_from_all(network.decoder, features, planes, previous)
+    return look.logits[: len(planes)], evidence(network.decoder, look, features, prompts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

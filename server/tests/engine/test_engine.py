@@ -496,7 +496,7 @@ async def test_warming_runs_the_model_under_any_limits_and_leaves_nothing_behind
     assert [objects for objects, _ in plain.decoded] == [1]
     await run_on_others()
     assert plain.encoded == 2, "a picture of each proportion"
-    assert [objects for objects, _ in plain.decoded] == [1, 1, 1, 2, 2, 4, 4]
+    assert [objects for objects, _ in plain.decoded] == [1, 1, 1, 1, 2, 2, 4, 4]
     assert (len(engine.cache), engine.cache.nbytes, len(engine.prepared)) == (0, 0, 0)
     assert (engine.cache.hits, engine.cache.misses, engine.cache.evictions) == (0, 0, 0)
 

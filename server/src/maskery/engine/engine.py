@@ -194,7 +194,8 @@ class Engine:
         async def run_others() -> None:
             for proportion in others:
                 embedding = await encode(proportion)
-                await decode(embedding, next(warming.prompts(embedding.size)))
+                for objects in warming.single_objects(embedding.size):
+                    await decode(embedding, objects)
             for objects in prompts:
                 await decode(first, objects)
 

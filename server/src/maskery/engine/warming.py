@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from itertools import product
+from itertools import islice, product
 
 import numpy as np
 
@@ -27,6 +27,11 @@ def picture(max_pixels: int, proportion: float = 1.0) -> bytes:
     pixels = np.full((height, width), 96, np.uint8)
     pixels[height // 4 : height * 3 // 4, width // 4 : width * 3 // 4] = 224
     return to_png(pixels)
+
+
+def single_objects(size: Size) -> Iterator[tuple[ObjectPrompt, ...]]:
+    """Of `prompts` those with one object."""
+    return islice(prompts(size), len(_POINTS))
 
 
 def prompts(size: Size) -> Iterator[tuple[ObjectPrompt, ...]]:

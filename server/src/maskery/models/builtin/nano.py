@@ -1,7 +1,7 @@
 """The model `maskery/nano`: a small network of our own, trained from scratch. How it was made is in `training/`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import get_args
@@ -41,8 +41,8 @@ _TOKEN_SIDE = 16
 # The copy of a picture from which windows are cut, longer side.
 _KEPT_SIDE = 768
 
-# A window that is a larger share of the picture shows little more than the whole: for a single click, else.
-_SHARE_SINGLE, _SHARE = 0.5, 0.75
+# A window that is a larger share of the picture shows little more than the whole.
+_SHARE = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,8 @@ class _View:
 
     Attributes:
         window: in pixels of the picture.
-        features: by name, float32 [1, channels, rows, columns] each.
+        features: by name, float32 [1 or 2, channels, rows, columns] each: of the pixels as they are and, if there are
+            two, mirrored.
         colours: float32 [rows, columns, 3], see `lab_colours`.
     """
 
@@ -59,13 +60,19 @@ class _View:
     features: dict[str, Floats]
     colours: Floats
 
+    @property
+    def unmirrored(self) -> "_View":
+        return replace(self, features={name: each[:1] for name, each in self.features.items()})
+
 
 class Nano:
     """A picture's features are kept; every prompt is joined to them, and looked at twice.
 
-    A single click has three readings, ordered by predicted IoU; the second look goes to the first of them. Any other
-    prompt has one. A second look starts from the answer of the first: at a window about it that is cut from a copy of
-    the picture, or where that would be most of the picture, at the whole again.
+    A single click has three readings, ordered by predicted IoU; the second look goes to the first of them, whose score
+    is the mean of both looks' own. A single click says least of what is meant, so its first look is at the picture and
+    at its mirror image, and the mean counts. Any other prompt has one reading. A second look starts from the answer of
+    the first: at a window about it that is cut from a copy of the picture, or where that would be most of the picture,
+    at the whole again.
 
     Objects are decoded one by one, so that none depends on another. Safe from several threads.
 
@@ -87,13 +94,16 @@ class Nano:
 
     @property
     def revision(self) -> str:
-        return f"4-{self._precision}"
+        return f"5-{self._precision}"
 
     def encode(self, picture: Picture) -> Embedding:
-        """Keeps the network's features in half precision, and ``picture``, a copy of at most 768 pixels a side."""
+        """Keeps the network's features of the picture and of its mirror image, in half precision, and ``picture``.
+
+        That is a copy of at most 768 pixels a side.
+        """
         window = Window.whole(picture.size)
         pixels = _copy(picture.pixels)
-        features, small = self._encode(pixels, window)
+        features, small = self._encode(pixels, window, mirrored=True)
         arrays: dict[str, NDArray[np.generic]] = {name: features[name].astype(np.float16) for name in _FEATURES}
         arrays["colours"] = small
         arrays["picture"] = pixels
@@ -124,26 +134,34 @@ class Nano:
 
     def _answer(self, whole: _View, pixels: Bytes, size: Size, asked: ObjectPrompt) -> tuple[list[Floats], Floats]:
         """Readings, best first, float32 [rows, columns] each, and their scores [readings]."""
-        start = None if asked.mask is None else _started(asked.mask, whole)
-        logits, scores = self._look(whole, asked, start, asked.is_ambiguous)
+        plain = whole.unmirrored
         if not asked.is_ambiguous:
-            answer, score = self._closer(logits[0], asked, pixels, size, _SHARE) or self._again(logits[0], asked, whole)
-            return [answer], score
+            start = None if asked.mask is None else _started(asked.mask, plain)
+            logits, _ = self._look(plain, asked, start, False)
+            answer, score = self._second(logits[0], asked, plain, pixels, size)
+            return [answer], np.array([score], np.float32)
+        logits, scores = self._look(whole, asked, None, True)
         # What the first look expects orders the readings; the second does not see the others.
         # A reading without what was clicked, an empty one above all, is worth nothing.
         scores = scores * (_at_click(logits, asked, size) > 0)
         order = np.argsort(-scores, kind="stable")
-        readings = list(logits[order])
-        if closer := self._closer(readings[0], asked, pixels, size, _SHARE_SINGLE):
-            readings[0] = closer[0]
-        return readings, scores[order]
+        readings, scores = list(logits[order]), scores[order]
+        answer, score = self._second(readings[0], asked, plain, pixels, size)
+        if _at_click(answer[None], asked, size) > 0:
+            # Two opinions are worth more than either, and no other reading is thought better than the first.
+            readings[0], scores[0] = answer, (scores[0] + score) / 2
+        return readings, np.minimum(scores, scores[0])
 
-    def _closer(
-        self, answer: Floats, asked: ObjectPrompt, pixels: Bytes, size: Size, limit: float
-    ) -> tuple[Floats, Floats] | None:
-        """Another look at an answer's own window, and its score [1]; None if that is a larger share of the picture."""
+    def _second(
+        self, answer: Floats, asked: ObjectPrompt, whole: _View, pixels: Bytes, size: Size
+    ) -> tuple[Floats, float]:
+        """Another look at an answer, and its score: at its own window unless that is a larger share of the picture."""
+        return self._closer(answer, asked, pixels, size) or self._again(answer, asked, whole)
+
+    def _closer(self, answer: Floats, asked: ObjectPrompt, pixels: Bytes, size: Size) -> tuple[Floats, float] | None:
+        """Another look at an answer's own window, and its score; None if that is a larger share of the picture."""
         window = around(answer, asked, size)
-        if window is None or window.width * window.height > limit * size.pixels:
+        if window is None or window.width * window.height > _SHARE * size.pixels:
             return None
         part, window = cut(pixels, window, size)
         features, small = self._encode(part, window)
@@ -152,12 +170,12 @@ class Nano:
         begun = seen_in(answer, window, size, 2 * rows, 2 * columns)
         logits, scores = self._look(view, asked, np.tanh(begun / 2), False)
         finest = Size(max(pixels.shape[1], answer.shape[1]), max(pixels.shape[0], answer.shape[0]))
-        return put_in(answer, logits[0], window, size, finest), scores[:1]
+        return put_in(answer, logits[0], window, size, finest), float(scores[0])
 
-    def _again(self, answer: Floats, asked: ObjectPrompt, whole: _View) -> tuple[Floats, Floats]:
-        """Another look at the whole picture, and its score [1]."""
+    def _again(self, answer: Floats, asked: ObjectPrompt, whole: _View) -> tuple[Floats, float]:
+        """Another look at the whole picture, and its score."""
         logits, scores = self._look(whole, asked, np.tanh(answer / 2), False)
-        return logits[0], scores[:1]
+        return logits[0], float(scores[0])
 
     def _look(self, view: _View, asked: ObjectPrompt, previous: Floats | None, single: bool) -> tuple[Floats, Floats]:
         """Logits [3, rows, columns] and scores [3]."""
@@ -167,11 +185,12 @@ class Nano:
         found = self._decoder.run({**view.features, "prompt": prompt, "previous": begun[None, None]})
         return found["logits"][0], found["scores"][0]
 
-    def _encode(self, pixels: Bytes, window: Window) -> tuple[dict[str, Floats], Bytes]:
+    def _encode(self, pixels: Bytes, window: Window, mirrored: bool = False) -> tuple[dict[str, Floats], Bytes]:
         """Features, and the picture at a quarter of the size that the network sees."""
         rows, columns = window.shape
         seen = resized(pixels, rows, columns)
-        features = self._encoder.run({"picture": seen.transpose(2, 0, 1)[None].astype(np.float32)})
+        views = np.stack([seen, seen[:, ::-1]] if mirrored else [seen])
+        features = self._encoder.run({"picture": views.transpose(0, 3, 1, 2).astype(np.float32)})
         return features, resized(seen, rows // 4, columns // 4)
 
 
