@@ -11,7 +11,7 @@ import pytest
 from maskery.models.builtin import nano
 from maskery.models.builtin.nano import Nano
 from maskery.models.builtin.nano_prompt import PLANES, lab_colours, prompt_planes
-from maskery.models.runtime import best_precision
+from maskery.models.runtime import MAX_SHAPES, best_precision
 from maskery.segmentation import Candidates, Model, ObjectPrompt, Picture, segment
 
 MODEL: Model = Nano("f32")
@@ -162,6 +162,11 @@ def test_bf16_answers_as_f32_does() -> None:
     half = Nano("bf16")
     for asked in (prompt(on=[(80, 60)]), prompt(box=(45, 25, 115, 95))):
         assert iou(answer(picture, asked), answer(picture, asked, half)) > 0.98
+
+
+def test_no_shape_of_picture_crowds_out_another() -> None:
+    """Each is compiled for the picture alone and for it and its mirror image."""
+    assert 2 * len(MODEL.proportions) <= MAX_SHAPES
 
 
 def test_precisions_are_never_mixed_up_in_a_cache() -> None:

@@ -21,8 +21,8 @@ from maskery.models.errors import StoreError  # noqa: E402
 Precision = Literal["f32", "bf16"]
 Arrays = Mapping[str, NDArray[Any]]
 
-# Compiled shapes kept, the least recently used dropped first. Each has its own copy of the repacked weights.
-_MAX_SHAPES = 8
+#: Compiled shapes kept, the least recently used dropped first. Each has its own copy of the repacked weights.
+MAX_SHAPES = 8
 
 _core = openvino.Core()
 
@@ -67,7 +67,7 @@ class Network:
         with self._lock:
             request = self._requests.pop(shapes, None) or self._compile(shapes)
             self._requests[shapes] = request
-            while len(self._requests) > _MAX_SHAPES:
+            while len(self._requests) > MAX_SHAPES:
                 self._requests.popitem(last=False)
             request.infer(dict(inputs), share_inputs=True)
             return {name: request.get_tensor(name).data.copy() for name in self._outputs}
