@@ -95,7 +95,8 @@ def leave_threads() -> None:
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join(max(0.0, latest - time.monotonic()))
             if thread.is_alive():
-                _log.warning("a call of a model still runs in %s and is left", thread.name)
+                # No warning: whoever asked has an answer by now, and a model that is being warmed was asked by nobody.
+                _log.info("a call of a model still runs in %s and is left", thread.name)
                 logging.shutdown()
                 os._exit(0)
 
