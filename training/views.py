@@ -31,13 +31,10 @@ def look_from_all(decoder: Decoder, features: Features, prompt: Tensor, previous
     turned = every.cumsum(0) > 1.5
 
     def shown(x: Tensor) -> Tensor:
-        """[V, B, ...] or [1, B, ...] as each view shows it, or, as that is its own inverse, back."""
-        return torch.where(turned, mirrored(x), x).flatten(0, 1)
+        """[V, B, ...] or [1, B, ...] as each view shows it, or, as that is its own inverse, back; [V, B, ...]."""
+        return torch.where(turned, mirrored(x), x)
 
-    def by_view(x: Tensor) -> Tensor:
-        return x.unflatten(0, (-1, len(prompt)))
-
-    prompts = shown(prompt[None])
-    look = decoder.look(*features, prompts, shown(previous[None]))
-    together = by_view(shown(by_view(look.logits))).mean(0, keepdim=True)
-    return look._replace(logits=shown(together)), prompts
+    prompts = shown(prompt[None]).flatten(0, 1)
+    look = decoder.look(*features, prompts, shown(previous[None]).flatten(0, 1))
+    together = shown(look.logits.unflatten(0, (-1, len(prompt)))).mean(0, keepdim=True)
+    return look._replace(logits=shown(together).flatten(0, 1)), prompts

@@ -194,7 +194,7 @@ class Engine:
         async def run_others() -> None:
             for proportion in others:
                 embedding = await encode(proportion)
-                for objects in warming.single_objects(embedding.size):
+                for objects in warming.prompts(embedding.size, (1,)):
                     await decode(embedding, objects)
             for objects in prompts:
                 await decode(first, objects)

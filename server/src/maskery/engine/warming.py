@@ -1,8 +1,8 @@
 """What a model runs on once, so that the first request need not wait for that."""
 
 import math
-from collections.abc import Iterator
-from itertools import islice, product
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -29,13 +29,8 @@ def picture(max_pixels: int, proportion: float = 1.0) -> bytes:
     return to_png(pixels)
 
 
-def single_objects(size: Size) -> Iterator[tuple[ObjectPrompt, ...]]:
-    """Of `prompts` those with one object."""
-    return islice(prompts(size), len(_POINTS))
-
-
-def prompts(size: Size) -> Iterator[tuple[ObjectPrompt, ...]]:
-    """Objects to decode on it, call by call."""
-    for objects, points in product(_OBJECTS, _POINTS):
+def prompts(size: Size, counts: Sequence[int] = _OBJECTS) -> Iterator[tuple[ObjectPrompt, ...]]:
+    """Objects to decode on it, call by call, so many in a call."""
+    for objects, points in product(counts, _POINTS):
         places = [[place, *_PLACES][:points] for place in _PLACES[:objects]]
         yield tuple(ObjectPrompt(np.array(each, np.float32) * size, np.ones(points, np.uint8)) for each in places)

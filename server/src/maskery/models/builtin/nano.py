@@ -112,7 +112,8 @@ class Nano:
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
         """Three candidates for an object asked for by a single point, one for any other."""
-        features = {name: embedding.arrays[name].astype(np.float32) for name in _FEATURES}
+        views = 2 if any(asked.is_ambiguous for asked in objects) else 1
+        features = {name: embedding.arrays[name][:views].astype(np.float32) for name in _FEATURES}
         colours = lab_colours(embedding.arrays["colours"].astype(np.uint8, copy=False))
         whole = _View(Window.whole(embedding.size), features, colours)
         pixels = embedding.arrays["picture"].astype(np.uint8, copy=False)
