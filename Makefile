@@ -18,7 +18,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(READY) ## Segment a photograph through a server of your own; pictures go to demo/
+demo: $(READY) ## Segment a photograph through a server of your own; images go to demo/
 	@$(BIN)/python examples/demo.py
 
 .PHONY: test
@@ -55,7 +55,7 @@ page-types: $(PAGE_TOOLS) ## Check the types of the playground's modules
 page-tools: $(PAGE_TOOLS) ## Install what checks the playground: TypeScript's compiler and axe-core (npm)
 
 .PHONY: screenshots
-screenshots: $(DEV_READY) ## Take the pictures of the playground that the documentation shows (Chromium)
+screenshots: $(DEV_READY) ## Take the images of the playground that the documentation shows (Chromium)
 	@$(BIN)/python -m tests.playground.screenshots
 
 .PHONY: bench-playground
@@ -75,12 +75,12 @@ bench-models: $(BENCH)/.ready ## Measure SAM-HQ beside transformers: [CONFIG=sma
 	@$(BENCH)/bin/python -m benchmarks.models --config $(or $(CONFIG),base) --runs $(or $(RUNS),5)
 
 .PHONY: soak
-soak: $(VENV)/.bench-ready ## 2,000 requests over 200 pictures: every answer right, memory level
+soak: $(VENV)/.bench-ready ## 2,000 requests over 200 images: every answer right, memory level
 	@$(BIN)/python -m benchmarks.soak
 
-.PHONY: bench-around
-bench-around: $(VENV)/.bench-ready ## Measure the work around the model: JSON, base64, composing, PNG, HTTP
-	@$(BIN)/python -m benchmarks.around
+.PHONY: bench-overhead
+bench-overhead: $(VENV)/.bench-ready ## Measure the work around the model: JSON, base64, composing, PNG, HTTP
+	@$(BIN)/python -m benchmarks.overhead
 
 .PHONY: bench-access
 bench-access: $(VENV)/.bench-ready ## Measure what checking keys costs, and what a good client notices of a flood of wrong ones

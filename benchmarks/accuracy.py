@@ -3,8 +3,8 @@
     python -m benchmarks.accuracy DATA --model NAME
 
 DATA holds ``images/<id>.*`` and ``masks/<id>.png`` of the same size: 255 object, 0 background, 128 ignored. One
-object a picture. The clicks accumulate as one object's points; what is judged is the first candidate, composed at
-the picture's size, as the server would answer.
+object an image. The clicks accumulate as one object's points; what is judged is the first candidate, composed at
+the image's size, as the server would answer.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from benchmarks.arguments import count
 from benchmarks.clicks import BACKGROUND, IGNORE, OBJECT, Click, Truth, clicks_needed, iou, next_click, rank_correlation
 from benchmarks.machine import describe as machine
 from maskery.models import ModelNotInstalled, StoreError, load
-from maskery.segmentation import Model, ObjectPrompt, Picture, SegmentationError, open_picture, segment_embedding
+from maskery.segmentation import Image, Model, ObjectPrompt, SegmentationError, open_image, segment_embedding
 from maskery.settings import default_home
 
 GOOD = 0.85
@@ -45,43 +45,43 @@ class BadData(Exception):  # noqa: N818 - the name states what was found
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture on disk and its mask."""
+    """An image on disk and its mask."""
 
     name: str
     image: Path
     mask: Path
 
-    def read(self) -> tuple[Picture, Truth]:
-        """The picture, and what is wanted in it.
+    def read(self) -> tuple[Image, Truth]:
+        """The image, and what is wanted in it.
 
         Raises:
             BadData: with the file that is at fault.
         """
         try:
-            # As stored: a mask knows nothing of the EXIF orientation of its picture.
-            picture = open_picture(self.image.read_bytes(), exif="ignore")
+            # As stored: a mask knows nothing of the EXIF orientation of its image.
+            image = open_image(self.image.read_bytes(), exif="ignore")
         except SegmentationError as error:
             raise BadData(f"{self.image}: {error}") from error
         values = cv2.imread(str(self.mask), cv2.IMREAD_UNCHANGED)
         if values is None or values.ndim != 2 or not np.isin(values, (OBJECT, IGNORE, BACKGROUND)).all():
             raise BadData(f"{self.mask} is not a one-channel mask of {OBJECT}, {IGNORE} and {BACKGROUND}")
-        if values.shape != picture.pixels.shape[:2]:
-            raise BadData(f"{self.mask} is {values.shape[1]}x{values.shape[0]}, its picture is {picture.size}")
+        if values.shape != image.pixels.shape[:2]:
+            raise BadData(f"{self.mask} is {values.shape[1]}x{values.shape[0]}, its image is {image.size}")
         if not (values == OBJECT).any():
             raise BadData(f"{self.mask} marks no object: no pixel is {OBJECT}")
-        return picture, Truth.from_values(values.astype(np.uint8, copy=False))
+        return image, Truth.from_values(values.astype(np.uint8, copy=False))
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one picture.
+    """What came of one image.
 
     Attributes:
-        name: of the picture.
+        name: of the image.
         clicks: that were made; fewer than asked for once nothing was wrong any more.
         iou: after each click asked for; the last one stands for clicks that were not needed.
         scores: that the model reported, likewise.
-        encode_seconds: for the picture.
+        encode_seconds: for the image.
         decode_seconds: per click made, composing included.
     """
 
@@ -109,13 +109,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     summary = summarise(rows)
     folder = options.results / f"accuracy-{options.model.replace('/', '-')}-{options.data.resolve().name}"
     folder.mkdir(parents=True, exist_ok=True)
-    title = f"{options.model} on {options.data.resolve().name}, {len(rows)} pictures"
+    title = f"{options.model} on {options.data.resolve().name}, {len(rows)} images"
     report = {
         "model": {"name": model.name, "revision": model.revision},
         "data": options.data.resolve().name,
         "machine": machine(),
         "summary": summary,
-        "pictures": [asdict(row) for row in rows],
+        "images": [asdict(row) for row in rows],
     }
     (folder / "results.json").write_text(json.dumps(report, indent=1) + "\n")
     (folder / "results.md").write_text(_markdown(title, summary))
@@ -126,10 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_samples(data: Path) -> list[Sample]:
-    """Every picture of the folder with its mask, by name.
+    """Every image of the folder with its mask, by name.
 
     Raises:
-        BadData: there are none, or a picture has no mask, or a mask no picture.
+        BadData: there are none, or an image has no mask, or a mask no image.
     """
     if not data.is_dir():
         raise BadData(f"there is no folder {data}; it would hold images/<id>.* and masks/<id>.png")
@@ -138,22 +138,22 @@ def find_samples(data: Path) -> list[Sample]:
         for folder, pattern in ((data / "images", "*.*"), (data / "masks", "*.png"))
     )
     if not images:
-        raise BadData(f"{data / 'images'} holds no pictures; {data} is to hold images/<id>.* and masks/<id>.png")
+        raise BadData(f"{data / 'images'} holds no images; {data} is to hold images/<id>.* and masks/<id>.png")
     alone = sorted(images.keys() ^ masks.keys())
     if alone:
         missing = data / ("masks" if alone[0] in images else "images")
-        raise BadData(f"{len(alone)} pictures or masks have no partner: {alone[0]!r} is missing from {missing}")
+        raise BadData(f"{len(alone)} images or masks have no partner: {alone[0]!r} is missing from {missing}")
     return [Sample(name, images[name], masks[name]) for name in sorted(images)]
 
 
 def measure(model: Model, sample: Sample, clicks: int) -> Row:
-    """Click on a picture's object until it is right or the clicks are spent.
+    """Click on an image's object until it is right or the clicks are spent.
 
     Raises:
-        BadData: the picture or its mask cannot be used.
+        BadData: the image or its mask cannot be used.
     """
-    picture, truth = sample.read()
-    encode_seconds, embedding = _timed(partial(model.encode, picture))
+    image, truth = sample.read()
+    encode_seconds, embedding = _timed(partial(model.encode, image))
     answer = np.zeros_like(truth.wanted)
     made: list[Click] = []
     ious: list[float] = []
@@ -187,7 +187,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     scores = np.array([row.scores[0] for row in rows])
     correlation = rank_correlation(scores, curve[:, 0])
     return {
-        "pictures": len(rows),
+        "images": len(rows),
         "mean_iou": curve.mean(axis=0).tolist(),
         "median_iou": np.median(curve, axis=0).tolist(),
         "share_good": (curve >= GOOD).mean(axis=0).tolist(),
@@ -205,8 +205,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with images/ and masks/")
     parser.add_argument("--model", required=True, metavar="NAME", help="an installed model")
-    parser.add_argument("--clicks", type=count, default=5, metavar="N", help="at most, per picture (default: 5)")
-    parser.add_argument("--limit", type=count, metavar="N", help="only the first N pictures")
+    parser.add_argument("--clicks", type=count, default=5, metavar="N", help="at most, per image (default: 5)")
+    parser.add_argument("--limit", type=count, metavar="N", help="only the first N images")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where to keep the results")
     return parser.parse_args(arguments)
 
@@ -218,7 +218,7 @@ def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
 
 
 def _curve(rows: Sequence[Row]) -> NDArray[np.float64]:
-    """IoU float64 [pictures, clicks]."""
+    """IoU float64 [images, clicks]."""
     return np.array([row.iou for row in rows])
 
 
@@ -255,16 +255,16 @@ def _markdown(title: str, summary: dict[str, Any]) -> str:
 
 def _draw(title: str, curve: NDArray[np.float64], path: Path) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
-    over_clicks, per_picture = figure.subplots(1, 2, sharey=True)
+    over_clicks, per_image = figure.subplots(1, 2, sharey=True)
     figure.suptitle(title)
     clicks = np.arange(1, curve.shape[1] + 1)
     low, high = np.quantile(curve, (0.25, 0.75), axis=0)
-    over_clicks.fill_between(clicks, low, high, alpha=0.2, linewidth=0, label="middle half of the pictures")
+    over_clicks.fill_between(clicks, low, high, alpha=0.2, linewidth=0, label="middle half of the images")
     over_clicks.plot(clicks, curve.mean(axis=0), marker="o", label="mean")
     over_clicks.set(xlabel="clicks", ylabel="IoU", xticks=clicks, ylim=(0, 1))
-    per_picture.bar(np.arange(len(curve)), np.sort(curve[:, 0]), width=1)
-    per_picture.set(xlabel="pictures, sorted", title="after 1 click")
-    for axes in (over_clicks, per_picture):
+    per_image.bar(np.arange(len(curve)), np.sort(curve[:, 0]), width=1)
+    per_image.set(xlabel="images, sorted", title="after 1 click")
+    for axes in (over_clicks, per_image):
         axes.axhline(GOOD, color="gray", linestyle="--", linewidth=1, label=f"{GOOD}")
         axes.grid(alpha=0.3)
     over_clicks.legend(loc="lower right")

@@ -62,7 +62,7 @@ def next_click(truth: Truth, answer: Bools) -> Click | None:
 
 
 def deepest(region: Bools) -> tuple[tuple[int, int], float]:
-    """The pixel (x, y) farthest from the region's edge, and how far that is; the picture's border is an edge.
+    """The pixel (x, y) farthest from the region's edge, and how far that is; the image's border is an edge.
 
     Args:
         region: bool [height, width]; when it is empty the distance is 0.
@@ -85,11 +85,11 @@ def clicks_needed(curve: NDArray[np.float64], threshold: float) -> NDArray[np.in
     """Clicks until the threshold is first reached (NoC); the number of clicks made where it never is.
 
     Args:
-        curve: IoU float64 [pictures, clicks].
+        curve: IoU float64 [images, clicks].
         threshold: IoU to reach.
 
     Returns:
-        intp [pictures], 1 or more.
+        intp [images], 1 or more.
     """
     reached = curve >= threshold
     first: NDArray[np.intp] = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, curve.shape[1])

@@ -9,7 +9,7 @@ from rich.table import Table
 
 Report = dict[str, Any]
 
-_TASKS = {"encode": "a new picture (encode)", "decode 1": "one click (decode)", "decode 8": "eight objects (decode)"}
+_TASKS = {"encode": "a new image (encode)", "decode 1": "one click (decode)", "decode 8": "eight objects (decode)"}
 _GIB = 2**30
 
 
@@ -22,7 +22,7 @@ def table(report: Report) -> Table:
 
 def markdown(report: Report) -> str:
     lines = [f"# {report['title']}", "", *_grid(["", *report["engines"]], _rows(report)), ""]
-    for graph, what in (("encode", "a new picture"), ("decode", "one click")):
+    for graph, what in (("encode", "a new image"), ("decode", "one click")):
         work = {name: each["work"][graph] for name, each in report["engines"].items() if each["work"]}
         kinds = list(dict.fromkeys(kind for seconds in work.values() for kind in seconds))
         rows = [[kind, *(_share(seconds, kind) for seconds in work.values())] for kind in kinds]

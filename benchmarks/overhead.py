@@ -1,8 +1,8 @@
 """What the work around the model costs: processor time of each step, beside other ways of doing it, in the same run.
 
-    python -m benchmarks.around [--runs N] [--results DIR]
+    python -m benchmarks.overhead [--runs N] [--results DIR]
 
-A picture of 2 megapixels that is known already, as for every click but the first. The model is left out: its answers
+An image of 2 megapixels that is known already, as for every click but the first. The model is left out: its answers
 are made up, smooth objects with slightly rough edges on SAM's grid. All numbers are processor time of all threads,
 which other programs on the machine change little; medians over all runs.
 """
@@ -31,13 +31,13 @@ from PIL import Image
 from rich.console import Console
 
 from benchmarks.arguments import count
-from benchmarks.around_report import markdown, table
-from benchmarks.around_server import MODEL, AroundServer
 from benchmarks.machine import describe as machine
-from maskery.api.json_object import parse_json_object
-from maskery.api.picture_field import take_picture
-from maskery.api.response import render
-from maskery.segmentation import Segmentation, Size, Usage, open_picture, to_png
+from benchmarks.overhead_report import markdown, table
+from benchmarks.overhead_server import MODEL, AroundServer
+from maskery.api.requests.image_field import take_image
+from maskery.api.requests.json_object import parse_json_object
+from maskery.api.schemas.rendering import render
+from maskery.segmentation import Segmentation, Size, Usage, open_image, to_png
 from maskery.segmentation.compose import Layer, compose
 from maskery.segmentation.image import digest
 from maskery.segmentation.mask import Values
@@ -48,7 +48,7 @@ PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "coffee.png"
 SIZE = Size(1632, 1224)
 COUNTS = (1, 8)
 
-# The grid's rows that the picture covers, of 256.
+# The grid's rows that the image covers, of 256.
 _ROWS = 192.0
 
 # What one visit to one way of doing a step may take, and how many requests it is to a server.
@@ -70,7 +70,7 @@ class Way:
     """
 
     name: str
-    visit: Callable[[int], list[float]]
+    ticket: Callable[[int], list[float]]
     bytes: dict[int, int] = field(default_factory=dict)
     spent: dict[int, list[float]] = field(default_factory=lambda: {count: [] for count in COUNTS})
 
@@ -98,10 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(runs: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Everything but the model's own times, as the report has it."""
     where = machine()
-    picture, logits = photo(), objects()
-    bodies = {count: request(picture, count) for count in COUNTS}
+    image, logits = photo(), objects()
+    bodies = {count: request(image, count) for count in COUNTS}
     with ExitStack() as stack:
-        steps = dict(_steps(picture, bodies, logits))
+        steps = dict(_steps(image, bodies, logits))
         steps |= _served(stack, bodies, logits)
         # The first visits are the warm-up.
         for run in range(runs + 1):
@@ -109,11 +109,11 @@ def measure(runs: int, say: Callable[[str], None]) -> dict[str, Any]:
                 for way in ways:
                     say(f"run {run} of {runs}: {what}, {way.name}")
                     for count in COUNTS:
-                        spent = way.visit(count)
+                        spent = way.ticket(count)
                         way.spent[count] += spent if run else []
     installed = (name for name in _PACKAGES if importlib.util.find_spec(_MODULES.get(name, name)))
     return {
-        "title": f"around the model: a {SIZE} JPEG of {len(picture):,} bytes, {runs} runs",
+        "title": f"around the model: a {SIZE} JPEG of {len(image):,} bytes, {runs} runs",
         "machine": where,
         "versions": {name: version(name) for name in installed},
         "steps": {what: [way.numbers() for way in ways] for what, ways in steps.items()},
@@ -133,14 +133,14 @@ def photo() -> bytes:
     return written.getvalue()
 
 
-def request(picture: bytes, count: int) -> bytes:
+def request(image: bytes, count: int) -> bytes:
     clicks = [[[SIZE.width * (index + 0.5) / count, SIZE.height / 2]] for index in range(count)]
-    text = base64.b64encode(picture).decode()
+    text = base64.b64encode(image).decode()
     return json.dumps({"model": MODEL, "image_prompt": text, "segment_prompt": clicks}).encode()
 
 
 def objects() -> dict[int, NDArray[np.float32]]:
-    """By count, logits float32 [count, 256, 256]: one on a quarter of the picture; eight, of which some touch."""
+    """By count, logits float32 [count, 256, 256]: one on a quarter of the image; eight, of which some touch."""
     one = [_object(0, (128, 96), (75, 55))]
     eight = [_object(index, (32 + 64 * (index % 4), 48 + 96 * (index // 4)), (27, 37)) for index in range(8)]
     return {1: np.stack(one), 8: np.stack(eight)}
@@ -157,7 +157,7 @@ def _object(seed: int, centre: tuple[float, float], radii: tuple[float, float]) 
 
 
 def _steps(
-    picture: bytes, bodies: dict[int, bytes], logits: dict[int, NDArray[np.float32]]
+    image: bytes, bodies: dict[int, bytes], logits: dict[int, NDArray[np.float32]]
 ) -> Iterator[tuple[str, list[Way]]]:
     """What is done with a request in threads, in its order."""
     layers = {count: [Layer(each, (256.0, _ROWS), 0.9) for each in stack] for count, stack in logits.items()}
@@ -168,12 +168,12 @@ def _steps(
     yield (
         "JSON and base64 to a file",
         [
-            _way("maskery", lambda count: take_picture(bodies[count])),
+            _way("maskery", lambda count: take_image(bodies[count])),
             _way("json, binascii", lambda count: _decode(json.loads(bodies[count]))),
             _way("json and every check, binascii", lambda count: _decode(parse_json_object(bodies[count]))),
         ],
     )
-    yield "digest of the file", [_way("maskery, SHA-256", lambda _: digest(picture))]
+    yield "digest of the file", [_way("maskery, SHA-256", lambda _: digest(image))]
     yield (
         "logits to a mask",
         [
@@ -198,10 +198,10 @@ def _steps(
         ],
     )
     yield (
-        "(a new picture) file to pixels",
+        "(a new image) file to pixels",
         [
-            _way("maskery, Pillow", lambda _: open_picture(picture)),
-            _way("OpenCV", lambda _: cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)),
+            _way("maskery, Pillow", lambda _: open_image(image)),
+            _way("OpenCV", lambda _: cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)),
         ],
     )
 
@@ -217,15 +217,15 @@ def _served(
     (folder / "answer.json").write_bytes(ours["h11"].post(bodies[1]))
     bare = {http: stack.enter_context(AroundServer("bare", http, folder / "answer.json")) for http in parsers}
 
-    def visit(server: AroundServer, count: int) -> list[float]:
+    def ticket(server: AroundServer, count: int) -> list[float]:
         return [server.seconds(bodies[count], _REQUESTS)]
 
     for what, servers in (("HTTP alone: body in, answer out", bare), ("the whole server", ours)):
-        yield what, [Way(f"uvicorn, {http}", partial(visit, server)) for http, server in servers.items()]
+        yield what, [Way(f"uvicorn, {http}", partial(ticket, server)) for http, server in servers.items()]
 
 
 def _way(name: str, do: Callable[[int], Any], measured: bool = False) -> Way:
-    def visit(count: int) -> list[float]:
+    def ticket(count: int) -> list[float]:
         spent: list[float] = []
         end = time.perf_counter() + _VISIT_SECONDS
         while not spent or time.perf_counter() < end:
@@ -234,7 +234,7 @@ def _way(name: str, do: Callable[[int], Any], measured: bool = False) -> Way:
             spent.append(time.process_time() - start)
         return spent
 
-    return Way(name, visit, {count: len(do(count)) for count in COUNTS} if measured else {})
+    return Way(name, ticket, {count: len(do(count)) for count in COUNTS} if measured else {})
 
 
 def _decode(fields: dict[str, Any]) -> bytes:
@@ -242,7 +242,7 @@ def _decode(fields: dict[str, Any]) -> bytes:
 
 
 def _every_pixel(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Each object stretched over the whole picture, the highest taken; nothing merged, nothing on top."""
+    """Each object stretched over the whole image, the highest taken; nothing merged, nothing on top."""
     rows = logits[:, : int(_ROWS)]
     stretched = np.stack([cv2.resize(each, SIZE, interpolation=cv2.INTER_LINEAR) for each in rows])
     values: NDArray[np.uint8] = np.where(stretched.max(0) > 0, stretched.argmax(0) + 1, 0).astype(np.uint8)
@@ -275,7 +275,9 @@ def _model(report: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.around", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.overhead", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where to keep the results")
     parser.add_argument("--runs", type=count, default=7, metavar="N", help="visits to each way (default: 7)")
     return parser.parse_args(arguments)

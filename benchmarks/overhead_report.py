@@ -1,4 +1,4 @@
-"""The results of `benchmarks.around` as a table and as Markdown."""
+"""The results of `benchmarks.overhead` as a table and as Markdown."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ _TRANSPORT = (
     "mask to PNG, base64 and JSON",
     "HTTP alone: body in, answer out",
 )
-_PIXELS = "(a new picture) file to pixels"
+_PIXELS = "(a new image) file to pixels"
 
 
 def table(report: Report) -> Table:
@@ -46,15 +46,15 @@ def _rows(report: Report) -> Iterator[list[str]]:
 def _notes(report: Report) -> Iterator[str]:
     where = report["machine"]
     whole, pixels = report["steps"][_WHOLE][0], report["steps"][_PIXELS][0]
-    around = {count: _median(whole, count) for count in (1, 8)}
+    window_around = {count: _median(whole, count) for count in (1, 8)}
     carried = {count: sum(_median(report["steps"][what][0], count) for what in _TRANSPORT) for count in (1, 8)}
     for name, seconds in report["model"].items():
-        for what, mine in (("JSON, digest, base64, PNG and HTTP", carried), (_WHOLE, around)):
+        for what, mine in (("JSON, digest, base64, PNG and HTTP", carried), (_WHOLE, window_around)):
             one, eight = (mine[count] / seconds[f"decode {count}"] for count in (1, 8))
             new = (mine[1] + _median(pixels, 1)) / seconds["encode"]
             yield (
                 f"{name}: {what}, {mine[1] * 1000:.1f} ms, {one:.0%} of decoding one click; {eight:.0%} of decoding "
-                f"eight objects; with a new picture's pixels {new:.1%} of encoding it"
+                f"eight objects; with a new image's pixels {new:.1%} of encoding it"
             )
     yield f"{where['processor']}, {where['cores']} cores; Python {where['python']}, OpenCV {where['opencv']}"
     yield ", ".join(f"{name} {number}" for name, number in report["versions"].items())

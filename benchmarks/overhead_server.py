@@ -24,7 +24,7 @@ from starlette.responses import Response
 
 from maskery.api import create_app
 from maskery.models.builtin.grabcut import GrabCut
-from maskery.segmentation import Candidates, Embedding, Picture
+from maskery.segmentation import Candidates, Embedding, Image
 from maskery.settings import Settings
 
 MODEL = "maskery/grabcut"
@@ -39,14 +39,14 @@ class AroundServer:
     Args:
         app: what is served.
         http: uvicorn's parser, h11 or httptools.
-        answer: file of the model's answers, arrays float32 [objects, rows, columns] that cover the picture in their
+        answer: file of the model's answers, arrays float32 [objects, rows, columns] that cover the image in their
             first three quarters of rows; or of the bytes with which the bare application answers.
     """
 
     def __init__(self, app: Literal["maskery", "bare"], http: str, answer: Path) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="around-")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.around_server", app, http, str(answer)],
+            [sys.executable, "-m", "benchmarks.overhead_server", app, http, str(answer)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -101,8 +101,8 @@ def _bare(answer: bytes) -> Any:
 
 
 def _maskery(answers: dict[int, NDArray[np.float32]]) -> Any:
-    def encode(_: GrabCut, picture: Picture) -> Embedding:
-        return Embedding({}, picture.size, 4096)
+    def encode(_: GrabCut, image: Image) -> Embedding:
+        return Embedding({}, image.size, 4096)
 
     def decode(_: GrabCut, embedding: Embedding, objects: Any) -> list[Candidates]:
         logits = answers.get(len(objects), answers[1])

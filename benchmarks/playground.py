@@ -2,7 +2,7 @@
 
     python -m benchmarks.playground [--clicks 40] [--size 1800x1200]
 
-A real server, Debian's Chromium, a prepared picture; clicks one at a time, each on an object of its own. The time from
+A real server, Debian's Chromium, a prepared image; clicks one at a time, each on an object of its own. The time from
 the browser's own stamp of the click to the frame with the mask is compared with what the request took on its way
 there and back, by the browser's clock; the rest is the page's. Needs Playwright and Chromium.
 """
@@ -57,7 +57,7 @@ def serving(home: Path) -> Iterator[str]:
             process.terminate()
 
 
-def _picture(path: Path, width: int, height: int) -> None:
+def _image(path: Path, width: int, height: int) -> None:
     """Discs of many colours in rows."""
     y, x = np.mgrid[:height, :width]
     pixels = np.full((height, width, 3), 200, np.uint8)
@@ -76,7 +76,7 @@ def _place(page: Any, x: float, y: float) -> tuple[float, float]:
     return box["x"] + left + x * scale, box["y"] + top + y * scale
 
 
-def measure(address: str, picture: Path, size: tuple[int, int], clicks: int) -> list[tuple[float, float]]:
+def measure(address: str, image: Path, size: tuple[int, int], clicks: int) -> list[tuple[float, float]]:
     """Per click milliseconds of the request, and those that the page took before and after it."""
     width, height = size
     times = []
@@ -86,9 +86,9 @@ def measure(address: str, picture: Path, size: tuple[int, int], clicks: int) -> 
         page.add_init_script(_PROBE)
         page.goto(address)
         page.wait_for_selector("#model option", state="attached")
-        page.set_input_files("#file", picture)
+        page.set_input_files("#file", image)
         page.wait_for_selector("#canvas[data-view]")
-        # The first two make the picture ready and the code warm.
+        # The first two make the image ready and the code warm.
         for number in range(clicks + 2):
             spot = (number % 6 + 0.5) * width / 6, (number // 6 % 4 + 0.5) * height / 4
             page.mouse.click(*_place(page, *spot))
@@ -106,7 +106,7 @@ def measure(address: str, picture: Path, size: tuple[int, int], clicks: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--clicks", type=int, default=40)
-    parser.add_argument("--size", default="1800x1200", help="of the picture, WIDTHxHEIGHT")
+    parser.add_argument("--size", default="1800x1200", help="of the image, WIDTHxHEIGHT")
     options = parser.parse_args()
     if reason := missing():
         sys.exit(reason)
@@ -115,10 +115,10 @@ def main() -> None:
         sys.exit("--size is WIDTHxHEIGHT, such as 1800x1200.")
     size = int(match[1]), int(match[2])
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as address:
-        picture = Path(folder) / "discs.jpg"
-        _picture(picture, *size)
-        times = measure(address, picture, size, options.clicks)
-    print(f"{len(times)} clicks on a prepared picture of {size[0]} × {size[1]}, milliseconds:")
+        image = Path(folder) / "discs.jpg"
+        _image(image, *size)
+        times = measure(address, image, size, options.clicks)
+    print(f"{len(times)} clicks on a prepared image of {size[0]} × {size[1]}, milliseconds:")
     for name, values in (("the request", [t[0] for t in times]), ("the page adds", [t[1] for t in times])):
         print(f"  {name:14} median {median(values):6.1f}   p95 {np.percentile(values, 95):6.1f}")
 

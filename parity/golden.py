@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from sam_cases import SIZES, picture, prompts
+from sam_cases import SIZES, image, prompts
 from sam_folders import write_model
 
 from maskery.models.sam.model import load
@@ -24,7 +24,7 @@ def main(target: Path) -> None:
             write_model(folder, architecture, seed=1)
             oracle, ours = Oracle(folder), load("a/b", folder, "r", "f32")
             for size in SIZES[1:3]:
-                known = oracle.encode(picture(size))
+                known = oracle.encode(image(size))
                 fitted = ours.processor.fit(size)
                 scale = (fitted.width / size.width, fitted.height / size.height)
                 answers = [

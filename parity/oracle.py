@@ -13,14 +13,14 @@ from transformers import SamConfig, SamHQConfig, SamHQModel, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 from transformers.models.sam_hq import modeling_sam_hq
 
-from maskery.segmentation import ObjectPrompt, Picture
+from maskery.segmentation import Image, ObjectPrompt
 
 _SLIP = "point_embedding, iou_token_out = self.transformer("
 _MEANT = "point_embedding, image_embeddings = self.transformer("
 
 
 def mend_transformers() -> bool:
-    """Give SAM-HQ's mask decoder back what the two-way transformer made of the picture.
+    """Give SAM-HQ's mask decoder back what the two-way transformer made of the image.
 
     transformers 5 throws it away and upscales the encoder's embedding instead, rows and columns exchanged; the
     authors' code and transformers' own first release (4.52) upscale the transformer's output. Whether there was
@@ -116,13 +116,13 @@ class Oracle:
         self._model: Any = kind.from_pretrained(folder, attn_implementation="eager").eval()
         self._processor = SamImageProcessorPil.from_pretrained(folder)
 
-    def pixel_values(self, picture: Picture) -> np.ndarray:
-        values = self._processor(picture.pixels, return_tensors="np", input_data_format="channels_last")["pixel_values"]
+    def pixel_values(self, image: Image) -> np.ndarray:
+        values = self._processor(image.pixels, return_tensors="np", input_data_format="channels_last")["pixel_values"]
         return np.asarray(values)
 
     @torch.no_grad()
-    def encode(self, picture: Picture) -> Any:
-        values = torch.from_numpy(self.pixel_values(picture))
+    def encode(self, image: Image) -> Any:
+        values = torch.from_numpy(self.pixel_values(image))
         if self._hq:
             embedding, early = self._model.get_image_embeddings(values)
             return {"image_embeddings": embedding, "intermediate_embeddings": early}

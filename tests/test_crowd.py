@@ -10,13 +10,13 @@ from PIL import Image
 
 from air import AIRefinery
 
-PICTURES = 20
+IMAGES = 20
 REQUESTS = 500
 CLIENTS = 16
 
 
 def scene(number: int) -> tuple[bytes, list[list[list[int]]]]:
-    """A picture of its own size and colours, and prompts for the two things on it."""
+    """An image of its own size and colours, and prompts for the two things on it."""
     rng = np.random.default_rng(number)
     width, height = 60 + 3 * number, 50 + 2 * number
     pixels = np.full((height, width, 3), rng.integers(100, 156, 3), np.uint8)
@@ -29,18 +29,18 @@ def scene(number: int) -> tuple[bytes, list[list[list[int]]]]:
 
 
 def test_500_requests_of_16_clients_get_the_answers_they_would_get_alone(server: Any) -> None:
-    scenes = [scene(number) for number in range(PICTURES)]
+    scenes = [scene(number) for number in range(IMAGES)]
     with AIRefinery(api_key=server.key, base_url=server.url) as client:
 
         def ask(number: int) -> tuple[bytes, Any]:
-            image, prompt = scenes[number % PICTURES]
+            image, prompt = scenes[number % IMAGES]
             response = client.images.segment(base64.b64encode(image).decode(), prompt, "maskery/grabcut")
             (mask,) = response.data
             assert mask.b64_json is not None
             return base64.b64decode(mask.b64_json), mask.segments
 
-        alone = [ask(number) for number in range(PICTURES)]
-        assert len({png for png, _ in alone}) == PICTURES
+        alone = [ask(number) for number in range(IMAGES)]
+        assert len({png for png, _ in alone}) == IMAGES
         with ThreadPoolExecutor(CLIENTS) as pool:
             together = list(pool.map(ask, range(REQUESTS)))
-    assert together == [alone[number % PICTURES] for number in range(REQUESTS)]
+    assert together == [alone[number % IMAGES] for number in range(REQUESTS)]

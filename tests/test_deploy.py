@@ -12,7 +12,7 @@ from typing import Any, get_args
 import httpx
 import pytest
 
-from maskery.engine.trace import Stage
+from maskery.engine.timings import Stage
 from maskery.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ def expressions() -> str:
 
 @pytest.fixture(scope="module")
 def exposition(start_server: Callable[..., Any]) -> str:
-    """Of a server that has segmented a picture."""
+    """Of a server that has segmented an image."""
     server = start_server(open_metrics="true")
     fields = {"model": "maskery/grabcut", "segment_prompt": [[[285, 150]]]}
     httpx.post(

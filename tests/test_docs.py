@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from maskery.api.schemas import SegmentationRequest
+from maskery.api.schemas.segmentation import SegmentationRequest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "sdk" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -53,7 +53,7 @@ class Pair:
         self.servers = servers
         self.records = records
         self.keys = {
-            name: records.keys.create(name, rights=[right])[1]
+            name: records.keys.create(name, scopes=[right])[1]
             for name, right in (("team", "segment"), ("office", "admin"))
         }
         self._client = httpx.Client(timeout=60)
@@ -150,7 +150,7 @@ def start(tmp_path: Path, own_postgres: PostgresServer, own_redis: RedisServer) 
                 process.stdout.close()
 
 
-def picture(number: int) -> str:
+def image(number: int) -> str:
     pixels = np.full((32, 48, 3), 128, np.uint8)
     pixels[4:20, 4:20] = (240, 60, number)
     file = io.BytesIO()
@@ -159,7 +159,7 @@ def picture(number: int) -> str:
 
 
 def body(number: int) -> dict[str, Any]:
-    return {"model": "maskery/grabcut", "image_prompt": picture(number), "segment_prompt": [[[10, 10]]]}
+    return {"model": "maskery/grabcut", "image_prompt": image(number), "segment_prompt": [[[10, 10]]]}
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30) -> float:
@@ -183,10 +183,10 @@ def test_two_servers_know_the_same_keys_and_add_up_what_is_used(start: Start) ->
     def used() -> Counter[str]:
         total: Counter[str] = Counter()
         for use in pair.administer(0, "GET", "/usage?account=team")["data"]:
-            total.update({name: use[name] for name in ("requests", "pictures", "objects", "pixels")})
+            total.update({name: use[name] for name in ("requests", "images", "objects", "pixels")})
         return total
 
-    everything = {"requests": 3, "pictures": 3, "objects": 3, "pixels": 3 * 32 * 48}
+    everything = {"requests": 3, "images": 3, "objects": 3, "pixels": 3 * 32 * 48}
     eventually(lambda: used() == everything, 15)
     time.sleep(0.5)
     assert used() == everything
@@ -280,7 +280,7 @@ def test_a_postgresql_that_stops_and_comes_back(start: Start, own_postgres: Post
     # What could not be written was kept.
     eventually(lambda: bool(pair.administer(0, "GET", "/usage?account=team")["data"]), 15)
     (use,) = pair.administer(0, "GET", "/usage?account=team")["data"]
-    assert (use["requests"], use["pictures"]) == (1, 1)
+    assert (use["requests"], use["images"]) == (1, 1)
     assert "usage is kept in memory until it can be written" in pair.servers[0].log
 
 
@@ -288,7 +288,7 @@ def test_a_client_is_told_when_to_come_back(start: Start) -> None:
     from air import AIRefinery, RateLimitError
 
     pair = start(requests_per_minute="1")
-    file = io.BytesIO(base64.b64decode(picture(1))).getvalue()
+    file = io.BytesIO(base64.b64decode(image(1))).getvalue()
     with AIRefinery(api_key=pair.keys["team"], base_url=pair.servers[0].url, max_retries=0) as client:
         client.images.segment(file, [[[10, 10]]], "maskery/grabcut")
         with pytest.raises(RateLimitError) as refused:

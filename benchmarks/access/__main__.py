@@ -2,7 +2,7 @@
 
     python -m benchmarks.access [--keys 100000] [--database URL] [--rate 200] [--seconds 8] [--rounds 5]
 
-The first part times the checker with ten keys stored and with many. The second starts a server and clicks on a picture
+The first part times the checker with ten keys stored and with many. The second starts a server and clicks on an image
 that it knows, with and without wrong keys coming in.
 """
 

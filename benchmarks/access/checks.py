@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
 
-from maskery.accounts import Limits, Records, Refused, Verifier
+from maskery.accounts import InvalidKeyError, KeyAuthenticator, Limits, Records
 from maskery.accounts.schema import api_keys
 
 # Of checks that wait.
@@ -47,15 +47,15 @@ def measure(database: str | Path, count: int, checks: int) -> dict[str, float]:
 
 async def _measure(records: Records, texts: list[str], checks: int) -> dict[str, float]:
     now = 0.0
-    verifier = Verifier(records.keys, Limits(), lambda: now)
+    authenticator = KeyAuthenticator(records.keys, Limits(), lambda: now)
     chosen = [texts[secrets.randbelow(len(texts))] for _ in range(checks)]
     unknown = [f"mk_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}" for _ in range(checks)]
     good = chosen[0]
 
     async def refused(text: str) -> None:
         try:
-            await verifier.verify(text)
-        except Refused:
+            await authenticator.verify(text)
+        except InvalidKeyError:
             return
         raise AssertionError("a wrong key was let in")
 
@@ -63,12 +63,12 @@ async def _measure(records: Records, texts: list[str], checks: int) -> dict[str,
         """What was believed is so no more."""
         nonlocal now
         now += 60
-        await verifier.verify(text)
+        await authenticator.verify(text)
 
     return {
-        "good, in memory": await _median([good] * checks, verifier.verify),
+        "good, in memory": await _median([good] * checks, authenticator.verify),
         "good, asked of the database again": await _median([good] * checks, asked),
-        "good, never seen (gathered for 50 ms)": await _median(chosen[1 : _SLOW + 1], verifier.verify),
+        "good, never seen (gathered for 50 ms)": await _median(chosen[1 : _SLOW + 1], authenticator.verify),
         "wrong secret of a known id": await _median([good[:-1] + ("a" if good[-1] != "a" else "b")] * checks, refused),
         "unknown id (gathered for 50 ms)": await _median(unknown[:_SLOW], refused),
     }

@@ -29,13 +29,13 @@ class Engine(Protocol):
     def __init__(self, folder: Path, precision: str) -> None: ...
 
     def encode(self) -> None:
-        """The picture, as `subject.picture` has it."""
+        """The image, as `subject.image` has it."""
 
     def decode(self, objects: int) -> None:
-        """As many single clicks, as `subject.clicks` has them, on the picture encoded last."""
+        """As many single clicks, as `subject.clicks` has them, on the image encoded last."""
 
     def embedding(self, file: Path) -> None:
-        """Keep what `encode` made of the picture: float32 [grid², channels]."""
+        """Keep what `encode` made of the image: float32 [grid², channels]."""
 
     def arithmetic(self, objects: int) -> float:
         """Floating-point operations of the matrix products and convolutions of `decode`, or of `encode` where there
@@ -124,11 +124,11 @@ class Child:
             self._log.close()
 
 
-def _times(engine: Engine, visit: float, method: str, *arguments: Any) -> list[float]:
+def _times(engine: Engine, ticket: float, method: str, *arguments: Any) -> list[float]:
     spent: list[float] = []
     call = getattr(engine, method)
     # Another call is made while it is likely to fit.
-    while not spent or (len(spent) < _MOST_REPEATS and sum(spent) + spent[-1] <= visit):
+    while not spent or (len(spent) < _MOST_REPEATS and sum(spent) + spent[-1] <= ticket):
         start = time.perf_counter()
         call(*arguments)
         spent.append(time.perf_counter() - start)

@@ -4,7 +4,7 @@
 
 It answers the same requests as Maskery, as far as the benchmark sends them: points in, one categorical mask out.
 Everything that transformers leaves to choose is as it comes: attention, threads, Pillow's PNG. `--keep` keeps the
-embeddings of the last pictures, known by the digest of their bytes, as the better servers of this kind do.
+embeddings of the last images, known by the digest of their bytes, as the better servers of this kind do.
 """
 
 import argparse
@@ -54,7 +54,7 @@ class Answer(BaseModel):
 
 
 class Known(NamedTuple):
-    """What the decoder needs of a picture: image embedding, intermediate embeddings, and sizes before and after."""
+    """What the decoder needs of an image: image embedding, intermediate embeddings, and sizes before and after."""
 
     embedding: Any
     intermediate: Any
@@ -63,7 +63,7 @@ class Known(NamedTuple):
 
 
 class Recent:
-    """The last pictures; safe from several threads."""
+    """The last images; safe from several threads."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -84,11 +84,11 @@ class Recent:
 
 
 class Segmenter:
-    """The model and the pictures that it has seen.
+    """The model and the images that it has seen.
 
     Args:
         folder: of the weights.
-        keep: pictures that are remembered.
+        keep: images that are remembered.
         precision: f32 or bf16.
         lock: held while the model computes.
     """
@@ -128,8 +128,8 @@ class Segmenter:
         return png.getvalue(), float(scores.amax(-1).mean())
 
     def _encode(self, file: bytes) -> Known:
-        picture = Image.open(io.BytesIO(file)).convert("RGB")
-        inputs = self._processor(picture, return_tensors="pt")
+        image = Image.open(io.BytesIO(file)).convert("RGB")
+        inputs = self._processor(image, return_tensors="pt")
         embedding, intermediate = self._model.get_image_embeddings(inputs.pixel_values.to(self._type))
         return Known(embedding, intermediate, inputs.original_sizes, inputs.reshaped_input_sizes)
 

@@ -13,9 +13,9 @@ import openvino
 from openvino import opset13 as ops
 from openvino.passes import ConstantFolding, Manager
 
-from benchmarks.peers.subject import Chain, best_rate, clicks, picture
+from benchmarks.peers.subject import Chain, best_rate, clicks, image
 from maskery.models.sam.config import SamConfig
-from maskery.models.sam.files import quantised_encoder
+from maskery.models.sam.graph_cache import quantised_encoder
 from maskery.models.sam.model import load
 from maskery.models.sam.quantize import quantize
 from maskery.segmentation import Embedding
@@ -48,11 +48,11 @@ class Engine:
         self._model = load("maskery/benchmark", folder, _REVISION, precision)
         self._config = SamConfig.read(folder / "config.json")
         self._side = self._config.vision.image_size
-        self._picture = picture(self._side)
+        self._image = image(self._side)
         self._embedding: Embedding | None = None
 
     def encode(self) -> None:
-        self._embedding = self._model.encode(self._picture)
+        self._embedding = self._model.encode(self._image)
 
     def decode(self, objects: int) -> None:
         assert self._embedding is not None
@@ -64,14 +64,14 @@ class Engine:
 
     def quantise(self) -> float:
         """Make the int8 form that an engine of that precision runs; its mean IoU with f32."""
-        return quantize("maskery/benchmark", self._folder, _REVISION, [self._picture], lambda *_: None)
+        return quantize("maskery/benchmark", self._folder, _REVISION, [self._image], lambda *_: None)
 
     def arithmetic(self, objects: int) -> float:
         model = self._graph("decode" if objects else "encode")
         manager = Manager()
         manager.register_pass(ConstantFolding())
         manager.run_passes(model)
-        # Nothing but the picture is shared between objects, and that is in `encode`.
+        # Nothing but the image is shared between objects, and that is in `encode`.
         return sum(map(operations, model.get_ops())) * max(objects, 1)
 
     def peak(self) -> float:

@@ -16,7 +16,7 @@ from transformers import (  # type: ignore[import-not-found,unused-ignore]
 )
 from transformers.utils.logging import disable_progress_bar  # type: ignore[import-not-found,unused-ignore]
 
-from benchmarks.peers.subject import Chain, best_rate, clicks, picture
+from benchmarks.peers.subject import Chain, best_rate, clicks, image
 from maskery.models.sam.processing import Processor
 
 _TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
@@ -66,7 +66,7 @@ def write_weights(folder: Path, config: str) -> None:
 
 
 class Engine:
-    """See `child.Engine`. The picture is given as pixel values: ours scales and normalises it within its time.
+    """See `child.Engine`. The image is given as pixel values: ours scales and normalises it within its time.
 
     transformers 5 upscales the encoder's embedding where SAM-HQ means what the two-way transformer made of it
     (`point_embedding, iou_token_out = self.transformer(` in its mask decoder); both cost the same.
@@ -83,7 +83,7 @@ class Engine:
         )
         self._model = model.to(self._type).eval().requires_grad_(False)
         self._side = int(model.config.vision_config.image_size)
-        values = Processor.read(folder, self._side).pixel_values(picture(self._side))
+        values = Processor.read(folder, self._side).pixel_values(image(self._side))
         self._pixels = torch.from_numpy(values).to(self._type)
         self._known: dict[str, Any] = {}
 

@@ -1,4 +1,4 @@
-"""What every engine is given: one picture, clicks on it, and products of matrices to show the machine's peak with."""
+"""What every engine is given: one image, clicks on it, and products of matrices to show the machine's peak with."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.segmentation import ObjectPrompt, Picture
+from maskery.segmentation import Image, ObjectPrompt
 
 
 class Chain(NamedTuple):
@@ -35,9 +35,9 @@ _CHAINS = (Chain(4096, 768, 3072), Chain(4096, 1024, 4096))
 _REPEATS = 3
 
 
-def picture(side: int) -> Picture:
-    """Noise that fills the network's square: what is in a picture does not change the time."""
-    return Picture(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8))
+def image(side: int) -> Image:
+    """Noise that fills the network's square: what is in an image does not change the time."""
+    return Image(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8))
 
 
 def clicks(side: int, objects: int) -> list[ObjectPrompt]:

@@ -21,7 +21,7 @@ from rich.console import Console
 from benchmarks.arguments import CannotMeasure, need
 from benchmarks.machine import describe as machine
 from benchmarks.models import RESULTS, WEIGHTS, linked, write_missing
-from benchmarks.serving import pictures
+from benchmarks.serving import images
 from benchmarks.serving.alone import CannotRun
 from benchmarks.serving.charts import draw
 from benchmarks.serving.contenders import CannotInstall, contenders, install
@@ -34,7 +34,7 @@ from maskery.models.runtime import best_precision
 
 # A plain server in bf16 is measured when asked for: what is usual is f32, and a run takes long enough.
 _UNUSUAL = ("cache-bf16",)
-# Pictures whose pixels differ; more new ones than these differ in their bytes alone, which nobody's time depends on.
+# Images whose pixels differ; more new ones than these differ in their bytes alone, which nobody's time depends on.
 _DISTINCT = 8
 # Of the tables where there is no terminal.
 _WIDTH = 140
@@ -55,13 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured: dict[str, Any] = {}
         failed: dict[str, str] = {}
         with (
-            console.status("making pictures") as status,
+            console.status("making images") as status,
             linked(folder) as copy,
             tempfile.TemporaryDirectory(prefix="maskery-bench-") as temporary,
         ):
-            album = Path(temporary, "pictures")
+            album = Path(temporary, "images")
             album.mkdir()
-            files = pictures.write(album, max(scale.pictures, _DISTINCT))
+            files = images.write(album, max(scale.images, _DISTINCT))
             home = Path(temporary, "home")
             complete(copy)
             key = install(copy, home)
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name: version(name) for name in ("maskery", "openvino", "torch", "transformers", "fastapi", "uvicorn")
         },
         "seconds": time.monotonic() - start,
-        "picture_bytes": sum(sizes) / len(sizes),
+        "image_bytes": sum(sizes) / len(sizes),
         "servers": measured,
         "failed": failed,
     }
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def complete(folder: Path) -> None:
-    """Give the preprocessor's file the square that pictures are padded to, which the hub's folders name."""
+    """Give the preprocessor's file the square that images are padded to, which the hub's folders name."""
     file = folder / "preprocessor_config.json"
     if file.is_file():
         fields = json.loads(file.read_text())

@@ -1,4 +1,4 @@
-"""The results of `benchmarks.serving` as pictures: `latency.png` and `load.png`."""
+"""The results of `benchmarks.serving` as images: `latency.png` and `load.png`."""
 
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ _SHOWN = (
     "known",
     "prepared",
     "eight",
-    "one picture, 16 clients",
-    "many pictures, 16 clients",
+    "one image, 16 clients",
+    "many images, 16 clients",
     "new, 4 clients",
 )
 _GRID = "#dddddd"
@@ -69,7 +69,7 @@ def _latency(report: Report, path: Path) -> None:
 
 
 def _load(report: Report, path: Path) -> None:
-    """On the left clicks with and without other people's new pictures, on the right throughput by clients."""
+    """On the left clicks with and without other people's new images, on the right throughput by clients."""
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     figure.suptitle(_title(report))
     clicks, crowds = figure.subplots(1, 2, width_ratios=(1.15, 1))
@@ -96,7 +96,7 @@ def _clicks(report: Report, axes: Axes) -> None:
             )
         names.append(name)
         values += [idle["p95"], loaded["p95"]]
-    axes.set_title("p95 of a click: idle (pale), and while new pictures are encoded", fontsize=10)
+    axes.set_title("p95 of a click: idle (pale), and while new images are encoded", fontsize=10)
     if names:
         axes.set_yticks(range(len(names)), names)
         axes.tick_params("y", length=0)
@@ -107,7 +107,7 @@ def _clicks(report: Report, axes: Axes) -> None:
 def _crowds(report: Report, axes: Axes) -> None:
     for name, server in report["servers"].items():
         seen = [
-            server["scenarios"].get(f"many pictures, {clients} client{'s' * (clients > 1)}", {}) for clients in CROWDS
+            server["scenarios"].get(f"many images, {clients} client{'s' * (clients > 1)}", {}) for clients in CROWDS
         ]
         points = [(place, each["throughput"]) for place, each in enumerate(seen) if "throughput" in each]
         if not points:
@@ -116,7 +116,7 @@ def _crowds(report: Report, axes: Axes) -> None:
         place, value = points[-1]
         label = axes.annotate(f"{value:.3g}", (place, value), (7, 0), textcoords="offset points", va="center")
         label.set_fontsize(_TEXT)
-    axes.set_title("Masks a second, clients over many known pictures", fontsize=10)
+    axes.set_title("Masks a second, clients over many known images", fontsize=10)
     axes.set_xticks(range(len(CROWDS)), [f"{clients} client{'s' * (clients > 1)}" for clients in CROWDS])
     axes.set_xlim(-0.3, len(CROWDS) - 0.6)
     axes.set_ylim(bottom=0)

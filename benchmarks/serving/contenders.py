@@ -33,7 +33,7 @@ class Contender:
         colour: as charts have it.
         engine: module of `benchmarks.peers` that runs the same model alone.
         precision: in which the model computes.
-        keeps: whether it knows a picture again.
+        keeps: whether it knows an image again.
         own: ours.
         only: scenarios that say something about it; empty: all.
         more: arguments of a plain server.
@@ -78,7 +78,7 @@ def contenders(fast: str) -> dict[str, Contender]:
             torch,
             "f32",
             keeps=False,
-            only=("new", "known", "eight", "one picture, 4 clients"),
+            only=("new", "known", "eight", "one image, 4 clients"),
         ),
         "cache": Contender("plain f32, cache", "#8a8a8a", torch, "f32", more=keep),
         "cache-unlocked": Contender(

@@ -24,15 +24,15 @@ class Crowd:
         url: of the server.
         key: that it lets in.
         model: that is asked.
-        pictures: folder of the JPEG files that are sent.
+        images: folder of the JPEG files that are sent.
 
     Raises:
         CrowdFailed: of every method.
     """
 
-    def __init__(self, url: str, key: str, model: str, pictures: Path) -> None:
+    def __init__(self, url: str, key: str, model: str, images: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.serving.load", url, key, model, str(pictures)],
+            [sys.executable, "-m", "benchmarks.serving.load", url, key, model, str(images)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -55,8 +55,8 @@ class Crowd:
         wrong = self._ask("check", objects)
         return None if wrong is None else str(wrong)
 
-    def prepare(self, pictures: int) -> str | None:
-        wrong = self._ask("prepare", pictures)
+    def prepare(self, images: int) -> str | None:
+        wrong = self._ask("prepare", images)
         return None if wrong is None else str(wrong)
 
     def run(self, work: Work, beside: Work | None = None) -> tuple[Outcome, Outcome | None]:

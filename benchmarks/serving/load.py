@@ -1,6 +1,6 @@
 """The clients, in a process of their own: what they take of a processor is not the server's.
 
-    python -m benchmarks.serving.load URL KEY MODEL PICTURES
+    python -m benchmarks.serving.load URL KEY MODEL IMAGES
 
 Reads commands as JSON, a line each, and answers with JSON, a line each; see `crowd.Crowd`, which starts it.
 """
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.serving.bodies import Bodies
-from benchmarks.serving.pictures import HEIGHT, WIDTH
+from benchmarks.serving.images import HEIGHT, WIDTH
 from benchmarks.serving.work import Outcome, Work
 
 _SEGMENT = "/v1/images/segmentations"
@@ -30,7 +30,7 @@ _PREPARE = "/v1/images"
 
 # A server that goes on failing is asked no more.
 _MOST_ERRORS = 10
-# After a request that failed, and before clicks follow a picture that is to be encoded meanwhile.
+# After a request that failed, and before clicks follow an image that is to be encoded meanwhile.
 _MOMENT = 0.3
 _SECONDS_A_REQUEST = 600
 
@@ -60,11 +60,11 @@ class Clients:
         greatest = int(np.asarray(mask).max())
         return f"the mask holds {greatest} for {objects} objects" if greatest > objects else None
 
-    async def prepare(self, pictures: int) -> str | None:
-        """Give that many pictures to the server ahead; why that cannot be, or None."""
+    async def prepare(self, images: int) -> str | None:
+        """Give that many images to the server ahead; why that cannot be, or None."""
         names = []
-        for picture in range(pictures):
-            response = await self._http.post(_PREPARE, content=self._bodies.preparation(picture))
+        for image in range(images):
+            response = await self._http.post(_PREPARE, content=self._bodies.preparation(image))
             if not response.is_success:
                 return _error(response)
             name = str(response.json()["id"])
@@ -118,10 +118,10 @@ class Clients:
         if work.target == "new":
             self._sent_new += 1
             return self._bodies.new(self._sent_new, request, work.objects)
-        picture = request % work.pictures
+        image = request % work.images
         if work.target == "prepared":
-            return self._bodies.prepared(self._names[picture], request, work.objects)
-        return self._bodies.known(picture, request, work.objects)
+            return self._bodies.prepared(self._names[image], request, work.objects)
+        return self._bodies.known(image, request, work.objects)
 
     async def _ask(self, body: bytes) -> str | None:
         try:

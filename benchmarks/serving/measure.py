@@ -33,16 +33,16 @@ class Setup:
         folder: of the model.
         home: of our own server, with the model installed.
         key: that our own server lets in.
-        pictures: folder of the pictures sent.
+        images: folder of the images sent.
         scale: how much is measured.
         cores: of the machine.
     """
 
-    def __init__(self, folder: Path, home: Path, key: str, pictures: Path, scale: Scale, cores: int) -> None:
+    def __init__(self, folder: Path, home: Path, key: str, images: Path, scale: Scale, cores: int) -> None:
         self.folder = folder
         self.home = home
         self.key = key
-        self.pictures = pictures
+        self.images = images
         self.scale = scale
         self.cores = cores
         self._alone: dict[tuple[str, str], dict[str, Any]] = {}
@@ -61,7 +61,7 @@ class Setup:
         busy, began = busy_seconds(), time.perf_counter()
         with Server(contender.name, contender.start(port, self.folder, self.home), port, self.key) as server:
             ready = server.ready_seconds
-            with Crowd(server.url, self.key, MODEL, self.pictures) as crowd:
+            with Crowd(server.url, self.key, MODEL, self.images) as crowd:
                 before = time.perf_counter()
                 self._first_answer(contender, crowd)
                 first = ready + time.perf_counter() - before
@@ -112,8 +112,8 @@ class Setup:
     def _reason_to_skip(self, scenario: Scenario, seen: dict[str, Any], crowd: Crowd) -> str | None:
         known = seen.get("known", {}).get("p50")
         if scenario.work.target == "prepared":
-            why = crowd.prepare(scenario.work.pictures)
-            return None if why is None else f"the server prepares no pictures ({why[:60]})"
+            why = crowd.prepare(scenario.work.images)
+            return None if why is None else f"the server prepares no images ({why[:60]})"
         if scenario.known and known and known * scenario.work.clients > self.scale.patience:
             return f"a round would take {known * scenario.work.clients:.0f} s"
         return None

@@ -80,7 +80,7 @@ def numbers(outcome: Outcome, beside: Outcome | None, cpu: float, stages: dict[s
     )
 
 
-def around(scenario: dict[str, Any], alone: dict[str, Any], tasks: Sequence[str]) -> tuple[float, float]:
+def window_around(scenario: dict[str, Any], alone: dict[str, Any], tasks: Sequence[str]) -> tuple[float, float]:
     """CPU seconds of a request beyond the model's own, and the model's own, from a report's numbers.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from benchmarks.serving.numbers import around
+from benchmarks.serving.numbers import window_around
 
 Report = dict[str, Any]
 
@@ -76,11 +76,11 @@ def grids(report: Report) -> list[Grid]:
             "of fewer than 20 answers p95 is the slowest.",
         ),
         Grid(
-            "A click while other people's new pictures are encoded",
-            ["server", "idle p50", "idle p95", "loaded p50", "loaded p95", "p95 × idle", "clicks", "pictures", "each"],
+            "A click while other people's new images are encoded",
+            ["server", "idle p50", "idle p95", "loaded p50", "loaded p95", "p95 × idle", "clicks", "images", "each"],
             list(_clicks(servers)),
-            about="One client clicks on a known picture, with 0.1 s between a mask and the next click; another sends "
-            "new pictures one after the other. `pictures` and `each`: how many were answered, median seconds.",
+            about="One client clicks on a known image, with 0.1 s between a mask and the next click; another sends "
+            "new images one after the other. `images` and `each`: how many were answered, median seconds.",
         ),
         Grid(
             "CPU time around the model",
@@ -89,12 +89,12 @@ def grids(report: Report) -> list[Grid]:
             labels=2,
             about="CPU seconds of all the server's processes per request, on all cores together, less those of the "
             "same call of the same engine alone in a process, repeated without pause (those of bench-models; ours "
-            "scales the picture within it, transformers' is given pixel values). Share: of the model alone. For a new "
-            "picture it is a small difference of large numbers, of which a few percent are noise; with "
+            "scales the image within it, transformers' is given pixel values). Share: of the model alone. For a new "
+            "image it is a small difference of large numbers, of which a few percent are noise; with "
             "`--config small`, whose model takes next to nothing, what is around it shows by itself.",
         ),
         Grid(
-            "Stages of a known picture's request, by the server's own clocks",
+            "Stages of a known image's request, by the server's own clocks",
             ["server", "stage", "wall time a request"],
             list(_stages(servers)),
             labels=2,
@@ -112,7 +112,7 @@ def grids(report: Report) -> list[Grid]:
                 ]
                 for name, each in servers.items()
             ],
-            about="The first answer is of a new picture and counts from the start of the process. Memory is that of "
+            about="The first answer is of a new image and counts from the start of the process. Memory is that of "
             "all processes, what they share counted once.",
         ),
     ]
@@ -173,16 +173,16 @@ def _around(servers: dict[str, Any]) -> Iterator[list[str]]:
     for name, server in servers.items():
         label = name
         for key, what, again, first in (
-            ("known", "a known picture", ["decode 1"], []),
-            ("eight", "8 objects on a known picture", ["decode 8"], []),
-            ("new", "a new picture", ["encode", "decode 1"], ["encode"]),
+            ("known", "a known image", ["decode 1"], []),
+            ("eight", "8 objects on a known image", ["decode 8"], []),
+            ("new", "a new image", ["encode", "decode 1"], ["encode"]),
         ):
             numbers = server["scenarios"].get(key, {})
             if "cpu" not in numbers:
                 continue
             # A server that keeps nothing encodes every time.
             tasks = again if first or server["keeps"] else ["encode", *again]
-            rest, own = around(numbers, server["alone"], tasks)
+            rest, own = window_around(numbers, server["alone"], tasks)
             yield [label, what, time_text(numbers["cpu"]), time_text(own), time_text(rest), f"{rest / own:.1%}"]
             label = ""
 
@@ -206,14 +206,14 @@ def _notes(report: Report) -> Iterator[str]:
         "minutes in all"
     )
     yield (
-        f"JPEGs of 2 megapixels, {report['picture_bytes'] / 1e6:.2f} MB, as base64 in JSON; a click differs from "
-        "request to request; the mask comes as PNG of the picture's size. Random weights make its edges ragged, which "
+        f"JPEGs of 2 megapixels, {report['image_bytes'] / 1e6:.2f} MB, as base64 in JSON; a click differs from "
+        "request to request; the mask comes as PNG of the image's size. Random weights make its edges ragged, which "
         "costs every server more PNG than a trained model's mask"
     )
     yield "clients wait for an answer before they ask again; a request's time ends with the last byte of its answer"
     yield (
         "plain: FastAPI around transformers' SamHQModel as it comes (sdpa attention), `def` endpoint, a lock around "
-        "the model; cache: keeps the embeddings of the last 32 pictures by the digest of their bytes; no lock: several "
+        "the model; cache: keeps the embeddings of the last 32 images by the digest of their bytes; no lock: several "
         "threads in the model at once. It asks for no key"
     )
     others = max(server["others"] for server in report["servers"].values())

@@ -26,7 +26,7 @@ class Scenario:
 
     @property
     def known(self) -> bool:
-        """Whether a server that keeps pictures has seen these."""
+        """Whether a server that keeps images has seen these."""
         return self.work.target != "new" and self.key != "new"
 
 
@@ -35,17 +35,17 @@ class Scale:
     """How much is measured.
 
     Attributes:
-        pictures: that become known.
-        fewest_new: new pictures of a server that keeps none.
-        requests: of a client on known pictures, at most.
-        seconds: of a load on known pictures.
-        new_seconds: of a load of new pictures.
-        click_seconds: of clicks while pictures are encoded, and when not.
+        images: that become known.
+        fewest_new: new images of a server that keeps none.
+        requests: of a client on known images, at most.
+        seconds: of a load on known images.
+        new_seconds: of a load of new images.
+        click_seconds: of clicks while images are encoded, and when not.
         patience: seconds; a crowd whose first answers would take longer is not sent.
         alone_seconds: of each task of the model alone.
     """
 
-    pictures: int
+    images: int
     fewest_new: int
     requests: int
     seconds: float
@@ -57,7 +57,7 @@ class Scale:
 
 SCALES = {
     "base": Scale(
-        pictures=5,
+        images=5,
         fewest_new=3,
         requests=50,
         seconds=4,
@@ -67,7 +67,7 @@ SCALES = {
         alone_seconds=3,
     ),
     "small": Scale(
-        pictures=4,
+        images=4,
         fewest_new=3,
         requests=20,
         seconds=1.5,
@@ -85,46 +85,46 @@ _MOST_CLICKS = 400
 
 def scenarios(scale: Scale, keeps: bool) -> list[Scenario]:
     """Args:
-    keeps: whether the server knows a picture again; from one that does not, few answers are waited for.
+    keeps: whether the server knows an image again; from one that does not, few answers are waited for.
     """
-    first = scale.pictures if keeps else scale.fewest_new
+    first = scale.images if keeps else scale.fewest_new
     few = 3 if keeps else 2
     every = [
-        # The first time that the known pictures are sent.
-        Scenario("new", "a new picture, 1 client", Work(requests=first, least=first, pictures=first)),
-        Scenario("known", "a known picture, 1 client", Work(requests=scale.requests, seconds=scale.seconds, least=few)),
+        # The first time that the known images are sent.
+        Scenario("new", "a new image, 1 client", Work(requests=first, least=first, images=first)),
+        Scenario("known", "a known image, 1 client", Work(requests=scale.requests, seconds=scale.seconds, least=few)),
         Scenario(
             "prepared",
-            "a prepared picture, 1 client",
+            "a prepared image, 1 client",
             Work(target="prepared", requests=scale.requests, seconds=scale.seconds, least=few),
         ),
         Scenario(
             "eight",
-            "8 objects on a known picture, 1 client",
+            "8 objects on a known image, 1 client",
             Work(requests=scale.requests, seconds=scale.seconds, least=few, objects=8),
         ),
     ]
-    for pictures, what in ((1, "one picture"), (scale.pictures, "many pictures")):
+    for images, what in ((1, "one image"), (scale.images, "many images")):
         for clients in CROWDS:
             work = Work(
                 clients=clients,
                 requests=scale.requests * clients,
                 seconds=scale.seconds,
                 least=max(clients, few),
-                pictures=pictures,
+                images=images,
             )
-            if pictures > 1 or clients > 1:
+            if images > 1 or clients > 1:
                 label = f"{what}, {clients} client{'s' * (clients > 1)}"
-                every.append(Scenario(label, label.replace("pictures", "known pictures"), work))
+                every.append(Scenario(label, label.replace("images", "known images"), work))
     every.append(
         Scenario(
             "new, 4 clients",
-            "new pictures, 4 clients",
+            "new images, 4 clients",
             Work(target="new", clients=4, requests=100, seconds=scale.new_seconds, least=4),
         )
     )
     click = Work(requests=_MOST_CLICKS, seconds=scale.click_seconds, least=few, pause=_PAUSE)
     others = Work(target="new", requests=10**9)
-    every.append(Scenario("idle", "clicks on a known picture, nothing else", click))
-    every.append(Scenario("loaded", "clicks on a known picture, new ones meanwhile", click, others))
+    every.append(Scenario("idle", "clicks on a known image, nothing else", click))
+    every.append(Scenario("loaded", "clicks on a known image, new ones meanwhile", click, others))
     return every

@@ -11,11 +11,11 @@ class Work:
     """Requests of one kind. Each client waits for its answer before it asks again.
 
     Attributes:
-        target: known pictures, sent again; new ones; or known ones by the name that the server gave them.
+        target: known images, sent again; new ones; or known ones by the name that the server gave them.
         clients: at the same time.
         requests: at most.
         seconds: after which no request is sent any more, once `least` have been.
-        pictures: how many different ones, in turn; new ones differ always.
+        images: how many different ones, in turn; new ones differ always.
         pause: seconds between an answer and that client's next request.
     """
 
@@ -24,7 +24,7 @@ class Work:
     requests: int = 1
     seconds: float = 600.0
     least: int = 1
-    pictures: int = 1
+    images: int = 1
     objects: int = 1
     pause: float = 0.0
 

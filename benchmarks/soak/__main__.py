@@ -1,6 +1,6 @@
-"""Thousands of requests, more pictures than the cache holds: is memory bounded, and is every answer the right one?
+"""Thousands of requests, more images than the cache holds: is memory bounded, and is every answer the right one?
 
-    python -m benchmarks.soak [--requests N] [--early N] [--pictures N] [--kept N] [--clients N]
+    python -m benchmarks.soak [--requests N] [--early N] [--images N] [--kept N] [--clients N]
 
 One server and its encoder, with a small SAM-HQ network of random weights. Ends with status 1 where an answer is not
 the one that the model gives alone, or where either process holds more than 5% more at the end than after the early
@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.soak import model
-from benchmarks.soak.questions import answerer, picture, questions
+from benchmarks.soak.questions import answerer, image, questions
 from benchmarks.soak.server import NotStarted, running
 from benchmarks.soak.traffic import Clients, Seen, WrongAnswer
 from maskery.models import Registry, Store
-from maskery.segmentation import open_picture
+from maskery.segmentation import open_image
 
 #: Share by which memory may grow.
 MAX_GROWTH = 0.05
@@ -38,14 +38,14 @@ class Plan:
     Attributes:
         requests: in all.
         early: of these, after which memory is looked at first.
-        pictures: different ones.
+        images: different ones.
         kept: whose embeddings the cache holds.
         clients: at the same time.
     """
 
     requests: int = 2000
     early: int = 200
-    pictures: int = 200
+    images: int = 200
     kept: int = 50
     clients: int = 8
 
@@ -85,13 +85,13 @@ def soak(plan: Plan, home: Path) -> Result:
     store = Store(home / "models")
     store.install_from_folder(model.NAME, model.write(home / "network"))
     models = Registry(store=store)
-    pictures = [picture(number) for number in range(plan.pictures)]
-    nbytes = models.get(model.NAME).encode(open_picture(pictures[0])).nbytes
-    asked = questions(plan.requests, plan.pictures)
+    images = [image(number) for number in range(plan.images)]
+    nbytes = models.get(model.NAME).encode(open_image(images[0])).nbytes
+    asked = questions(plan.requests, plan.images)
     settings = {"cache_bytes": str(nbytes * plan.kept), "preload": model.NAME}
     started = time.monotonic()
     with running(home, **settings) as server:
-        clients = Clients(server, model.NAME, pictures, answerer(models, model.NAME, pictures), plan.clients)
+        clients = Clients(server, model.NAME, images, answerer(models, model.NAME, images), plan.clients)
         try:
             clients.ask(asked[: plan.early])
             early = server.resident()

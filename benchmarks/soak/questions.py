@@ -1,4 +1,4 @@
-"""What is asked: pictures, prompts for them, and the answers that are right."""
+"""What is asked: images, prompts for them, and the answers that are right."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from maskery.segmentation import ImageLimits, Mask, PromptLimits
 
 Points = list[list[list[int]]]
 
-#: Ways to click on a picture. A network is compiled for counts of objects and of points, which takes memory once:
+#: Ways to click on an image. A network is compiled for counts of objects and of points, which takes memory once:
 #: every way that there is comes up early, and not by chance late, when several clicks are decoded in one call.
 PROMPTS = 6
 
@@ -25,25 +25,25 @@ class Question:
     """A click.
 
     Attributes:
-        picture: its number.
+        image: its number.
         prompt: which of the `PROMPTS` ways.
-        by_id: the picture is named by the id of its prepared form; else its bytes are sent.
+        by_id: the image is named by the id of its prepared form; else its bytes are sent.
     """
 
-    picture: int
+    image: int
     prompt: int
     by_id: bool
 
 
-def questions(count: int, pictures: int) -> list[Question]:
-    """In an order in which every picture is asked for again and again, at any distance; the same in every run."""
+def questions(count: int, images: int) -> list[Question]:
+    """In an order in which every image is asked for again and again, at any distance; the same in every run."""
     random = np.random.default_rng(count)
     # Every one is asked for as often as any other, give or take one.
-    order = random.permutation(np.arange(count) % pictures)
+    order = random.permutation(np.arange(count) % images)
     return [Question(int(number), int(random.integers(PROMPTS)), bool(random.random() < 0.5)) for number in order]
 
 
-def picture(number: int) -> bytes:
+def image(number: int) -> bytes:
     """A JPEG of its own size and colours, with two things on it."""
     random = np.random.default_rng(number)
     width, height = (int(side) for side in random.integers((200, 150), (360, 280)))
@@ -57,8 +57,8 @@ def picture(number: int) -> bytes:
 
 
 def points(question: Question) -> Points:
-    """The prompt: inside of every picture, at places of its own."""
-    across, down = 30 + question.picture % 40, 30 + question.picture % 30
+    """The prompt: inside of every image, at places of its own."""
+    across, down = 30 + question.image % 40, 30 + question.image % 30
     one, other, third = [across, down], [across + 90, down + 70], [across + 50, down]
     return (
         [[one]],
@@ -70,12 +70,12 @@ def points(question: Question) -> Points:
     )[question.prompt]
 
 
-def answerer(models: Registry, model: str, pictures: Sequence[bytes]) -> Callable[[int, int], Mask]:
-    """A function of picture and prompt: what is answered when nothing else is asked at the same time."""
+def answerer(models: Registry, model: str, images: Sequence[bytes]) -> Callable[[int, int], Mask]:
+    """A function of image and prompt: what is answered when nothing else is asked at the same time."""
 
     @cache
     def answer(number: int, prompt: int) -> Mask:
-        job = Job(model, Upload(pictures[number]), Prompt(points(Question(number, prompt, False))))
+        job = Job(model, Upload(images[number]), Prompt(points(Question(number, prompt, False))))
         (mask,) = segment_directly(models, ImageLimits(), PromptLimits(), job).masks
         return mask
 

@@ -20,7 +20,7 @@ from maskery.segmentation import Mask
 _SCORES_DIFFER = 0.01
 _IOU = 0.999
 
-# Times that a picture is prepared again because others took its room before it was clicked on.
+# Times that an image is prepared again because others took its room before it was clicked on.
 _TRIES = 5
 
 
@@ -33,8 +33,8 @@ class Seen:
     """What came back.
 
     Attributes:
-        answers: by how the picture was named: "bytes", "id".
-        prepared: pictures sent ahead, those among them that had made room for others before.
+        answers: by how the image was named: "bytes", "id".
+        prepared: images sent ahead, those among them that had made room for others before.
         lowest_iou: of an answer with the one that is right.
         largest_difference: of a score with the one that is right.
         wrong: answers that are not the right ones, in words.
@@ -53,13 +53,13 @@ class Clients:
     Args:
         server: that is asked.
         model: that answers.
-        pictures: by number.
-        right: the right answer, by picture and prompt.
+        images: by number.
+        right: the right answer, by image and prompt.
         clients: questions at the same time.
     """
 
     def __init__(
-        self, server: Server, model: str, pictures: Sequence[bytes], right: Callable[[int, int], Mask], clients: int
+        self, server: Server, model: str, images: Sequence[bytes], right: Callable[[int, int], Mask], clients: int
     ) -> None:
         self._http = httpx.Client(
             base_url=server.url,
@@ -70,7 +70,7 @@ class Clients:
         )
         self._pool = ThreadPoolExecutor(clients)
         self._model = model
-        self._pictures = pictures
+        self._images = images
         self._right = right
         self._ids: dict[int, str] = {}
         self.seen = Seen()
@@ -96,23 +96,23 @@ class Clients:
     def _ask(self, question: Question) -> Any:
         body = {"model": self._model, "segment_prompt": points(question)}
         if not question.by_id:
-            return self._post({**body, "image_prompt": self._base64(question.picture)})
+            return self._post({**body, "image_prompt": self._base64(question.image)})
         for _ in range(_TRIES):
-            if question.picture not in self._ids:
-                self._ids[question.picture] = self._prepare(question.picture)
-            response = self._send({**body, "image_prompt": f"id:{self._ids[question.picture]}"})
+            if question.image not in self._ids:
+                self._ids[question.image] = self._prepare(question.image)
+            response = self._send({**body, "image_prompt": f"id:{self._ids[question.image]}"})
             if response.is_success:
                 return response.json()
             if response.status_code != 404:
                 raise WrongAnswer(f"{question}: {response.status_code} {response.text}")
-            self._ids.pop(question.picture, None)
+            self._ids.pop(question.image, None)
         raise WrongAnswer(f"{question}: prepared {_TRIES} times, and gone each time")
 
     def _prepare(self, number: int) -> str:
         body = {"model": self._model, "image_prompt": self._base64(number)}
         response = self._http.post("/v1/images", json=body)
         if response.status_code != 201:
-            raise WrongAnswer(f"picture {number} cannot be prepared: {response.status_code} {response.text}")
+            raise WrongAnswer(f"image {number} cannot be prepared: {response.status_code} {response.text}")
         self.seen.prepared += 1
         return str(response.json()["id"])
 
@@ -126,12 +126,12 @@ class Clients:
         return self._http.post("/v1/images/segmentations", json=body)
 
     def _base64(self, number: int) -> str:
-        return base64.b64encode(self._pictures[number]).decode()
+        return base64.b64encode(self._images[number]).decode()
 
     def _compare(self, question: Question, answer: Any) -> None:
         seen = self.seen
         seen.answers["id" if question.by_id else "bytes"] += 1
-        alike, difference = compare(answer, self._right(question.picture, question.prompt))
+        alike, difference = compare(answer, self._right(question.image, question.prompt))
         seen.lowest_iou = min(seen.lowest_iou, alike)
         seen.largest_difference = max(seen.largest_difference, difference)
         if alike < _IOU or difference > _SCORES_DIFFER:

@@ -90,7 +90,7 @@ def test_the_report_names_every_engine_and_its_share_of_the_peak(
     measured["machine"]["others"] = 0.01
     report = {"title": "a title", "versions": {"numpy": np.__version__}, **measured}
     text = models_report.markdown(report)
-    assert "| a new picture (encode), median |" in text
+    assert "| a new image (encode), median |" in text
     assert "1.0×" in text
     assert "10 GFLOP/s" in text
     assert "other programs took 1% of them meanwhile" in text

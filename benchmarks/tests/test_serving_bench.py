@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from benchmarks.serving import __main__ as program
-from benchmarks.serving import pictures
+from benchmarks.serving import images
 from benchmarks.serving.bodies import Bodies
 from benchmarks.serving.charts import draw
 from benchmarks.serving.contenders import MODEL, Start, contenders
 from benchmarks.serving.load import Clients
-from benchmarks.serving.numbers import around, numbers, percentile
+from benchmarks.serving.numbers import numbers, percentile, window_around
 from benchmarks.serving.processes import cpu_seconds, memory_bytes, session
 from benchmarks.serving.report import grids, markdown, tables, time_text
 from benchmarks.serving.scenarios import SCALES, scenarios
@@ -29,7 +29,7 @@ GOOD = {"data": [{"b64_json": "iVBO"}]}
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    return [file.read_bytes() for file in pictures.write(tmp_path_factory.mktemp("photos"), 3)]
+    return [file.read_bytes() for file in images.write(tmp_path_factory.mktemp("photos"), 3)]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def bodies(photos: list[bytes]) -> Bodies:
     return Bodies(MODEL, photos)
 
 
-def picture_of(body: bytes) -> bytes:
+def image_of(body: bytes) -> bytes:
     return base64.b64decode(json.loads(body)["image_prompt"], validate=True)
 
 
@@ -63,35 +63,35 @@ def good(_: int) -> dict[str, Any]:
     return {"status_code": 200, "json": GOOD}
 
 
-def test_pictures_are_two_megapixels_and_all_different(photos: list[bytes]) -> None:
+def test_images_are_two_megapixels_and_all_different(photos: list[bytes]) -> None:
     assert len(set(photos)) == 3
     for photo in photos:
-        assert Image.open(io.BytesIO(photo)).size == (pictures.WIDTH, pictures.HEIGHT)
+        assert Image.open(io.BytesIO(photo)).size == (images.WIDTH, images.HEIGHT)
         assert 300_000 < len(photo) < 2_000_000
 
 
-def test_a_known_picture_keeps_its_bytes_while_the_clicks_change(bodies: Bodies, photos: list[bytes]) -> None:
+def test_a_known_image_keeps_its_bytes_while_the_clicks_change(bodies: Bodies, photos: list[bytes]) -> None:
     first, second = bodies.known(1, 0, 1), bodies.known(1, 1, 1)
-    assert picture_of(first) == picture_of(second)
+    assert image_of(first) == image_of(second)
     assert json.loads(first)["segment_prompt"] != json.loads(second)["segment_prompt"]
-    with Image.open(io.BytesIO(picture_of(first))) as sent, Image.open(io.BytesIO(photos[1])) as file:
+    with Image.open(io.BytesIO(image_of(first))) as sent, Image.open(io.BytesIO(photos[1])) as file:
         assert sent.tobytes() == file.tobytes()
 
 
-def test_a_new_picture_has_bytes_that_no_other_has(bodies: Bodies) -> None:
-    sent = {picture_of(bodies.new(number, 0, 1)) for number in range(3 * len(bodies))}
+def test_a_new_image_has_bytes_that_no_other_has(bodies: Bodies) -> None:
+    sent = {image_of(bodies.new(number, 0, 1)) for number in range(3 * len(bodies))}
     assert len(sent) == 3 * len(bodies)
-    assert Image.open(io.BytesIO(sent.pop())).size == (pictures.WIDTH, pictures.HEIGHT)
+    assert Image.open(io.BytesIO(sent.pop())).size == (images.WIDTH, images.HEIGHT)
 
 
-def test_every_object_gets_a_click_within_the_picture(bodies: Bodies) -> None:
+def test_every_object_gets_a_click_within_the_image(bodies: Bodies) -> None:
     body = json.loads(bodies.prepared("id:7", 3, 8))
     assert body["model"] == MODEL
     assert body["image_prompt"] == "id:7"
     assert len(body["segment_prompt"]) == 8
     for ((x, y),) in body["segment_prompt"]:
-        assert 0 < x < pictures.WIDTH
-        assert 0 < y < pictures.HEIGHT
+        assert 0 < x < images.WIDTH
+        assert 0 < y < images.HEIGHT
 
 
 def test_clients_stop_after_as_many_requests(bodies: Bodies) -> None:
@@ -107,7 +107,7 @@ def test_clients_stop_when_the_time_is_up_but_not_before_the_least(bodies: Bodie
     assert len(outcome.latencies) == 5
 
 
-def test_new_pictures_go_on_while_clicks_are_measured(bodies: Bodies) -> None:
+def test_new_images_go_on_while_clicks_are_measured(bodies: Bodies) -> None:
     work, others = Work(requests=5, pause=0.01), Work(target="new", requests=10**9)
     outcome, beside, asked = drive(bodies, good, work, others)
     assert len(outcome.latencies) == 5
@@ -133,7 +133,7 @@ def test_errors_are_counted_and_end_the_work(bodies: Bodies, monkeypatch: pytest
         ({"status_code": 201, "json": {"id": "abc"}}, None),
     ],
 )
-def test_pictures_are_prepared_where_the_server_can(bodies: Bodies, answer: dict[str, Any], said: str | None) -> None:
+def test_images_are_prepared_where_the_server_can(bodies: Bodies, answer: dict[str, Any], said: str | None) -> None:
     asked: list[dict[str, Any]] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -174,8 +174,8 @@ def test_numbers_of_an_outcome() -> None:
 
 def test_around_the_model_is_what_the_model_does_not_take() -> None:
     alone = {"encode": {"cpu": 4.0}, "decode 1": {"cpu": 0.04}}
-    assert around({"cpu": 0.05}, alone, ["decode 1"]) == pytest.approx((0.01, 0.04))
-    assert around({"cpu": 4.1}, alone, ["encode", "decode 1"]) == pytest.approx((0.06, 4.04))
+    assert window_around({"cpu": 0.05}, alone, ["decode 1"]) == pytest.approx((0.01, 0.04))
+    assert window_around({"cpu": 4.1}, alone, ["encode", "decode 1"]) == pytest.approx((0.06, 4.04))
 
 
 def test_stages_are_summed_over_models() -> None:
@@ -194,8 +194,8 @@ maskery_stage_seconds_count{model="a",stage="decode"} 3.0
 @pytest.mark.parametrize("keeps", [True, False])
 def test_every_scenario_ends_and_clicks_are_alike_with_and_without_load(scale: Any, keeps: bool) -> None:
     every = {each.key: each for each in scenarios(scale, keeps)}
-    assert {"new", "known", "prepared", "eight", "new, 4 clients", "one picture, 16 clients"} <= set(every)
-    assert {f"many pictures, {count}" for count in ("1 client", "4 clients", "16 clients")} <= set(every)
+    assert {"new", "known", "prepared", "eight", "new, 4 clients", "one image, 16 clients"} <= set(every)
+    assert {f"many images, {count}" for count in ("1 client", "4 clients", "16 clients")} <= set(every)
     for each in every.values():
         assert each.work.requests <= 1000
         assert each.work.least >= each.work.clients or each.work.clients == 1
@@ -297,14 +297,14 @@ def example() -> dict[str, Any]:
             "alone": alone,
             "scenarios": seen,
         }
-    servers["plain f32, cache"]["scenarios"]["prepared"] = {"title": "a prepared picture", "skipped": "it cannot"}
+    servers["plain f32, cache"]["scenarios"]["prepared"] = {"title": "a prepared image", "skipped": "it cannot"}
     servers["maskery bf16"]["scenarios"]["known"]["errors"] = {"status 503": 2}
     return {
         "title": "a title",
         "machine": {"processor": "a processor", "cores": 2, "python": "3.11"},
         "versions": {"torch": "2"},
         "seconds": 120.0,
-        "picture_bytes": 700_000.0,
+        "image_bytes": 700_000.0,
         "servers": servers,
         "failed": {"maskery f32": "maskery f32 ended with status 1"},
     }
@@ -313,14 +313,14 @@ def example() -> dict[str, Any]:
 def test_the_report_compares_and_says_what_went_wrong(tmp_path: Path) -> None:
     report = example()
     text = markdown(report)
-    assert "| a new picture, 1 client | plain f32, cache | 4 | 1 | 1 s | 1 s | 1 s | – | 1.0× |" in text
+    assert "| a new image, 1 client | plain f32, cache | 4 | 1 | 1 s | 1 s | 1 s | – | 1.0× |" in text
     assert "|  | maskery bf16 | 4 | 10 | 100 ms | 100 ms | 100 ms | – | 10.0× |" in text
     assert "| maskery bf16 | 100 ms | 100 ms | 300 ms | 300 ms | 3.0× | 4; 4 | 1 | 5 s |" in text
-    assert "| maskery bf16 | a known picture | 125 ms | 100 ms | 25 ms | 25.0% |" in text
+    assert "| maskery bf16 | a known image | 125 ms | 100 ms | 25 ms | 25.0% |" in text
     assert "| maskery bf16 | decode | 50 ms |" in text
     assert "4, **2 errors**" in text
-    assert "**errors** of maskery bf16, a known picture, 1 client: 2 × status 503" in text
-    assert "not measured of plain f32, cache, a prepared picture: it cannot" in text
+    assert "**errors** of maskery bf16, a known image, 1 client: 2 × status 503" in text
+    assert "not measured of plain f32, cache, a prepared image: it cannot" in text
     assert "- **failed**: maskery f32 ended with status 1" in text
     assert "quiet machine" not in text
     report["servers"]["maskery bf16"]["others"] = 0.5

@@ -13,7 +13,7 @@ from samples import MODEL, b64, png, squares
 
 from maskery.accounts import Records
 from maskery.api import create_app
-from maskery.cli.server import configure
+from maskery.serving.server import configure
 from maskery.settings import Settings
 
 
@@ -26,14 +26,14 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def picture() -> bytes:
+def image() -> bytes:
     return png(squares())
 
 
 @pytest.fixture
-def body(picture: bytes) -> dict[str, Any]:
+def body(image: bytes) -> dict[str, Any]:
     """A request that is right: tests change one thing of it."""
-    return {"model": MODEL, "image_prompt": b64(picture), "segment_prompt": [[[20, 20]]]}
+    return {"model": MODEL, "image_prompt": b64(image), "segment_prompt": [[[20, 20]]]}
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def records(own_home: Path) -> Iterator[Records]:
 
 @pytest.fixture
 def make_key(own_home: Path) -> Callable[..., str]:
-    """A key of an account, as text, for servers of this test; further arguments as of `KeyStore.create`."""
+    """A key of an account, as text, for servers of this test; further arguments as of `KeyRepository.create`."""
 
     def make(account: str = "team", database: str | Path = own_home / "maskery.db", **more: Any) -> str:
         records = Records.open(database)

@@ -1,4 +1,4 @@
-"""Small pictures whose objects are known, and what to make of answers."""
+"""Small images whose objects are known, and what to make of answers."""
 
 import base64
 import io

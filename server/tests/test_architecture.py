@@ -18,7 +18,8 @@ ALLOWED: dict[str, set[str]] = {
     "playground": set(),
     "settings": {"segmentation", "models", "engine", "accounts", "logs"},
     "api": {"segmentation", "models", "engine", "accounts", "settings", "logs", "playground"},
-    "cli": {"segmentation", "models", "engine", "accounts", "settings", "api", "logs", "__version__"},
+    "serving": {"settings", "api"},
+    "cli": {"segmentation", "models", "engine", "accounts", "settings", "api", "serving", "logs", "__version__"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -1,4 +1,4 @@
-"""Log lines: for programs or for people, each with its request's id, and none with a key or a picture."""
+"""Log lines: for programs or for people, each with its request's id, and none with a key or an image."""
 
 import json
 import logging
@@ -56,14 +56,14 @@ def written(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> Read:
 
 def test_a_line_for_programs_is_one_json_object(written: Read) -> None:
     logs.configure("info", "json")
-    logging.getLogger("maskery.test").info("%d pictures\nare here", 3, extra={"stages": {"wait": 1.5}, "user": None})
+    logging.getLogger("maskery.test").info("%d images\nare here", 3, extra={"stages": {"wait": 1.5}, "user": None})
     (line,) = written()
     found = json.loads(line)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", found.pop("time"))
     assert found == {
         "level": "INFO",
         "logger": "maskery.test",
-        "message": "3 pictures\nare here",
+        "message": "3 images\nare here",
         "stages": {"wait": 1.5},
         "user": None,
     }
@@ -76,9 +76,9 @@ def test_a_failure_for_programs_stays_in_its_line(written: Read) -> None:
     except ValueError:
         logging.getLogger("maskery.test").exception("failed")
     (line,) = written()
-    trace = json.loads(line)["exc_info"]
-    assert trace[0] == "Traceback (most recent call last):"
-    assert trace[-1] == "ValueError: broken"
+    timings = json.loads(line)["exc_info"]
+    assert timings[0] == "Traceback (most recent call last):"
+    assert timings[-1] == "ValueError: broken"
 
 
 def test_a_line_for_people_ends_with_its_request(written: Read) -> None:
@@ -133,7 +133,7 @@ class Traffic:
 
     Attributes:
         lines: of its log, the encoder's process' among them.
-        secrets: keys and pictures that were sent.
+        secrets: keys and images that were sent.
     """
 
     lines: list[str]
@@ -170,10 +170,10 @@ def drive(home: Path, form: str) -> Traffic:
 
 
 def ask(client: httpx.Client, key: str) -> list[str]:
-    """All sorts of things; the pictures that were sent, in base64, in part."""
-    picture, broken = b64(png(squares())), b64(jpeg(squares())[:-600])
+    """All sorts of things; the images that were sent, in base64, in part."""
+    image, broken = b64(png(squares())), b64(jpeg(squares())[:-600])
     right = {"Authorization": f"Bearer {key}"}
-    body = {"model": MODEL, "image_prompt": picture, "segment_prompt": [[[20, 20]]]}
+    body = {"model": MODEL, "image_prompt": image, "segment_prompt": [[[20, 20]]]}
 
     def post(content: Any, name: str, headers: dict[str, str] | None = None, **more: Any) -> int:
         headers = {**(right if headers is None else headers), "x-request-id": name}
@@ -183,7 +183,7 @@ def ask(client: httpx.Client, key: str) -> list[str]:
     assert post({**body, "model": SAM}, "apart") == 200
     assert post({**body, "model": SAM}, "known") == 200
     assert post({**body, "model": SAM, "image_prompt": broken}, "broken") == 415
-    assert post({**body, "segment_prompt": picture}, "picture-as-prompt") == 422
+    assert post({**body, "segment_prompt": image}, "image-as-prompt") == 422
     for number, header in enumerate(
         (f"Bearer {WRONG}", f"Basic {WRONG}", WRONG, f"Bearer  {key} {WRONG}", f"Bearer{key}", f"Bearer {key}x")
     ):
@@ -204,7 +204,7 @@ def ask(client: httpx.Client, key: str) -> list[str]:
     )
     assert answer.status_code == 200
     assert client.get("/metrics", headers=right).status_code == 200
-    return [picture[100:130], broken[100:130]]
+    return [image[100:130], broken[100:130]]
 
 
 @pytest.fixture(scope="module")
@@ -229,11 +229,11 @@ def test_a_request_has_one_line_that_says_all_of_it(for_programs: Traffic) -> No
     (good,) = [found for found in access if found["request_id"] == "good"]
     assert (good["method"], good["path"], good["status"]) == ("POST", ROUTE, 200)
     assert (good["account"], good["user"], good["model"]) == ("local", "ann\nINFO forged", MODEL)
-    assert good["picture"] == "new"
+    assert good["image"] == "new"
     assert set(good["stages"]) == {"read", "wait", "decode_image", "encode", "decode", "compose", "write"}
     assert 0 < sum(good["stages"].values()) <= good["milliseconds"] + 1
     (known,) = [found for found in access if found["request_id"] == "known"]
-    assert known["picture"] == "known"
+    assert known["image"] == "known"
     (wrong,) = [found for found in access if found["request_id"] == "wrong-0"]
     assert (wrong["status"], wrong["account"]) == (401, None)
 
@@ -261,7 +261,7 @@ def test_every_line_for_people_has_its_time_and_level(for_people: Traffic) -> No
 
 
 @pytest.mark.parametrize("form", ["for_programs", "for_people"])
-def test_no_key_and_no_picture_is_ever_written(request: pytest.FixtureRequest, form: str) -> None:
+def test_no_key_and_no_image_is_ever_written(request: pytest.FixtureRequest, form: str) -> None:
     traffic: Traffic = request.getfixturevalue(form)
     everything = "\n".join(traffic.lines)
     assert "maskery.access" in everything
@@ -269,5 +269,5 @@ def test_no_key_and_no_picture_is_ever_written(request: pytest.FixtureRequest, f
         assert secret not in everything
 
 
-def test_wrong_pictures_and_prompts_are_no_errors_of_the_server(for_programs: Traffic) -> None:
+def test_wrong_images_and_prompts_are_no_errors_of_the_server(for_programs: Traffic) -> None:
     assert [found for found in for_programs.objects() if found["level"] in ("WARNING", "ERROR")] == []

@@ -29,7 +29,7 @@ APART = "test/apart"
 #: Encodes in the server's own process.
 HERE = "test/here"
 
-#: Number of the picture that models are warmed with.
+#: Number of the image that models are warmed with.
 WARMING = 96 * 256 + 96
 
 # For what happens in a moment; a machine that is busy with other things takes longer.
@@ -63,16 +63,16 @@ class Answer:
 
     @property
     def eighths(self) -> int:
-        """Of the picture that the mask covers."""
+        """Of the image that the mask covers."""
         mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(self.json["data"][0]["b64_json"]))))
         return round(8 * np.count_nonzero(mask) / mask.size)
 
 
-def expected_eighths(picture: int) -> int:
-    return picture % 7 + 1
+def expected_eighths(image: int) -> int:
+    return image % 7 + 1
 
 
-def picture_file(number: int) -> bytes:
+def image_file(number: int) -> bytes:
     pixels = np.full((64, 64, 3), 128, np.uint8)
     pixels[0, 0] = (number // 256, number % 256, 0)
     file = io.BytesIO()
@@ -80,13 +80,13 @@ def picture_file(number: int) -> bytes:
     return file.getvalue()
 
 
-def body_of(picture: int, column: int = 30, model: str = APART, nbytes: int = 0) -> bytes:
+def body_of(image: int, column: int = 30, model: str = APART, nbytes: int = 0) -> bytes:
     """A request's JSON, filled up with blanks to a length."""
     return (
         json.dumps(
             {
                 "model": model,
-                "image_prompt": base64.b64encode(picture_file(picture)).decode(),
+                "image_prompt": base64.b64encode(image_file(image)).decode(),
                 "segment_prompt": [[[column, 30]]],
             }
         )
@@ -151,19 +151,19 @@ class Server:
 
     def ask(
         self,
-        picture: int,
+        image: int,
         column: int = 30,
         model: str = APART,
         nbytes: int = 0,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One segmentation on a connection of its own."""
-        body = body_of(picture, column, model, nbytes)
+        body = body_of(image, column, model, nbytes)
         return self._send("POST", "/v1/images/segmentations", body, headers or {})
 
-    def prepare(self, picture: int, model: str = APART) -> Any:
-        """What is said of a picture that was prepared."""
-        fields = json.loads(body_of(picture, model=model))
+    def prepare(self, image: int, model: str = APART) -> Any:
+        """What is said of an image that was prepared."""
+        fields = json.loads(body_of(image, model=model))
         del fields["segment_prompt"]
         answer = self._send("POST", "/v1/images", json.dumps(fields).encode())
         assert answer.status == 201, answer.body

@@ -1,4 +1,4 @@
-"""More than the server can bear: places, pictures to encode, bytes; and uploads that take too long."""
+"""More than the server can bear: places, images to encode, bytes; and uploads that take too long."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.running import Answer, Server, Start, body_of, expected_eighths, head_of, read_raw
 
-# Room for one of the largest bodies, which is what a picture of this size and 4 MiB for the prompt make.
+# Room for one of the largest bodies, which is what an image of this size and 4 MiB for the prompt make.
 ROOM = 100_000 * 4 // 3 + 4 * 2**20
 
 BIG = 3 * 2**20
@@ -27,19 +27,19 @@ def test_one_request_more_than_there_are_places_is_told_when_to_come_back(server
     assert server.ask(1).status == 200
     with ThreadPoolExecutor(3) as clients, server.faults.told("hold-decode-40") as hold:
         asked = [clients.submit(server.ask, 1, 40) for _ in range(3)]
-        server.wait_for_metric("maskery_requests_here", 3)
+        server.wait_for_metric("maskery_requests_in_flight", 3)
         assert_busy(server.ask(1))
         hold.unlink()
         assert [each.result().status for each in asked] == [200, 200, 200]
     assert server.ask(1).status == 200
 
 
-def test_one_new_picture_more_than_may_wait_is_told_when_to_come_back(server: Server) -> None:
+def test_one_new_image_more_than_may_wait_is_told_when_to_come_back(server: Server) -> None:
     with ThreadPoolExecutor(2) as clients, server.faults.told("hold-encode-10") as hold:
         first = clients.submit(server.ask, 10)
         server.faults.wait_for("encode 10")
         second = clients.submit(server.ask, 11)
-        server.wait_for_metric('maskery_lane_waiting{lane="encode"}', 1)
+        server.wait_for_metric('maskery_queue_waiting{lane="encode"}', 1)
         assert_busy(server.ask(12))
         hold.unlink()
         assert [first.result().eighths, second.result().eighths] == [expected_eighths(10), expected_eighths(11)]
@@ -50,26 +50,26 @@ def test_a_body_for_which_there_is_no_memory_is_told_when_to_come_back(server: S
     body = body_of(20, nbytes=BIG)
     with server.dial() as connection:
         connection.sendall(head_of(len(body), Connection="close") + body[:-1])
-        server.wait_for_metric("maskery_requests_here_bytes", len(body) - 1)
+        server.wait_for_metric("maskery_request_bytes_in_flight", len(body) - 1)
         assert_busy(server.ask(21, nbytes=BIG))
         assert server.ask(1).status == 200, "there is room for a small one"
         connection.sendall(body[-1:])
         assert read_raw(connection)[0] == 200
-    server.wait_for_metric("maskery_requests_here_bytes", 0)
+    server.wait_for_metric("maskery_request_bytes_in_flight", 0)
     assert server.ask(21, nbytes=BIG).eighths == expected_eighths(21)
 
 
 def test_big_bodies_at_once_are_answered_or_told_to_come_back(server: Server) -> None:
     with ThreadPoolExecutor(8) as clients:
-        answers = list(clients.map(lambda picture: server.ask(picture, nbytes=BIG), range(30, 38)))
+        answers = list(clients.map(lambda image: server.ask(image, nbytes=BIG), range(30, 38)))
     assert {answer.status for answer in answers} <= {200, 503}
     for answer in answers:
         if answer.status == 503:
             assert_busy(answer)
-    server.wait_for_metric("maskery_requests_here_bytes", 0)
-    server.wait_for_metric("maskery_requests_here", 0)
-    again = [server.ask(picture, nbytes=BIG) for picture in range(30, 38)]
-    assert [answer.eighths for answer in again] == [expected_eighths(picture) for picture in range(30, 38)]
+    server.wait_for_metric("maskery_request_bytes_in_flight", 0)
+    server.wait_for_metric("maskery_requests_in_flight", 0)
+    again = [server.ask(image, nbytes=BIG) for image in range(30, 38)]
+    assert [answer.eighths for answer in again] == [expected_eighths(image) for image in range(30, 38)]
 
 
 def test_an_upload_that_takes_too_long_is_ended_and_delays_nobody(server: Server) -> None:
@@ -95,10 +95,10 @@ def test_an_upload_that_takes_too_long_is_ended_and_delays_nobody(server: Server
     assert not status
     assert seconds >= 1
     assert set(others) == {200}
-    server.wait_for_metric("maskery_requests_here_bytes", 0)
+    server.wait_for_metric("maskery_request_bytes_in_flight", 0)
 
 
-def test_a_picture_that_takes_too_long_is_answered_at_its_time_limit(server: Server) -> None:
+def test_an_image_that_takes_too_long_is_answered_at_its_time_limit(server: Server) -> None:
     with server.faults.told("hold-encode-50") as hold, ThreadPoolExecutor(1) as clients:
         first = clients.submit(server.ask, 50, headers={"x-request-timeout": "30"})
         server.faults.wait_for("encode 50")

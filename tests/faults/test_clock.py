@@ -65,7 +65,7 @@ def test_requests_that_the_jump_finds_at_work_keep_their_time_limits(server: Ser
         server.faults.wait_for(f"encode {number}")
         started = time.monotonic()
         hasty = clients.submit(server.ask, number + 1, headers={"x-request-timeout": "2"})
-        server.wait_for_metric("maskery_requests_here", 2)
+        server.wait_for_metric("maskery_requests_in_flight", 2)
         clock.set(jumped)
         late = hasty.result()
         assert (late.status, late.code) == (504, "deadline_exceeded")
@@ -81,7 +81,7 @@ def test_an_upload_that_the_jump_finds_on_its_way_keeps_its_time_limit(
     body = body_of(1)
     with server.dial() as connection:
         connection.sendall(head_of(len(body), Connection="close") + body[:50])
-        server.wait_for_metric("maskery_requests_here_bytes", 50)
+        server.wait_for_metric("maskery_request_bytes_in_flight", 50)
         clock.set(jumped)
         connection.sendall(body[50:])
         assert read_raw(connection)[0] == 200
@@ -92,7 +92,7 @@ def test_a_full_queue_names_a_time_that_has_nothing_to_do_with_the_jump(
 ) -> None:
     with ThreadPoolExecutor(2) as clients, server.faults.told("hold-decode-40") as hold:
         asked = [clients.submit(server.ask, 1, 40) for _ in range(2)]
-        server.wait_for_metric("maskery_requests_here", 2)
+        server.wait_for_metric("maskery_requests_in_flight", 2)
         clock.set(jumped)
         refused = server.ask(1)
         hold.unlink()
@@ -101,28 +101,28 @@ def test_a_full_queue_names_a_time_that_has_nothing_to_do_with_the_jump(
     assert 1 <= int(refused.headers["Retry-After"]) < 60
     with ThreadPoolExecutor(2) as clients, server.faults.told("hold-decode-40") as hold:
         asked = [clients.submit(server.ask, 1, 40) for _ in range(2)]
-        server.wait_for_metric("maskery_requests_here", 2)
+        server.wait_for_metric("maskery_requests_in_flight", 2)
         refused = server.ask(1)
         hold.unlink()
         assert [each.result().status for each in asked] == [200, 200]
     assert 1 <= int(refused.headers["Retry-After"]) < 60, "what it has seen since the jump"
 
 
-def test_prepared_pictures_live_as_long_as_before(server: Server, clock: Clock, jumped: int) -> None:
+def test_prepared_images_live_as_long_as_before(server: Server, clock: Clock, jumped: int) -> None:
     before = server.prepare(1)
     assert abs(before["created"] - time.time()) < DAY / 2
     clock.set(jumped)
     after = server.prepare(1)
     assert abs(after["created"] - time.time() - jumped) < DAY / 2, "dates follow the clock"
     assert before["expires_in"] == after["expires_in"] == 600
-    for picture in (before, after):
-        assert server.get(f"/v1/images/{picture['id']}").json == picture
+    for image in (before, after):
+        assert server.get(f"/v1/images/{image['id']}").json == image
     clock.set(0)
-    for picture in (before, after):
-        assert server.get(f"/v1/images/{picture['id']}").json == picture
+    for image in (before, after):
+        assert server.get(f"/v1/images/{image['id']}").json == image
 
 
-def test_a_prepared_picture_ends_when_its_time_is_up_whatever_the_clock_says(start: Start, tmp_path: Path) -> None:
+def test_a_prepared_image_ends_when_its_time_is_up_whatever_the_clock_says(start: Start, tmp_path: Path) -> None:
     clock = Clock(tmp_path)
     server = start(environment=clock.environment, prepared_seconds=2)
     prepared = server.prepare(1)

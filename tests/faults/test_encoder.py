@@ -21,15 +21,15 @@ def server(start_for_all: Start) -> Server:
 
 
 @contextmanager
-def clicking(server: Server, picture: int) -> Iterator[list[Answer]]:
-    """Two clients that click on a known picture without a pause; their answers."""
-    assert server.ask(picture).status == 200
+def clicking(server: Server, image: int) -> Iterator[list[Answer]]:
+    """Two clients that click on a known image without a pause; their answers."""
+    assert server.ask(image).status == 200
     answers: list[Answer] = []
     enough = threading.Event()
 
     def click() -> None:
         while not enough.is_set():
-            answers.append(server.ask(picture))
+            answers.append(server.ask(image))
 
     with ThreadPoolExecutor(2) as clients:
         done = [clients.submit(click) for _ in range(2)]
@@ -53,14 +53,14 @@ def assert_lost(answer: Answer) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-def test_only_the_picture_that_was_being_encoded_notices_that_the_encoder_was_killed(server: Server) -> None:
+def test_only_the_image_that_was_being_encoded_notices_that_the_encoder_was_killed(server: Server) -> None:
     restarts = server.metric(RESTARTS)
     with ThreadPoolExecutor(2) as clients, clicking(server, 10) as clicks:
         with server.faults.told("hold-encode-11"):
             lost = clients.submit(server.ask, 11)
             server.faults.wait_for("encode 11")
             waiting = clients.submit(server.ask, 12)
-            server.wait_for_metric('maskery_lane_waiting{lane="encode"}', 1)
+            server.wait_for_metric('maskery_queue_waiting{lane="encode"}', 1)
             before = len(clicks)
             kill_encoder(server)
             assert_lost(lost.result())
@@ -80,7 +80,7 @@ def test_an_encoder_that_ended_while_it_had_nothing_to_do_is_not_missed(server: 
     assert server.metric(RESTARTS) == restarts + 1
 
 
-def test_an_encoder_that_is_ending_when_a_picture_comes_is_not_missed(server: Server) -> None:
+def test_an_encoder_that_is_ending_when_an_image_comes_is_not_missed(server: Server) -> None:
     assert server.ask(20).status == 200
     restarts = server.metric(RESTARTS)
     encoder = server.encoder()
@@ -89,15 +89,15 @@ def test_an_encoder_that_is_ending_when_a_picture_comes_is_not_missed(server: Se
     os.kill(encoder, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as clients:
         answer = clients.submit(server.ask, 22)
-        server.wait_for_metric('maskery_lane_running{lane="encode"}', 1)
+        server.wait_for_metric('maskery_queue_running{lane="encode"}', 1)
         time.sleep(0.3)
         os.kill(encoder, signal.SIGKILL)
         assert answer.result().eighths == expected_eighths(22)
     assert server.metric(RESTARTS) == restarts + 1
 
 
-def test_a_picture_that_kills_the_encoder_each_time_harms_nobody_else(server: Server) -> None:
-    # Four new pictures and one that is known, waiting at the same time; the killer comes twice and is waited for twice.
+def test_an_image_that_kills_the_encoder_each_time_harms_nobody_else(server: Server) -> None:
+    # Four new images and one that is known, waiting at the same time; the killer comes twice and is waited for twice.
     with (
         ThreadPoolExecutor(8) as clients,
         server.faults.told("kill-encode-30"),
@@ -106,9 +106,9 @@ def test_a_picture_that_kills_the_encoder_each_time_harms_nobody_else(server: Se
         first = clients.submit(server.ask, 31)
         server.faults.wait_for("encode 31")
         killers = [clients.submit(server.ask, 30) for _ in range(2)]
-        server.wait_for_metric("maskery_requests_here", 3)
-        others = [clients.submit(server.ask, picture) for picture in (32, 33, 34)]
-        server.wait_for_metric("maskery_requests_here", 6)
+        server.wait_for_metric("maskery_requests_in_flight", 3)
+        others = [clients.submit(server.ask, image) for image in (32, 33, 34)]
+        server.wait_for_metric("maskery_requests_in_flight", 6)
         hold.unlink()
         for killer in killers:
             assert_lost(killer.result())

@@ -4,7 +4,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from maskery.cli.protocol import _HEAD
+from maskery.serving.protocol import _HEAD
 from tests.faults.running import Start, eventually
 
 CLIENTS = 100

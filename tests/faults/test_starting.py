@@ -42,7 +42,7 @@ def test_an_encoder_that_is_killed_while_the_server_starts_ends_the_start(start:
     (tmp_path / f"kill-encode-{WARMING}").touch()
     server = start(ready=False, folder=tmp_path, preload=APART)
     assert server.process.wait(30) == REFUSED
-    assert "the server did not start: the process that encodes pictures ended" in server.log
+    assert "the server did not start: the process that encodes images ended" in server.log
     assert "Traceback" not in server.log
 
 

@@ -106,22 +106,22 @@ class Settings(BaseSettings):
         256, ge=0, description="Requests that may wait, beside one for each worker; more are answered 503."
     )
     max_encode_queue: int = Field(
-        32, ge=0, description="New pictures that may wait to be encoded; more are answered 503."
+        32, ge=0, description="New images that may wait to be encoded; more are answered 503."
     )
     encode_timeout: float = Field(
         120.0,
         gt=0,
         allow_inf_nan=False,
-        description="Seconds for one picture, after which the encoder is taken for hung and restarted.",
+        description="Seconds for one image, after which the encoder is taken for hung and restarted.",
     )
     cache_bytes: int = Field(
-        default_factory=lambda: memory() // 8, ge=0, description="Bytes of kept embeddings, over all pictures."
+        default_factory=lambda: memory() // 8, ge=0, description="Bytes of kept embeddings, over all images."
     )
-    share_pictures: bool = Field(
+    share_images: bool = Field(
         False, description="One account's embeddings serve every other that sends the same file."
     )
     prepared_seconds: float = Field(
-        3600.0, gt=0, allow_inf_nan=False, description="Seconds that a prepared picture lives on after its last use."
+        3600.0, gt=0, allow_inf_nan=False, description="Seconds that a prepared image lives on after its last use."
     )
     max_upload_bytes: int = Field(
         default_factory=lambda: max(2**28, memory() // 16),
@@ -137,9 +137,9 @@ class Settings(BaseSettings):
     max_timeout: float = Field(
         600.0, gt=0, allow_inf_nan=False, description="Most seconds that a client may allow for its request."
     )
-    max_image_bytes: int = Field(64 * 2**20, ge=1, description="Bytes of a picture's file.")
+    max_image_bytes: int = Field(64 * 2**20, ge=1, description="Bytes of an image's file.")
     max_image_pixels: int = Field(
-        default_factory=affordable_pixels, ge=1, description="Pixels of a picture, and of an answered mask."
+        default_factory=affordable_pixels, ge=1, description="Pixels of an image, and of an answered mask."
     )
     max_objects: int = Field(512, ge=1, le=65535, description="Objects in one request.")
     max_points: int = Field(2048, ge=1, description="Points in one request, over all objects.")
@@ -162,12 +162,10 @@ class Settings(BaseSettings):
         90.0, ge=0, le=36500, description="Days that a new key is good for, unless told otherwise; 0: for ever."
     )
     requests_per_minute: int = Field(0, ge=0, lt=2**31, description="Requests a minute, of each account; 0: no limit.")
-    pictures_per_minute: int = Field(
-        0, ge=0, lt=2**31, description="New pictures a minute, of each account; 0: no limit."
-    )
+    images_per_minute: int = Field(0, ge=0, lt=2**31, description="New images a minute, of each account; 0: no limit.")
     concurrent_requests: int = Field(0, ge=0, lt=2**31, description="Requests at a time, likewise.")
     pixels_per_day: int = Field(
-        0, ge=0, lt=2**53, description="Pixels of new pictures a day, of each account; 0: no limit."
+        0, ge=0, lt=2**53, description="Pixels of new images a day, of each account; 0: no limit."
     )
     open_metrics: bool = Field(False, description="Answer /metrics without a key.")
     log_level: str = Field("info", description="debug, info, warning or error.")
@@ -284,7 +282,7 @@ class Settings(BaseSettings):
     @property
     def default_limits(self) -> Limits:
         """Of accounts that have none of their own."""
-        return Limits(self.requests_per_minute, self.pictures_per_minute, self.concurrent_requests, self.pixels_per_day)
+        return Limits(self.requests_per_minute, self.images_per_minute, self.concurrent_requests, self.pixels_per_day)
 
     @property
     def key_seconds(self) -> float | None:
@@ -302,7 +300,7 @@ class Settings(BaseSettings):
 
     @property
     def prompt_limits(self) -> PromptLimits:
-        # A mask to start from is a byte a pixel: four pictures' worth stay within what `affordable_pixels` allows.
+        # A mask to start from is a byte a pixel: four images' worth stay within what `affordable_pixels` allows.
         return PromptLimits(self.max_objects, self.max_points, 4 * self.max_image_pixels)
 
     @property
@@ -316,7 +314,7 @@ class Settings(BaseSettings):
             max_request_bytes=max(self.max_upload_bytes, self.max_body_bytes),
             max_encodings=self.max_encode_queue,
             cache_bytes=self.cache_bytes,
-            share_pictures=self.share_pictures,
+            share_images=self.share_images,
             prepared_seconds=self.prepared_seconds,
         )
 
@@ -334,7 +332,7 @@ class Settings(BaseSettings):
 
     @property
     def max_body_bytes(self) -> int:
-        """Bytes of a request: the largest picture in base64, and room for the prompt."""
+        """Bytes of a request: the largest image in base64, and room for the prompt."""
         return self.max_image_bytes * 4 // 3 + 4 * 2**20
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from outside import PostgresServer
 
-from maskery.accounts import AccountBook, Database, KeyStore, Records, UsageBook
+from maskery.accounts import AccountRepository, Database, KeyRepository, Records, UsageRepository
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +50,15 @@ def database(records: Records) -> Database:
 
 
 @pytest.fixture
-def book(records: Records) -> AccountBook:
+def book(records: Records) -> AccountRepository:
     return records.book
 
 
 @pytest.fixture
-def keys(records: Records) -> KeyStore:
+def keys(records: Records) -> KeyRepository:
     return records.keys
 
 
 @pytest.fixture
-def usage(records: Records) -> UsageBook:
+def usage(records: Records) -> UsageRepository:
     return records.usage

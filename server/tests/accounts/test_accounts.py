@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from maskery.accounts import AccountBook, KeyStore, Limits, NoSuchAccount, Records
-from maskery.accounts import book as module
+from maskery.accounts import AccountRepository, KeyRepository, Limits, NoSuchAccount, Records
+from maskery.accounts import accounts as module
 
 
-def test_an_account_is_made_with_its_limits(book: AccountBook) -> None:
+def test_an_account_is_made_with_its_limits(book: AccountRepository) -> None:
     before = time.time()
-    made = book.create("team", Limits(requests_per_minute=60, pictures_per_minute=0))
+    made = book.create("team", Limits(requests_per_minute=60, images_per_minute=0))
     assert book.get("team") == made
     assert (made.name, made.disabled) == ("team", None)
     assert made.limits == Limits(60, 0, None, None)
@@ -22,12 +22,12 @@ def test_an_account_is_made_with_its_limits(book: AccountBook) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "9", "A.b_c@d-e f", "a" * 128, "x--; DROP TABLE accounts"[:3]])
-def test_names_that_accounts_may_have(book: AccountBook, name: str) -> None:
+def test_names_that_accounts_may_have(book: AccountRepository, name: str) -> None:
     assert book.create(name).name == name
 
 
 @pytest.mark.parametrize("name", ["", " ", "a" * 129, "-a", "@a", "=1+1", "a\nb", "a\n", "a/b", "<b>", "ä", "a\0", "'"])
-def test_names_that_accounts_may_not_have(book: AccountBook, name: str) -> None:
+def test_names_that_accounts_may_not_have(book: AccountRepository, name: str) -> None:
     with pytest.raises(ValueError, match="account's name"):
         book.create(name)
     for ask in (book.get, lambda odd: book.change(odd, disabled=True)):
@@ -35,7 +35,7 @@ def test_names_that_accounts_may_not_have(book: AccountBook, name: str) -> None:
             ask(name)
 
 
-def test_a_name_is_taken_once(book: AccountBook) -> None:
+def test_a_name_is_taken_once(book: AccountRepository) -> None:
     book.create("team", Limits(requests_per_minute=1))
     with pytest.raises(ValueError, match="'team' already"):
         book.create("team", Limits(requests_per_minute=2))
@@ -43,7 +43,9 @@ def test_a_name_is_taken_once(book: AccountBook) -> None:
     assert book.create("Team").name == "Team"
 
 
-def test_a_key_makes_its_account_and_leaves_one_that_is_there_alone(book: AccountBook, keys: KeyStore) -> None:
+def test_a_key_makes_its_account_and_leaves_one_that_is_there_alone(
+    book: AccountRepository, keys: KeyRepository
+) -> None:
     keys.create("new")
     assert book.get("new").limits == Limits()
     book.change("new", {"requests_per_minute": 7}, disabled=True)
@@ -52,14 +54,14 @@ def test_a_key_makes_its_account_and_leaves_one_that_is_there_alone(book: Accoun
     assert book.get("new") == before
 
 
-def test_accounts_are_listed_oldest_first(book: AccountBook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accounts_are_listed_oldest_first(book: AccountRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, moment in (("c", 1.0), ("b", 3.0), ("a", 3.0), ("d", 2.0)):
         monkeypatch.setattr(module.time, "time", lambda at=moment: at)
         book.create(name)
     assert [account.name for account in book.list()] == ["c", "d", "a", "b"]
 
 
-def test_an_account_is_disabled_and_enabled(book: AccountBook) -> None:
+def test_an_account_is_disabled_and_enabled(book: AccountRepository) -> None:
     book.create("team", Limits(requests_per_minute=5))
     disabled = book.change("team", disabled=True)
     assert disabled.disabled == pytest.approx(time.time(), abs=5)
@@ -69,9 +71,9 @@ def test_an_account_is_disabled_and_enabled(book: AccountBook) -> None:
     assert (enabled.disabled, enabled.limits) == (None, Limits(requests_per_minute=5))
 
 
-def test_limits_are_changed_one_by_one(book: AccountBook) -> None:
+def test_limits_are_changed_one_by_one(book: AccountRepository) -> None:
     book.create("team", Limits(1, 2, 3, 4))
-    changed = book.change("team", {"pictures_per_minute": 0, "pixels_per_day": None})
+    changed = book.change("team", {"images_per_minute": 0, "pixels_per_day": None})
     assert changed.limits == Limits(1, 0, 3, None)
     assert book.get("team") == changed
     largest = Limits(2**31 - 1, 2**31 - 1, 2**31 - 1, 2**53 - 1)
@@ -82,13 +84,13 @@ def test_limits_are_changed_one_by_one(book: AccountBook) -> None:
     ("name", "value"),
     [
         ("requests_per_minute", 2**31),
-        ("pictures_per_minute", 2**31),
+        ("images_per_minute", 2**31),
         ("concurrent_requests", 2**31),
         ("pixels_per_day", 2**53),
         ("pixels_per_day", -1),
     ],
 )
-def test_a_limit_that_cannot_be_stored_changes_nothing(book: AccountBook, name: str, value: int) -> None:
+def test_a_limit_that_cannot_be_stored_changes_nothing(book: AccountRepository, name: str, value: int) -> None:
     before = book.create("team", Limits(requests_per_minute=5))
     with pytest.raises(ValueError, match=name):
         book.change("team", {"requests_per_minute": 6, name: value}, disabled=True)
@@ -99,7 +101,7 @@ def test_a_limit_that_cannot_be_stored_changes_nothing(book: AccountBook, name: 
     assert [account.name for account in book.list()] == ["team"]
 
 
-def test_changes_at_the_same_time_are_all_kept(book: AccountBook, location: str | Path) -> None:
+def test_changes_at_the_same_time_are_all_kept(book: AccountRepository, location: str | Path) -> None:
     """Each reads the account before it writes it."""
     book.create("team")
     names = list(vars(Limits()))
@@ -118,7 +120,7 @@ def test_changes_at_the_same_time_are_all_kept(book: AccountBook, location: str 
     assert book.get("team").limits == Limits(10, 10, 10, 10)
 
 
-def test_many_who_make_an_account_at_the_same_time(location: str | Path, book: AccountBook) -> None:
+def test_many_who_make_an_account_at_the_same_time(location: str | Path, book: AccountRepository) -> None:
     together = threading.Barrier(6)
     others = [Records.open(location) for _ in range(6)]
 

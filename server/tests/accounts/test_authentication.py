@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from maskery.accounts import Database, DatabaseError, KeyStore, Limits, Records, Refused, Verifier
+from maskery.accounts import Database, DatabaseError, InvalidKeyError, KeyAuthenticator, KeyRepository, Limits, Records
+from maskery.accounts import authentication as authentication_module
 from maskery.accounts import keys as module
-from maskery.accounts import verifier as verifier_module
 from maskery.accounts.keys import Entry
 
 # Promised to who revokes a key.
@@ -26,7 +26,7 @@ class Clock:
         return self.now
 
 
-class Watched(KeyStore):
+class Watched(KeyRepository):
     """Keys whose look-ups are written down, and can be held up or fail."""
 
     def __init__(self, database: Database) -> None:
@@ -78,13 +78,13 @@ def keys(database: Database) -> Watched:
 
 
 @pytest.fixture
-def verifier(keys: Watched, clock: Clock) -> Verifier:
-    return Verifier(keys, Limits(requests_per_minute=10, concurrent_requests=4), clock)
+def authenticator(keys: Watched, clock: Clock) -> KeyAuthenticator:
+    return KeyAuthenticator(keys, Limits(requests_per_minute=10, concurrent_requests=4), clock)
 
 
-async def reason(verifier: Verifier, text: str) -> str:
-    with pytest.raises(Refused) as refused:
-        await verifier.verify(text)
+async def reason(authenticator: KeyAuthenticator, text: str) -> str:
+    with pytest.raises(InvalidKeyError) as refused:
+        await authenticator.verify(text)
     message = str(refused.value)
     assert text[16:] not in message or not text[16:]
     return refused.value.reason
@@ -95,46 +95,46 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_key_is_its_accounts(verifier: Verifier, keys: Watched) -> None:
-    key, text = keys.create("team", rights=["admin", "segment"])
-    caller = await verifier.verify(text)
-    assert (caller.account, caller.key, caller.rights) == ("team", key.id, {"admin", "segment"})
+async def test_a_key_is_its_accounts(authenticator: KeyAuthenticator, keys: Watched) -> None:
+    key, text = keys.create("team", scopes=["admin", "segment"])
+    caller = await authenticator.verify(text)
+    assert (caller.account, caller.key, caller.scopes) == ("team", key.id, {"admin", "segment"})
 
 
 async def test_each_reason_is_told_to_who_has_the_whole_key(
-    verifier: Verifier, keys: Watched, records: Records
+    authenticator: KeyAuthenticator, keys: Watched, records: Records
 ) -> None:
     revoked, expired = keys.create("team"), keys.create("team", seconds=1e-6)
     disabled = keys.create("gone")
     keys.revoke(revoked[0].id)
     records.book.change("gone", disabled=True)
     for (key, text), why in ((revoked, "revoked"), (expired, "expired"), (disabled, "disabled")):
-        assert await reason(verifier, text) == why
-        assert await reason(verifier, f"mk_{key.id}_{'x' * 43}") == "unknown", "this one may have guessed the ID"
+        assert await reason(authenticator, text) == why
+        assert await reason(authenticator, f"mk_{key.id}_{'x' * 43}") == "unknown", "this one may have guessed the ID"
 
 
 @pytest.mark.parametrize("text", ["", "mk_", "Bearer", "mk_000000000000_" + "x" * 43, "\ud800", "x" * 10**6, "\0"])
-async def test_anything_else_is_unknown(verifier: Verifier, keys: Watched, text: str) -> None:
-    assert await reason(verifier, text) == "unknown"
+async def test_anything_else_is_unknown(authenticator: KeyAuthenticator, keys: Watched, text: str) -> None:
+    assert await reason(authenticator, text) == "unknown"
     # What has not even the shape of a key costs the database nothing.
     assert len(keys.asked) == text.startswith("mk_0")
 
 
 async def test_wrong_secrets_of_a_known_id_do_not_get_in_before_or_after_the_right_one(
-    verifier: Verifier, keys: Watched
+    authenticator: KeyAuthenticator, keys: Watched
 ) -> None:
     key, text = keys.create("team")
     wrong = [f"mk_{key.id}_{text[16:-1]}{last}" for last in "AB-_" if last != text[-1]]
     for each in [*wrong, *wrong]:
-        assert await reason(verifier, each) == "unknown"
-    assert (await verifier.verify(text)).key == key.id
+        assert await reason(authenticator, each) == "unknown"
+    assert (await authenticator.verify(text)).key == key.id
     for each in wrong:
-        assert await reason(verifier, each) == "unknown"
+        assert await reason(authenticator, each) == "unknown"
     assert len(keys.asked) == 1
 
 
 async def test_every_check_compares_hashes_in_constant_time(
-    verifier: Verifier, keys: Watched, monkeypatch: pytest.MonkeyPatch
+    authenticator: KeyAuthenticator, keys: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     revoked, expired, good = keys.create("a"), keys.create("a", seconds=1e-6), keys.create("a")
     keys.revoke(revoked[0].id)
@@ -148,45 +148,45 @@ async def test_every_check_compares_hashes_in_constant_time(
     monkeypatch.setattr(module.hmac, "compare_digest", watched)
     unknown, malformed = "mk_000000000000_" + "x" * 43, "nonsense"
     for text in (revoked[1], expired[1], unknown, malformed, good[1][:-2] + "xx"):
-        await reason(verifier, text)
-    await verifier.verify(good[1])
+        await reason(authenticator, text)
+    await authenticator.verify(good[1])
     assert compared == [(32, 32)] * 6
 
 
-async def test_a_known_key_is_not_asked_for_again(verifier: Verifier, keys: Watched, clock: Clock) -> None:
+async def test_a_known_key_is_not_asked_for_again(authenticator: KeyAuthenticator, keys: Watched, clock: Clock) -> None:
     text = keys.create("team")[1]
     for _ in range(50):
-        await verifier.verify(text)
+        await authenticator.verify(text)
     assert len(keys.asked) == 1
     clock.now += PROMISE
-    await verifier.verify(text)
+    await authenticator.verify(text)
     assert len(keys.asked) == 2
 
 
 @pytest.mark.parametrize("location", ["sqlite", "postgres"], indirect=True)
-async def test_many_who_come_at_once_share_queries(verifier: Verifier, keys: Watched) -> None:
+async def test_many_who_come_at_once_share_queries(authenticator: KeyAuthenticator, keys: Watched) -> None:
     made = [keys.create("team") for _ in range(20)]
     with keys.held():
-        first = asyncio.create_task(verifier.verify(made[0][1]))
+        first = asyncio.create_task(authenticator.verify(made[0][1]))
         await keys.wait_for_query()
-        others = [asyncio.create_task(verifier.verify(text)) for _, text in made * 5]
+        others = [asyncio.create_task(authenticator.verify(text)) for _, text in made * 5]
         await settle()
     callers = await asyncio.gather(first, *others)
     assert [caller.key for caller in callers[1:]] == [key.id for key, _ in made * 5]
     assert [len(ids) for ids in keys.asked] == [1, 20]
-    assert verifier._asked == {}
+    assert authenticator._asked == {}
 
 
 async def test_a_flood_of_wrong_keys_takes_up_one_query_at_a_time(
-    verifier: Verifier, keys: Watched, monkeypatch: pytest.MonkeyPatch
+    authenticator: KeyAuthenticator, keys: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verifier_module, "_AT_ONCE", 100)
+    monkeypatch.setattr(authentication_module, "_AT_ONCE", 100)
     good = keys.create("team")[1]
     wrong = [f"mk_{number:012x}_{'x' * 43}" for number in range(1000)]
     running = most = 0
-    find = KeyStore.find
+    find = KeyRepository.find
 
-    def counted(self: KeyStore, ids: Sequence[str]) -> dict[str, Entry]:
+    def counted(self: KeyRepository, ids: Sequence[str]) -> dict[str, Entry]:
         nonlocal running, most
         running += 1
         most = max(most, running)
@@ -196,24 +196,24 @@ async def test_a_flood_of_wrong_keys_takes_up_one_query_at_a_time(
         finally:
             running -= 1
 
-    monkeypatch.setattr(KeyStore, "find", counted)
-    flood = [asyncio.create_task(reason(verifier, text)) for text in wrong]
+    monkeypatch.setattr(KeyRepository, "find", counted)
+    flood = [asyncio.create_task(reason(authenticator, text)) for text in wrong]
     await settle()
-    assert (await verifier.verify(good)).account == "team"
+    assert (await authenticator.verify(good)).account == "team"
     assert set(await asyncio.gather(*flood)) == {"unknown"}
     assert most == 1
     assert [len(ids) for ids in keys.asked][-1] <= 100
     assert len(keys.asked) <= 12
-    assert len(verifier._entries) == 1, "what there is not is not kept"
+    assert len(authenticator._entries) == 1, "what there is not is not kept"
 
 
 @pytest.mark.parametrize("location", ["sqlite", "postgres"], indirect=True)
 @pytest.mark.parametrize("how", ["revoked", "disabled"])
 async def test_a_change_through_another_server_is_in_force_in_time(
-    verifier: Verifier, keys: Watched, clock: Clock, location: str | Path, how: str
+    authenticator: KeyAuthenticator, keys: Watched, clock: Clock, location: str | Path, how: str
 ) -> None:
     key, text = keys.create("team")
-    await verifier.verify(text)
+    await authenticator.verify(text)
     other = Records.open(location)
     if how == "revoked":
         other.keys.revoke(key.id)
@@ -223,85 +223,89 @@ async def test_a_change_through_another_server_is_in_force_in_time(
     # Used all the time: this must not keep it good.
     for _ in range(48):
         clock.now += PROMISE / 50
-        with contextlib.suppress(Refused):
-            await verifier.verify(text)
-    assert await reason(verifier, text) == how
+        with contextlib.suppress(InvalidKeyError):
+            await authenticator.verify(text)
+    assert await reason(authenticator, text) == how
 
 
-async def test_a_change_through_this_server_is_in_force_at_once(verifier: Verifier, keys: Watched) -> None:
+async def test_a_change_through_this_server_is_in_force_at_once(authenticator: KeyAuthenticator, keys: Watched) -> None:
     key, text = keys.create("team")
-    await verifier.verify(text)
+    await authenticator.verify(text)
     keys.revoke(key.id)
-    verifier.forget()
-    assert await reason(verifier, text) == "revoked"
+    authenticator.forget()
+    assert await reason(authenticator, text) == "revoked"
 
 
 async def test_what_the_database_was_asked_before_a_change_is_not_believed_after_it(
-    verifier: Verifier, keys: Watched
+    authenticator: KeyAuthenticator, keys: Watched
 ) -> None:
     key, text = keys.create("team")
     with keys.held():
-        early = asyncio.create_task(verifier.verify(text))
+        early = asyncio.create_task(authenticator.verify(text))
         await keys.wait_for_query()
         keys.revoke(key.id)
-        verifier.forget()
+        authenticator.forget()
     assert (await early).key == key.id, "it came before the change"
-    assert await reason(verifier, text) == "revoked"
+    assert await reason(authenticator, text) == "revoked"
 
 
 async def test_a_key_expires_while_it_is_remembered(
-    verifier: Verifier, keys: Watched, monkeypatch: pytest.MonkeyPatch
+    authenticator: KeyAuthenticator, keys: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = keys.create("team", seconds=60)[1]
-    await verifier.verify(text)
+    await authenticator.verify(text)
     clock = time.time
     monkeypatch.setattr(module.time, "time", lambda: clock() + 61)
-    assert await reason(verifier, text) == "expired"
+    assert await reason(authenticator, text) == "expired"
     assert len(keys.asked) == 1
 
 
-async def test_a_failure_is_told_to_all_who_wait_and_to_nobody_else(verifier: Verifier, keys: Watched) -> None:
+async def test_a_failure_is_told_to_all_who_wait_and_to_nobody_else(
+    authenticator: KeyAuthenticator, keys: Watched
+) -> None:
     made = [keys.create("team")[1] for _ in range(3)]
     keys.failures = [DatabaseError("gone")]
     with keys.held():
-        waiting = [asyncio.create_task(verifier.verify(text)) for text in made[:2] * 3]
+        waiting = [asyncio.create_task(authenticator.verify(text)) for text in made[:2] * 3]
         await keys.wait_for_query()
-        later = asyncio.create_task(verifier.verify(made[2]))
+        later = asyncio.create_task(authenticator.verify(made[2]))
         await settle()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(result, DatabaseError) for result in results)
     assert (await later).account == "team"
-    assert (await verifier.verify(made[0])).account == "team"
+    assert (await authenticator.verify(made[0])).account == "team"
 
 
-async def test_whatever_goes_wrong_the_next_one_is_answered(verifier: Verifier, keys: Watched) -> None:
+async def test_whatever_goes_wrong_the_next_one_is_answered(authenticator: KeyAuthenticator, keys: Watched) -> None:
     text = keys.create("team")[1]
     keys.failures = [ZeroDivisionError(), OSError("no threads")]
     for kind in (OSError, ZeroDivisionError):
         with pytest.raises(kind):
-            await verifier.verify(text)
-    await verifier.verify(text)
+            await authenticator.verify(text)
+    await authenticator.verify(text)
 
 
 async def test_a_known_key_is_let_in_while_the_database_fails_but_not_for_long(
-    verifier: Verifier, keys: Watched, clock: Clock
+    authenticator: KeyAuthenticator, keys: Watched, clock: Clock
 ) -> None:
     text = keys.create("team")[1]
-    await verifier.verify(text)
+    await authenticator.verify(text)
     keys.failures = [DatabaseError("gone")] * 3
     clock.now += 1
-    await verifier.verify(text)
+    await authenticator.verify(text)
     clock.now += PROMISE - 1
     for _ in range(3):
         with pytest.raises(DatabaseError):
-            await verifier.verify(text)
-    await verifier.verify(text)
+            await authenticator.verify(text)
+    await authenticator.verify(text)
 
 
-async def test_one_who_goes_away_does_not_take_the_answer_from_the_others(verifier: Verifier, keys: Watched) -> None:
+async def test_one_who_goes_away_does_not_take_the_answer_from_the_others(
+    authenticator: KeyAuthenticator, keys: Watched
+) -> None:
     text = keys.create("team")[1]
     with keys.held():
-        tasks = [asyncio.create_task(verifier.verify(text)) for _ in range(3)]
+        tasks = [asyncio.create_task(authenticator.verify(text)) for _ in range(3)]
         await keys.wait_for_query()
         tasks[0].cancel()
         await settle()
@@ -310,17 +314,19 @@ async def test_one_who_goes_away_does_not_take_the_answer_from_the_others(verifi
     assert [(await task).account for task in tasks[1:]] == ["team", "team"]
 
 
-async def test_a_failure_for_which_nobody_waits_any_more_is_no_complaint(verifier: Verifier, keys: Watched) -> None:
+async def test_a_failure_for_which_nobody_waits_any_more_is_no_complaint(
+    authenticator: KeyAuthenticator, keys: Watched
+) -> None:
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     text = keys.create("team")[1]
     keys.failures = [DatabaseError("gone")]
     with keys.held():
-        task = asyncio.create_task(verifier.verify(text))
+        task = asyncio.create_task(authenticator.verify(text))
         await keys.wait_for_query()
         task.cancel()
         await settle()
-    await verifier.verify(text)
+    await authenticator.verify(text)
     import gc
 
     gc.collect()
@@ -329,43 +335,43 @@ async def test_a_failure_for_which_nobody_waits_any_more_is_no_complaint(verifie
 
 
 async def test_memory_does_not_grow_without_end(
-    verifier: Verifier, keys: Watched, monkeypatch: pytest.MonkeyPatch
+    authenticator: KeyAuthenticator, keys: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verifier_module, "_KEPT", 5)
+    monkeypatch.setattr(authentication_module, "_KEPT", 5)
     texts = [keys.create("team")[1] for _ in range(8)]
     for text in [texts[0], *texts[1:5], texts[0], *texts[5:]]:
-        await verifier.verify(text)
-    assert len(verifier._entries) == 5
+        await authenticator.verify(text)
+    assert len(authenticator._entries) == 5
     asked = len(keys.asked)
-    await verifier.verify(texts[0])
+    await authenticator.verify(texts[0])
     assert len(keys.asked) == asked, "the one that was used of late is kept"
-    await verifier.verify(texts[1])
+    await authenticator.verify(texts[1])
     assert len(keys.asked) == asked + 1
 
 
 async def test_limits_are_the_accounts_own_else_the_servers_and_the_keys(
-    verifier: Verifier, keys: Watched, records: Records
+    authenticator: KeyAuthenticator, keys: Watched, records: Records
 ) -> None:
     records.book.create("team", Limits(requests_per_minute=0, pixels_per_day=7))
-    key, text = keys.create("team", limits=Limits(pictures_per_minute=3, concurrent_requests=0))
-    account, own = (await verifier.verify(text)).holders
+    key, text = keys.create("team", limits=Limits(images_per_minute=3, concurrent_requests=0))
+    account, own = (await authenticator.verify(text)).subjects
     assert (account.kind, account.name, own.kind, own.name) == ("account", "team", "key", key.id)
     assert account.limits == Limits(0, None, 4, 7), "what is not set is the server's"
     assert own.limits == Limits(None, 3, 0, None), "a key has none but its own"
 
 
-async def test_who_sends_no_key_where_none_is_needed(verifier: Verifier) -> None:
-    caller = verifier.anonymous
-    assert (caller.account, caller.key, caller.rights) == ("anonymous", "", {"segment", "metrics"})
-    (holder,) = caller.holders
-    assert (holder.kind, holder.name, holder.limits) == ("account", "anonymous", Limits(10, None, 4, None))
+async def test_who_sends_no_key_where_none_is_needed(authenticator: KeyAuthenticator) -> None:
+    caller = authenticator.anonymous
+    assert (caller.account, caller.key, caller.scopes) == ("anonymous", "", {"segment", "metrics"})
+    (subject,) = caller.subjects
+    assert (subject.kind, subject.name, subject.limits) == ("account", "anonymous", Limits(10, None, 4, None))
 
 
 async def test_limits_that_were_changed_are_in_force_in_time(
-    verifier: Verifier, keys: Watched, clock: Clock, records: Records
+    authenticator: KeyAuthenticator, keys: Watched, clock: Clock, records: Records
 ) -> None:
     text = keys.create("team")[1]
-    await verifier.verify(text)
+    await authenticator.verify(text)
     records.book.change("team", {"requests_per_minute": 1})
     clock.now += PROMISE
-    assert (await verifier.verify(text)).holders[0].limits.requests_per_minute == 1
+    assert (await authenticator.verify(text)).subjects[0].limits.requests_per_minute == 1

@@ -151,7 +151,7 @@ def test_keys_of_the_release_before_are_good_still(opened: Database, location: s
         assert (entry.account_limits, entry.disabled) == (Limits(), False)
     keys = records.keys.list()
     assert [(key.account, key.state) for key in keys] == [("team", "active"), ("team", "revoked"), ("b", "active")]
-    assert {(key.name, key.rights, key.expires, key.last_used) for key in keys} == {
+    assert {(key.name, key.scopes, key.expires, key.last_used) for key in keys} == {
         ("", ("segment", "metrics"), None, None)
     }
     assert [key.created for key in keys] == [1700.25, 1701.25, 1702.25]

@@ -5,17 +5,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from maskery.accounts import DatabaseError, KeyStore, Limits, Verifier
-from maskery.accounts.clerk import Clerk
+from maskery.accounts import DatabaseError, KeyAuthenticator, KeyRepository, Limits
+from maskery.accounts.executor import DatabaseExecutor
 
 PATIENCE = 0.1
 
 
 @pytest.fixture
-def clerk() -> Iterator[Clerk]:
-    clerk = Clerk(PATIENCE)
-    yield clerk
-    clerk.close()
+def executor() -> Iterator[DatabaseExecutor]:
+    executor = DatabaseExecutor(PATIENCE)
+    yield executor
+    executor.close()
 
 
 @pytest.fixture
@@ -26,41 +26,41 @@ def frozen() -> Iterator[threading.Event]:
     thawed.set()
 
 
-async def test_what_takes_too_long_is_not_waited_for(clerk: Clerk, frozen: threading.Event) -> None:
+async def test_what_takes_too_long_is_not_waited_for(executor: DatabaseExecutor, frozen: threading.Event) -> None:
     started = time.monotonic()
     with pytest.raises(DatabaseError, match=r"not answered within 0\.1 seconds"):
-        await clerk.ask(frozen.wait)
+        await executor.ask(frozen.wait)
     assert time.monotonic() - started < 20 * PATIENCE
 
 
-async def test_even_when_all_threads_hang(clerk: Clerk, frozen: threading.Event) -> None:
-    answers = await asyncio.gather(*(clerk.ask(frozen.wait) for _ in range(20)), return_exceptions=True)
+async def test_even_when_all_threads_hang(executor: DatabaseExecutor, frozen: threading.Event) -> None:
+    answers = await asyncio.gather(*(executor.ask(frozen.wait) for _ in range(20)), return_exceptions=True)
     assert all(isinstance(answer, DatabaseError) for answer in answers)
 
 
-async def test_what_must_be_known_is_waited_for(clerk: Clerk) -> None:
+async def test_what_must_be_known_is_waited_for(executor: DatabaseExecutor) -> None:
     def slow() -> str:
         time.sleep(3 * PATIENCE)
         return "done"
 
-    assert await clerk.wait(slow) == "done"
+    assert await executor.wait(slow) == "done"
 
 
-async def test_a_timeout_of_the_work_itself_is_passed_on(clerk: Clerk) -> None:
+async def test_a_timeout_of_the_work_itself_is_passed_on(executor: DatabaseExecutor) -> None:
     def fail() -> None:
         raise TimeoutError("its own")
 
     with pytest.raises(TimeoutError, match="its own"):
-        await clerk.ask(fail)
+        await executor.ask(fail)
 
 
 async def test_keys_are_refused_while_the_database_hangs(
-    clerk: Clerk, frozen: threading.Event, monkeypatch: pytest.MonkeyPatch
+    executor: DatabaseExecutor, frozen: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(KeyStore, "find", lambda *_: frozen.wait() and {})
-    verifier = Verifier(KeyStore(None), Limits(), clerk=clerk)  # type: ignore[arg-type]
+    monkeypatch.setattr(KeyRepository, "find", lambda *_: frozen.wait() and {})
+    authenticator = KeyAuthenticator(KeyRepository(None), Limits(), executor=executor)  # type: ignore[arg-type]
     text = "mk_0123456789ab_" + "x" * 43
     with pytest.raises(DatabaseError):
-        await verifier.verify(text)
+        await authenticator.verify(text)
     with pytest.raises(DatabaseError):
-        await verifier.verify(text)
+        await authenticator.verify(text)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text as sql
 
-from maskery.accounts import Database, KeyStore, Limits, NoSuchKey, Records
+from maskery.accounts import Database, KeyRepository, Limits, NoSuchKey, Records
 from maskery.accounts import keys as module
 from maskery.accounts.keys import is_its_text, read_id
 
@@ -19,7 +19,7 @@ DAY = 86400.0
 ODD = ["\0", "a\0b", "", "_", "mk_", "é", "' OR 1=1 --", "\udcff", "x" * 10_000]
 
 
-def opens(keys: KeyStore, text: str) -> bool:
+def opens(keys: KeyRepository, text: str) -> bool:
     """Whether the text is that of a key, whatever the key's state."""
     key_id = read_id(text)
     return is_its_text(keys.find([key_id]).get(key_id), text) if key_id else False
@@ -39,7 +39,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return wait
 
 
-def test_a_key_is_known_by_its_text_alone(keys: KeyStore) -> None:
+def test_a_key_is_known_by_its_text_alone(keys: KeyRepository) -> None:
     key, text = keys.create("team")
     other = keys.create("other")[1]
     assert text.startswith(f"mk_{key.id}_")
@@ -50,7 +50,7 @@ def test_a_key_is_known_by_its_text_alone(keys: KeyStore) -> None:
         assert not opens(keys, wrong)
 
 
-def test_the_database_holds_no_secret(keys: KeyStore, database: Database) -> None:
+def test_the_database_holds_no_secret(keys: KeyRepository, database: Database) -> None:
     key, text = keys.create("team", "for the camera")
     keys.rotate(key.id, 60)
     secret = text.removeprefix(f"mk_{key.id}_")
@@ -72,20 +72,20 @@ def test_an_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
     assert set(modes.values()) == {0}
 
 
-def test_a_key_is_what_was_asked_for(keys: KeyStore) -> None:
+def test_a_key_is_what_was_asked_for(keys: KeyRepository) -> None:
     limits = Limits(requests_per_minute=60, pixels_per_day=2**52)
     before = time.time()
     key, _ = keys.create("team", "the camera", ["admin", "segment"], 10 * DAY, limits)
     assert keys.get(key.id) == key
-    assert (key.account, key.name, key.rights, key.limits) == ("team", "the camera", ("segment", "admin"), limits)
+    assert (key.account, key.name, key.scopes, key.limits) == ("team", "the camera", ("segment", "admin"), limits)
     assert before <= key.created <= time.time()
     assert key.expires == key.created + 10 * DAY
     assert (key.state, key.revoked, key.last_used, key.replaced_by) == ("active", None, None, None)
 
 
-def test_a_key_for_which_nothing_was_asked_segments_for_ever(keys: KeyStore) -> None:
+def test_a_key_for_which_nothing_was_asked_segments_for_ever(keys: KeyRepository) -> None:
     key, _ = keys.create("team")
-    assert (key.name, key.rights, key.expires, key.limits) == ("", ("segment", "metrics"), None, Limits())
+    assert (key.name, key.scopes, key.expires, key.limits) == ("", ("segment", "metrics"), None, Limits())
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_a_key_for_which_nothing_was_asked_segments_for_ever(keys: KeyStore) -> 
         ({"name": "two\nlines"}, "printable"),
         ({"name": "\0"}, "printable"),
         ({"name": "\ud800"}, "printable"),
-        ({"rights": []}, "no right"),
-        ({"rights": ["segment", "fly"]}, "'fly' is no right"),
-        ({"rights": [""]}, "no right"),
+        ({"scopes": []}, "no scope"),
+        ({"scopes": ["segment", "fly"]}, "'fly' is no scope"),
+        ({"scopes": [""]}, "no scope"),
         ({"seconds": 0}, "above 0"),
         ({"seconds": -1}, "above 0"),
         ({"seconds": float("nan")}, "above 0"),
@@ -113,18 +113,18 @@ def test_a_key_for_which_nothing_was_asked_segments_for_ever(keys: KeyStore) -> 
         ({"limits": Limits(pixels_per_day=2**53)}, "pixels_per_day"),
     ],
 )
-def test_what_is_no_key_is_not_made(keys: KeyStore, what: dict[str, Any], why: str) -> None:
+def test_what_is_no_key_is_not_made(keys: KeyRepository, what: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         keys.create(**{"account": "team", **what})
     assert keys.list() == []
 
 
-def test_names_may_have_any_printable_characters(keys: KeyStore) -> None:
+def test_names_may_have_any_printable_characters(keys: KeyRepository) -> None:
     for name in ("", "n" * 128, "Kamera Süd 📷", "' OR 1=1 --", "a, b"):
         assert keys.get(keys.create("team", name)[0].id).name == name
 
 
-def test_a_key_expires(keys: KeyStore, later: Callable[[float], None]) -> None:
+def test_a_key_expires(keys: KeyRepository, later: Callable[[float], None]) -> None:
     key, text = keys.create("team", seconds=DAY)
     for_ever, _ = keys.create("team")
     later(DAY - 10)
@@ -139,7 +139,7 @@ def test_a_key_expires(keys: KeyStore, later: Callable[[float], None]) -> None:
     assert keys.revoke(key.id).state == "revoked", "one that has expired may be revoked, to be sure"
 
 
-def test_a_key_is_revoked_once_by_its_id_or_all_of_its_text(keys: KeyStore) -> None:
+def test_a_key_is_revoked_once_by_its_id_or_all_of_its_text(keys: KeyRepository) -> None:
     for name in ("id", "text"):
         key, text = keys.create("team")
         revoked = keys.revoke(key.id if name == "id" else text)
@@ -151,7 +151,7 @@ def test_a_key_is_revoked_once_by_its_id_or_all_of_its_text(keys: KeyStore) -> N
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_there_is_no_key_of_an_odd_id(keys: KeyStore, text: str) -> None:
+def test_there_is_no_key_of_an_odd_id(keys: KeyRepository, text: str) -> None:
     keys.create("team")
     for ask in (
         keys.get,
@@ -165,7 +165,7 @@ def test_there_is_no_key_of_an_odd_id(keys: KeyStore, text: str) -> None:
     assert keys.list(text) == []
 
 
-def test_a_message_never_repeats_a_secret(keys: KeyStore) -> None:
+def test_a_message_never_repeats_a_secret(keys: KeyRepository) -> None:
     key, text = keys.create("team")
     keys.revoke(text)
     unknown = "0" * 12
@@ -179,7 +179,7 @@ def test_a_message_never_repeats_a_secret(keys: KeyStore) -> None:
         assert text[16:] not in str(refused.value)
 
 
-def test_a_key_is_replaced_by_one_like_it(keys: KeyStore) -> None:
+def test_a_key_is_replaced_by_one_like_it(keys: KeyRepository) -> None:
     limits = Limits(concurrent_requests=3)
     old, _ = keys.create("team", "the camera", ["metrics"], 10 * DAY, limits)
     before = time.time()
@@ -187,7 +187,7 @@ def test_a_key_is_replaced_by_one_like_it(keys: KeyStore) -> None:
     assert opens(keys, text)
     assert keys.get(new.id) == new
     assert new.id != old.id
-    assert (new.account, new.name, new.rights, new.limits) == ("team", "the camera", ("metrics",), limits)
+    assert (new.account, new.name, new.scopes, new.limits) == ("team", "the camera", ("metrics",), limits)
     assert new.expires == pytest.approx(new.created + 10 * DAY)
     assert (new.last_used, new.replaced_by) == (None, None)
     left = keys.get(old.id)
@@ -195,14 +195,14 @@ def test_a_key_is_replaced_by_one_like_it(keys: KeyStore) -> None:
     assert left.expires == pytest.approx(before + DAY, abs=5)
 
 
-def test_a_key_that_is_replaced_without_overlap_is_useless_at_once(keys: KeyStore) -> None:
+def test_a_key_that_is_replaced_without_overlap_is_useless_at_once(keys: KeyRepository) -> None:
     old, text = keys.create("team")
     new, _ = keys.rotate(text, overlap=0)
     assert keys.get(old.id).state == "expired"
     assert (keys.get(new.id).state, new.expires) == ("active", None)
 
 
-def test_replacing_a_key_never_makes_it_live_longer(keys: KeyStore, later: Callable[[float], None]) -> None:
+def test_replacing_a_key_never_makes_it_live_longer(keys: KeyRepository, later: Callable[[float], None]) -> None:
     old, _ = keys.create("team", seconds=DAY)
     later(DAY / 2)
     new, _ = keys.rotate(old.id, overlap=7 * DAY)
@@ -212,7 +212,7 @@ def test_replacing_a_key_never_makes_it_live_longer(keys: KeyStore, later: Calla
     assert [key.state for key in keys.list()] == ["expired", "active"]
 
 
-def test_a_key_is_replaced_once(keys: KeyStore) -> None:
+def test_a_key_is_replaced_once(keys: KeyRepository) -> None:
     """What is left of its time would be taken for the span of the next one."""
     old, _ = keys.create("team")
     new, _ = keys.rotate(old.id, overlap=DAY)
@@ -224,7 +224,7 @@ def test_a_key_is_replaced_once(keys: KeyStore) -> None:
 
 
 @pytest.mark.parametrize("overlap", [-1, float("nan"), float("inf"), 1e300])
-def test_an_overlap_is_a_time(keys: KeyStore, overlap: float) -> None:
+def test_an_overlap_is_a_time(keys: KeyRepository, overlap: float) -> None:
     old, _ = keys.create("team")
     with pytest.raises(ValueError, match="0 or more"):
         keys.rotate(old.id, overlap)
@@ -233,7 +233,7 @@ def test_an_overlap_is_a_time(keys: KeyStore, overlap: float) -> None:
 
 @pytest.mark.parametrize("overlap", [0, DAY])
 def test_of_many_who_replace_a_key_at_the_same_time_one_does(
-    keys: KeyStore, location: str | Path, overlap: float
+    keys: KeyRepository, location: str | Path, overlap: float
 ) -> None:
     old, _ = keys.create("team")
     together = threading.Barrier(6)
@@ -254,7 +254,7 @@ def test_of_many_who_replace_a_key_at_the_same_time_one_does(
     assert len(keys.list()) == 2
 
 
-def test_keys_are_listed_oldest_first_page_by_page(keys: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_listed_oldest_first_page_by_page(keys: KeyRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     moment = time.time()
     # Three of every four were made in the same instant.
     made = []
@@ -276,7 +276,7 @@ def test_keys_are_listed_oldest_first_page_by_page(keys: KeyStore, monkeypatch: 
     assert keys.list("nobody") == []
 
 
-def test_limits_are_changed_one_by_one(keys: KeyStore) -> None:
+def test_limits_are_changed_one_by_one(keys: KeyRepository) -> None:
     key, _ = keys.create("team", limits=Limits(requests_per_minute=5, pixels_per_day=7))
     changed = keys.change(key.id, {"requests_per_minute": 0, "pixels_per_day": None, "concurrent_requests": 2})
     assert changed.limits == Limits(requests_per_minute=0, concurrent_requests=2)
@@ -292,9 +292,9 @@ def test_limits_are_changed_one_by_one(keys: KeyStore) -> None:
         keys.change(key.id, {"requests_per_minute": 1})
 
 
-def test_whether_anybody_is_let_in(keys: KeyStore, records: Records, later: Callable[[float], None]) -> None:
+def test_whether_anybody_is_let_in(keys: KeyRepository, records: Records, later: Callable[[float], None]) -> None:
     assert not keys.has_active()
-    key, _ = keys.create("team", rights=["admin"], seconds=DAY)
+    key, _ = keys.create("team", scopes=["admin"], seconds=DAY)
     assert keys.has_active()
     records.book.change("team", disabled=True)
     assert not keys.has_active()
@@ -308,7 +308,7 @@ def test_whether_anybody_is_let_in(keys: KeyStore, records: Records, later: Call
     assert not keys.has_active()
 
 
-def test_last_uses_are_written_together(keys: KeyStore) -> None:
+def test_last_uses_are_written_together(keys: KeyRepository) -> None:
     first, second = keys.create("team")[0], keys.create("team")[0]
     keys.used({first.id: 1000.25, "000000000000": 5.0})
     keys.used({})
@@ -316,7 +316,7 @@ def test_last_uses_are_written_together(keys: KeyStore) -> None:
     assert keys.get(second.id).last_used is None
 
 
-def test_what_keys_are_checked_against_comes_in_one_answer(keys: KeyStore, records: Records) -> None:
+def test_what_keys_are_checked_against_comes_in_one_answer(keys: KeyRepository, records: Records) -> None:
     limits = Limits(requests_per_minute=9)
     one, two = keys.create("a", limits=limits)[0], keys.create("b")[0]
     records.book.change("a", {"pixels_per_day": 5}, disabled=True)
@@ -329,7 +329,7 @@ def test_what_keys_are_checked_against_comes_in_one_answer(keys: KeyStore, recor
     assert len(keys.find([f"{number:012x}" for number in range(500)] + [one.id])) == 1
 
 
-def test_hashes_are_compared_in_constant_time(keys: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hashes_are_compared_in_constant_time(keys: KeyRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[int, int]] = []
 
     def compare(one: bytes, other: bytes) -> bool:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from outside import RedisServer
 
-from maskery.accounts.claims import claims_for
-from maskery.accounts.limiter import REST, Limiter
-from maskery.accounts.limits import Holder, Limits, LimitsUnavailable, NeverAllowed, RateLimited
-from maskery.accounts.tally_memory import MemoryTally
-from maskery.accounts.tally_redis import PATIENCE
+from maskery.accounts.rate_limit.backend import quota_requests_for
+from maskery.accounts.rate_limit.limiter import REST, Limiter
+from maskery.accounts.rate_limit.limits import Limits, LimitsUnavailable, NeverAllowed, RateLimited, Subject
+from maskery.accounts.rate_limit.memory import MemoryBackend
+from maskery.accounts.rate_limit.redis import PATIENCE
 
 Make = Callable[..., Limiter]
 
@@ -29,7 +29,7 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no outage."""
-    monkeypatch.setattr("maskery.accounts.tally_redis.PATIENCE", 20)
+    monkeypatch.setattr("maskery.accounts.rate_limit.redis.PATIENCE", 20)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def two_servers(redis_url: str, closing: Make) -> tuple[Limiter, Limiter]:
 
 @pytest.fixture
 def short_minute(monkeypatch: pytest.MonkeyPatch) -> float:
-    monkeypatch.setattr("maskery.accounts.claims.MINUTE", 1.0)
+    monkeypatch.setattr("maskery.accounts.rate_limit.backend.MINUTE", 1.0)
     return 1.0
 
 
@@ -67,35 +67,35 @@ def clock(monkeypatch: pytest.MonkeyPatch, patience: None) -> SimpleNamespace:
     """By which a Redis that failed is left alone: stands still unless a test moves it."""
     clock = SimpleNamespace(now=1000.0)
     clock.monotonic = lambda: clock.now
-    monkeypatch.setattr("maskery.accounts.limiter.time", clock)
-    monkeypatch.setattr("maskery.accounts.tally_redis.PATIENCE", PATIENCE)
+    monkeypatch.setattr("maskery.accounts.rate_limit.limiter.time", clock)
+    monkeypatch.setattr("maskery.accounts.rate_limit.redis.PATIENCE", PATIENCE)
     return clock
 
 
-def account(name: str = "team", **limits: int) -> Holder:
-    return Holder("account", name, Limits(**limits))
+def account(name: str = "team", **limits: int) -> Subject:
+    return Subject("account", name, Limits(**limits))
 
 
-def key(name: str = "abc", **limits: int) -> Holder:
-    return Holder("key", name, Limits(**limits))
+def key(name: str = "abc", **limits: int) -> Subject:
+    return Subject("key", name, Limits(**limits))
 
 
-async def ask(limiter: Limiter, *holders: Holder) -> dict[str, str]:
+async def ask(limiter: Limiter, *subjects: Subject) -> dict[str, str]:
     """One request that takes no time; the headers of its answer."""
-    async with limiter.admit(holders, lease=60) as standing:
+    async with limiter.admit(subjects, lease=60) as standing:
         return dict(standing.headers)
 
 
-async def passed(limiters: Sequence[Limiter], times: int, *holders: Holder) -> int:
+async def passed(limiters: Sequence[Limiter], times: int, *subjects: Subject) -> int:
     """How many of so many requests at once are let in, by servers in turn."""
-    requests = (ask(limiters[number % len(limiters)], *holders) for number in range(times))
+    requests = (ask(limiters[number % len(limiters)], *subjects) for number in range(times))
     answers = await asyncio.gather(*requests, return_exceptions=True)
     assert all(isinstance(answer, dict | RateLimited) for answer in answers)
     return sum(isinstance(answer, dict) for answer in answers)
 
 
-async def stay(limiter: Limiter, entered: asyncio.Event, *holders: Holder) -> None:
-    async with limiter.admit(holders, lease=60):
+async def stay(limiter: Limiter, entered: asyncio.Event, *subjects: Subject) -> None:
+    async with limiter.admit(subjects, lease=60):
         entered.set()
         await asyncio.sleep(60)
 
@@ -140,7 +140,7 @@ async def test_a_refusal_says_which_limit_whose_and_when_to_come_back(limiter: L
         await ask(limiter, team)
     with pytest.raises(RateLimited) as refused:
         await ask(limiter, account("other"), own)
-    assert (refused.value.holder.kind, refused.value.limit, refused.value.amount) == ("key", "requests_per_minute", 1)
+    assert (refused.value.subject.kind, refused.value.limit, refused.value.amount) == ("key", "requests_per_minute", 1)
     await asyncio.sleep(refused.value.retry_after)
     await ask(limiter, team)
 
@@ -148,8 +148,8 @@ async def test_a_refusal_says_which_limit_whose_and_when_to_come_back(limiter: L
 @pytest.mark.parametrize("key_first", [False, True])
 async def test_what_one_refuses_is_not_counted_for_the_other(limiter: Limiter, key_first: bool) -> None:
     team, own = account(requests_per_minute=3), key(requests_per_minute=10)
-    holders = (own, team) if key_first else (team, own)
-    assert await passed([limiter], 20, *holders) == 3
+    subjects = (own, team) if key_first else (team, own)
+    assert await passed([limiter], 20, *subjects) == 3
     assert (await ask(limiter, own))["x-ratelimit-remaining-requests"] == "6"
 
 
@@ -162,9 +162,9 @@ async def test_a_refused_place_is_not_counted_as_a_request(limiter: Limiter) -> 
 
 
 async def test_accounts_do_not_affect_each_other_nor_does_a_key_of_the_same_name(limiter: Limiter) -> None:
-    for holder in (account("a"), account("b"), account("b:c"), key("a")):
+    for subject in (account("a"), account("b"), account("b:c"), key("a")):
         limits = Limits(requests_per_minute=2, concurrent_requests=2)
-        assert await passed([limiter], 4, Holder(holder.kind, holder.name, limits)) == 2
+        assert await passed([limiter], 4, Subject(subject.kind, subject.name, limits)) == 2
 
 
 async def test_headers_are_of_the_holder_with_the_least_left(limiter: Limiter) -> None:
@@ -180,11 +180,11 @@ async def test_headers_are_of_the_holder_with_the_least_left(limiter: Limiter) -
     assert (await ask(limiter, team, own))["x-ratelimit-limit-requests"] == "12"
 
 
-async def test_a_picture_that_never_fits_is_not_told_to_come_back(limiter: Limiter) -> None:
-    team = account(pixels_per_day=100, pictures_per_minute=5)
+async def test_an_image_that_never_fits_is_not_told_to_come_back(limiter: Limiter) -> None:
+    team = account(pixels_per_day=100, images_per_minute=5)
     with pytest.raises(NeverAllowed, match=r"101 pixels and the account 'team' may have 100 a day"):
-        await limiter.charge_picture([team], 101)
-    await limiter.charge_picture([team], 100)
+        await limiter.charge_image([team], 101)
+    await limiter.charge_image([team], 100)
 
 
 async def test_nothing_is_counted_where_0_or_nothing_is_said(limiter: Limiter) -> None:
@@ -193,15 +193,15 @@ async def test_nothing_is_counted_where_0_or_nothing_is_said(limiter: Limiter) -
 
 async def test_headers_speak_of_limits_that_are_set(limiter: Limiter) -> None:
     assert await ask(limiter, account(concurrent_requests=1)) == {}
-    assert await ask(limiter, account(pictures_per_minute=1), key()) == {}
-    team = account(pictures_per_minute=1, requests_per_minute=1)
-    await limiter.charge_picture([team], 100)
+    assert await ask(limiter, account(images_per_minute=1), key()) == {}
+    team = account(images_per_minute=1, requests_per_minute=1)
+    await limiter.charge_image([team], 100)
     with pytest.raises(RateLimited) as refused:
-        await limiter.charge_picture([team], 100)
+        await limiter.charge_image([team], 100)
     assert refused.value.headers == {
-        "x-ratelimit-limit-pictures": "1",
-        "x-ratelimit-remaining-pictures": "0",
-        "x-ratelimit-reset-pictures": "1m0s",
+        "x-ratelimit-limit-images": "1",
+        "x-ratelimit-remaining-images": "0",
+        "x-ratelimit-reset-images": "1m0s",
     }
 
 
@@ -272,33 +272,33 @@ async def test_the_places_of_a_dead_server_become_free(two_servers: tuple[Limite
             await ask(living, team)
 
 
-async def test_pictures_and_their_pixels_are_charged_together_or_not_at_all(limiter: Limiter) -> None:
-    team, own = account(pictures_per_minute=3, pixels_per_day=10**13), key(pixels_per_day=1000)
-    await limiter.charge_picture([team, own], 600)
-    with pytest.raises(RateLimited, match=r"key 'abc' may have 1,000 pixels of new pictures a day") as refused:
-        await limiter.charge_picture([team, own], 401)
+async def test_images_and_their_pixels_are_charged_together_or_not_at_all(limiter: Limiter) -> None:
+    team, own = account(images_per_minute=3, pixels_per_day=10**13), key(pixels_per_day=1000)
+    await limiter.charge_image([team, own], 600)
+    with pytest.raises(RateLimited, match=r"key 'abc' may have 1,000 pixels of new images a day") as refused:
+        await limiter.charge_image([team, own], 401)
     assert refused.value.headers["x-ratelimit-remaining-pixels"] == "400"
-    assert refused.value.headers["x-ratelimit-remaining-pictures"] == "2"
+    assert refused.value.headers["x-ratelimit-remaining-images"] == "2"
     midnight = 86400 - time.time() % 86400
     assert math.isclose(refused.value.retry_after, midnight, abs_tol=2)
-    await limiter.charge_picture([team, own], 400)
-    await limiter.charge_picture([team], 10**13 - 1000)
+    await limiter.charge_image([team, own], 400)
+    await limiter.charge_image([team], 10**13 - 1000)
     with pytest.raises(RateLimited) as refused:
-        await limiter.charge_picture([account(pixels_per_day=10**13)], 1)
+        await limiter.charge_image([account(pixels_per_day=10**13)], 1)
     assert refused.value.headers["x-ratelimit-remaining-pixels"] == "0"
 
 
-async def test_a_picture_that_was_not_encoded_is_as_if_it_had_not_been_charged(limiter: Limiter) -> None:
-    team, own = account(pictures_per_minute=2, pixels_per_day=1000), key(pixels_per_day=800)
-    await limiter.charge_picture([team], 100)
-    refund = await limiter.charge_picture([team, own], 800)
+async def test_an_image_that_was_not_encoded_is_as_if_it_had_not_been_charged(limiter: Limiter) -> None:
+    team, own = account(images_per_minute=2, pixels_per_day=1000), key(pixels_per_day=800)
+    await limiter.charge_image([team], 100)
+    refund = await limiter.charge_image([team, own], 800)
     with pytest.raises(RateLimited):
-        await limiter.charge_picture([team], 50)
+        await limiter.charge_image([team], 50)
     await refund()
-    await limiter.charge_picture([team, own], 800)
+    await limiter.charge_image([team, own], 800)
     with pytest.raises(RateLimited) as refused:
-        await limiter.charge_picture([team], 101)
-    assert refused.value.headers["x-ratelimit-remaining-pictures"] == "0"
+        await limiter.charge_image([team], 101)
+    assert refused.value.headers["x-ratelimit-remaining-images"] == "0"
     assert refused.value.headers["x-ratelimit-remaining-pixels"] == "100"
 
 
@@ -306,25 +306,25 @@ async def test_nothing_is_refunded_of_what_is_over(
     monkeypatch: pytest.MonkeyPatch, redis_url: str, closing: Make
 ) -> None:
     clock = SimpleNamespace(time=lambda: 86400 * 20000 - 1.5, monotonic=time.monotonic)
-    monkeypatch.setattr("maskery.accounts.tally_memory.time", clock)
+    monkeypatch.setattr("maskery.accounts.rate_limit.memory.time", clock)
     team, limiter = account(pixels_per_day=10), closing()
-    refund = await limiter.charge_picture([team], 8)
+    refund = await limiter.charge_image([team], 8)
     clock.time = lambda: 86400 * 20000.0
-    await limiter.charge_picture([team], 3)
+    await limiter.charge_image([team], 3)
     await refund()
-    await limiter.charge_picture([team], 10)
+    await limiter.charge_image([team], 10)
     with pytest.raises(RateLimited):
-        await limiter.charge_picture([team], 1)
+        await limiter.charge_image([team], 1)
 
     from redis.asyncio import Redis
 
     limiter, name = closing(redis_url), "maskery:pixels_per_day:account:team"
-    refund = await limiter.charge_picture([team], 8)
+    refund = await limiter.charge_image([team], 8)
     async with Redis.from_url(redis_url) as redis:
         await redis.delete(name)
         await refund()
         assert not await redis.exists(name), "it would never end"
-        await limiter.charge_picture([team], 3)
+        await limiter.charge_image([team], 3)
         left = await redis.ttl(name)
         await refund()
         assert await redis.get(name) == b"0"
@@ -334,41 +334,41 @@ async def test_nothing_is_refunded_of_what_is_over(
 async def test_a_refund_during_an_outage_harms_nobody(
     own_redis: RedisServer, closing: Make, clock: SimpleNamespace
 ) -> None:
-    limiter, team = closing(own_redis.url), account(pictures_per_minute=1)
-    refunds = [await limiter.charge_picture([team], 1)]
+    limiter, team = closing(own_redis.url), account(images_per_minute=1)
+    refunds = [await limiter.charge_image([team], 1)]
     own_redis.stop()
     await refunds[0]()
     assert limiter.degraded
     assert limiter.failures == 1
     # Counted here meanwhile, and refunded here.
     for _ in range(3):
-        await (await limiter.charge_picture([team], 1))()
-    await limiter.charge_picture([team], 1)
+        await (await limiter.charge_image([team], 1))()
+    await limiter.charge_image([team], 1)
     with pytest.raises(RateLimited):
-        await limiter.charge_picture([team], 1)
+        await limiter.charge_image([team], 1)
 
 
 async def test_a_day_begins_at_midnight_utc(monkeypatch: pytest.MonkeyPatch, closing: Make) -> None:
     clock = SimpleNamespace(time=lambda: 86400 * 20000 - 1.5, monotonic=time.monotonic)
-    monkeypatch.setattr("maskery.accounts.tally_memory.time", clock)
+    monkeypatch.setattr("maskery.accounts.rate_limit.memory.time", clock)
     team, limiter = account(pixels_per_day=10), closing()
-    await limiter.charge_picture([team], 10)
+    await limiter.charge_image([team], 10)
     with pytest.raises(RateLimited) as refused:
-        await limiter.charge_picture([team], 1)
+        await limiter.charge_image([team], 1)
     assert refused.value.retry_after == 2
     clock.time = lambda: 86400 * 20000.0
-    await limiter.charge_picture([team], 10)
+    await limiter.charge_image([team], 10)
 
 
 async def test_redis_forgets_by_itself(redis_server: RedisServer, redis_url: str, closing: Make) -> None:
     from redis.asyncio import Redis
 
     limiter = closing(redis_url)
-    limits = Limits(requests_per_minute=9, pictures_per_minute=9, concurrent_requests=9, pixels_per_day=10**12)
-    team = Holder("account", "team", limits)
+    limits = Limits(requests_per_minute=9, images_per_minute=9, concurrent_requests=9, pixels_per_day=10**12)
+    team = Subject("account", "team", limits)
     async with Redis.from_url(redis_url) as redis:
         async with limiter.admit([team], lease=30):
-            await limiter.charge_picture([team], 12_000_000)
+            await limiter.charge_image([team], 12_000_000)
             left = {name.decode(): await redis.ttl(name) for name in await redis.keys()}
             # A number, not an entry for each pixel.
             assert await redis.get("maskery:pixels_per_day:account:team") == b"12000000"
@@ -376,7 +376,7 @@ async def test_redis_forgets_by_itself(redis_server: RedisServer, redis_url: str
         assert await redis.exists("maskery:concurrent_requests:account:team") == 0
     assert left == {
         "maskery:requests_per_minute:account:team": pytest.approx(60, abs=2),
-        "maskery:pictures_per_minute:account:team": pytest.approx(60, abs=2),
+        "maskery:images_per_minute:account:team": pytest.approx(60, abs=2),
         "maskery:concurrent_requests:account:team": pytest.approx(30, abs=2),
         "maskery:pixels_per_day:account:team": pytest.approx(86400 - time.time() % 86400, abs=2),
     }
@@ -387,7 +387,7 @@ async def test_nobody_without_limits_is_counted(closing: Make) -> None:
     limiter = closing("redis://127.0.0.1:1/0", "refuse")
     for _ in range(100):
         assert await ask(limiter, account(), key()) == {}
-        await limiter.charge_picture([account(requests_per_minute=1), key(concurrent_requests=1)], 10**9)
+        await limiter.charge_image([account(requests_per_minute=1), key(concurrent_requests=1)], 10**9)
     assert limiter.failures == 0
     with pytest.raises(LimitsUnavailable):
         await ask(limiter, account(), key(requests_per_minute=1))
@@ -441,13 +441,13 @@ async def test_without_redis_nobody_who_has_limits_is_let_in_if_that_is_wished(
     own_redis: RedisServer, closing: Make, clock: SimpleNamespace
 ) -> None:
     limiter = closing(own_redis.url, "refuse")
-    team = account(requests_per_minute=1, pictures_per_minute=1)
+    team = account(requests_per_minute=1, images_per_minute=1)
     own_redis.stop()
     for _ in range(3):
         with pytest.raises(LimitsUnavailable):
             await ask(limiter, team)
         with pytest.raises(LimitsUnavailable):
-            await limiter.charge_picture([team], 1)
+            await limiter.charge_image([team], 1)
     assert limiter.failures == 1
     assert await ask(limiter, account()) == {}
     own_redis.start()
@@ -490,16 +490,16 @@ def test_no_limit_is_negative(limit: str) -> None:
 async def test_memory_does_not_grow_with_those_who_were_here(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1e6
     clock = SimpleNamespace(time=lambda: now, monotonic=lambda: now)
-    monkeypatch.setattr("maskery.accounts.tally_memory.time", clock)
-    tally = MemoryTally()
+    monkeypatch.setattr("maskery.accounts.rate_limit.memory.time", clock)
+    backend = MemoryBackend()
     limits = Limits(requests_per_minute=60, concurrent_requests=5, pixels_per_day=10**9)
     most = 0
     # 200,000 keys in ten days, a thousand of them in any minute.
     for number in range(200_000):
         now += 0.06 if number % 20_000 else 86400
         costs = {"pixels_per_day": 1} if number % 100 == 0 else {"concurrent_requests": 1}
-        claims = claims_for([Holder("key", str(number), limits)], requests_per_minute=1, **costs)
-        await tally.take(claims, "", 60)
-        await tally.give_back(claims, "")
-        most = max(most, len(tally))
+        quota_requests = quota_requests_for([Subject("key", str(number), limits)], requests_per_minute=1, **costs)
+        await backend.take(quota_requests, "", 60)
+        await backend.give_back(quota_requests, "")
+        most = max(most, len(backend))
     assert 1_000 <= most < 1_300

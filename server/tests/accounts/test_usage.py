@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 
-from maskery.accounts import Amount, Records, UsageBook, Use, to_csv
+from maskery.accounts import Amount, Records, UsageRepository, Use, to_csv
 
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 4)
 
 
-def total(usage: UsageBook, account: str = "team") -> Amount:
+def total(usage: UsageRepository, account: str = "team") -> Amount:
     return sum((use.amount for use in usage.list(account=account)), Amount())
 
 
-def test_amounts_of_a_day_add_up(usage: UsageBook) -> None:
+def test_amounts_of_a_day_add_up(usage: UsageRepository) -> None:
     usage.add({("team", MONDAY): Amount(1, 2, 3, 4, 0.5)})
     usage.add({("team", MONDAY): Amount(10, 20, 30, 40, 0.25), ("team", TUESDAY): Amount(1), ("a", MONDAY): Amount(2)})
     usage.add({})
@@ -26,7 +26,7 @@ def test_amounts_of_a_day_add_up(usage: UsageBook) -> None:
     ]
 
 
-def test_usage_of_some_days_or_one_account(usage: UsageBook) -> None:
+def test_usage_of_some_days_or_one_account(usage: UsageRepository) -> None:
     days = (MONDAY, TUESDAY, WEDNESDAY)
     usage.add({(account, day): Amount(1) for account in ("a", "b") for day in days})
 
@@ -40,13 +40,13 @@ def test_usage_of_some_days_or_one_account(usage: UsageBook) -> None:
     assert found(first=WEDNESDAY, last=MONDAY) == found(account="nobody") == found(account="\0") == []
 
 
-def test_sums_may_be_larger_than_four_bytes(usage: UsageBook) -> None:
+def test_sums_may_be_larger_than_four_bytes(usage: UsageRepository) -> None:
     for _ in range(2):
         usage.add({("team", MONDAY): Amount(2**40, 2**40, 2**40, 2**60, 1e9)})
     assert total(usage) == Amount(2**41, 2**41, 2**41, 2**61, 2e9)
 
 
-def test_what_two_servers_write_at_the_same_time_adds_up(usage: UsageBook, location: str | Path) -> None:
+def test_what_two_servers_write_at_the_same_time_adds_up(usage: UsageRepository, location: str | Path) -> None:
     accounts = [f"account {number}" for number in range(10)]
     others = [Records.open(location) for _ in range(4)]
 
@@ -65,7 +65,7 @@ def test_what_two_servers_write_at_the_same_time_adds_up(usage: UsageBook, locat
 
 def test_csv_is_what_spreadsheets_read() -> None:
     text = to_csv([Use("a, b", MONDAY, Amount(1, 2, 3, 4, 0.12345)), Use("team", TUESDAY, Amount())])
-    assert text.splitlines()[0] == "day,account,requests,pictures,objects,pixels,seconds"
+    assert text.splitlines()[0] == "day,account,requests,images,objects,pixels,seconds"
     assert list(csv.reader(io.StringIO(text)))[1:] == [
         ["2026-03-02", "a, b", "1", "2", "3", "4", "0.123"],
         ["2026-03-03", "team", "0", "0", "0", "0", "0.000"],

@@ -12,19 +12,19 @@ from types import SimpleNamespace
 import pytest
 
 from maskery.accounts import (
+    AccountService,
     Amount,
     Database,
     DatabaseError,
-    KeyStore,
-    Ledger,
+    KeyRepository,
     Limiter,
     Limits,
-    Office,
     Records,
-    UsageBook,
+    UsageRecorder,
+    UsageRepository,
     Use,
 )
-from maskery.accounts import ledger as module
+from maskery.accounts import usage as module
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def location(tmp_path: Path) -> Path:
     return tmp_path / "accounts.db"
 
 
-class Failing(UsageBook):
+class Failing(UsageRepository):
     """A book that can be told to fail, before or in the middle, and to take its time."""
 
     def __init__(self, database: Database) -> None:
@@ -56,15 +56,15 @@ def failing(database: Database) -> Failing:
 
 
 @pytest.fixture
-def ledger(failing: Failing, keys: KeyStore) -> Ledger:
-    return Ledger(failing, keys)
+def usage_recorder(failing: Failing, keys: KeyRepository) -> UsageRecorder:
+    return UsageRecorder(failing, keys)
 
 
 def today() -> date:
     return datetime.now(UTC).date()
 
 
-def total(usage: UsageBook, account: str = "team") -> Amount:
+def total(usage: UsageRepository, account: str = "team") -> Amount:
     return sum((use.amount for use in usage.list(account=account)), Amount())
 
 
@@ -74,47 +74,53 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_is_noted_is_written_together(ledger: Ledger, usage: UsageBook) -> None:
+async def test_what_is_noted_is_written_together(usage_recorder: UsageRecorder, usage: UsageRepository) -> None:
     for _ in range(10):
-        ledger.note("team", Amount(1, 1, 2, 100, 0.5))
-    ledger.note("other", Amount(1))
+        usage_recorder.note("team", Amount(1, 1, 2, 100, 0.5))
+    usage_recorder.note("other", Amount(1))
     assert usage.list() == []
-    await ledger.write()
+    await usage_recorder.write()
     assert usage.list() == [Use("other", today(), Amount(1)), Use("team", today(), Amount(10, 10, 20, 1000, 5.0))]
 
 
-async def test_nothing_is_written_twice(ledger: Ledger, usage: UsageBook) -> None:
-    ledger.note("team", Amount(1))
-    await asyncio.gather(*(ledger.write() for _ in range(5)))
-    await ledger.write()
+async def test_nothing_is_written_twice(usage_recorder: UsageRecorder, usage: UsageRepository) -> None:
+    usage_recorder.note("team", Amount(1))
+    await asyncio.gather(*(usage_recorder.write() for _ in range(5)))
+    await usage_recorder.write()
     assert total(usage) == Amount(1)
 
 
-async def test_a_day_ends_at_midnight_utc(ledger: Ledger, usage: UsageBook, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_day_ends_at_midnight_utc(
+    usage_recorder: UsageRecorder, usage: UsageRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moments = [datetime(2026, 3, 2, 23, 59, 59, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC)]
     monkeypatch.setattr(module, "datetime", SimpleNamespace(now=lambda zone: moments.pop(0).astimezone(zone)))
-    ledger.note("team", Amount(1))
-    ledger.note("team", Amount(2))
-    await ledger.write()
+    usage_recorder.note("team", Amount(1))
+    usage_recorder.note("team", Amount(2))
+    await usage_recorder.write()
     assert usage.list() == [Use("team", date(2026, 3, 2), Amount(1)), Use("team", date(2026, 3, 3), Amount(2))]
 
 
 async def test_a_database_that_fails_loses_nothing(
-    ledger: Ledger, failing: Failing, keys: KeyStore, usage: UsageBook, caplog: pytest.LogCaptureFixture
+    usage_recorder: UsageRecorder,
+    failing: Failing,
+    keys: KeyRepository,
+    usage: UsageRepository,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "maskery.usage")
     key, _ = keys.create("team")
     failing.is_failing = True
     for count in range(1, 4):
-        ledger.note("team", Amount(1, pixels=10))
-        ledger.note_key(key.id)
-        await ledger.write()
-        assert ledger.failures == count
+        usage_recorder.note("team", Amount(1, pixels=10))
+        usage_recorder.note_key(key.id)
+        await usage_recorder.write()
+        assert usage_recorder.failures == count
     assert keys.get(key.id).last_used is None
     failing.is_failing = False
-    ledger.note("team", Amount(1, pixels=10))
-    await ledger.write()
-    await ledger.write()
+    usage_recorder.note("team", Amount(1, pixels=10))
+    await usage_recorder.write()
+    await usage_recorder.write()
     assert total(usage) == Amount(4, pixels=40)
     assert keys.get(key.id).last_used == pytest.approx(time.time(), abs=20)
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"], "it is said once, and when it is over"
@@ -122,33 +128,33 @@ async def test_a_database_that_fails_loses_nothing(
 
 
 async def test_usage_is_not_written_again_where_only_the_last_uses_fail(
-    ledger: Ledger, keys: KeyStore, usage: UsageBook, monkeypatch: pytest.MonkeyPatch
+    usage_recorder: UsageRecorder, keys: KeyRepository, usage: UsageRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, _ = keys.create("team")
 
     def fail(last: Mapping[str, float]) -> None:
         raise DatabaseError("gone")
 
-    ledger.note("team", Amount(1))
-    ledger.note_key(key.id)
+    usage_recorder.note("team", Amount(1))
+    usage_recorder.note_key(key.id)
     monkeypatch.setattr(keys, "used", fail)
-    await ledger.write()
-    assert ledger.failures == 1
+    await usage_recorder.write()
+    assert usage_recorder.failures == 1
     monkeypatch.undo()
-    await ledger.write()
+    await usage_recorder.write()
     assert total(usage) == Amount(1)
     assert keys.get(key.id).last_used is not None
 
 
 async def test_what_comes_while_it_is_written_is_written_next(
-    ledger: Ledger, failing: Failing, usage: UsageBook
+    usage_recorder: UsageRecorder, failing: Failing, usage: UsageRepository
 ) -> None:
-    ledger.note("team", Amount(1))
+    usage_recorder.note("team", Amount(1))
     failing.open.clear()
-    first = asyncio.create_task(ledger.write())
+    first = asyncio.create_task(usage_recorder.write())
     assert await asyncio.to_thread(failing.entered.acquire, timeout=20)
-    ledger.note("team", Amount(10))
-    second = asyncio.create_task(ledger.write())
+    usage_recorder.note("team", Amount(10))
+    second = asyncio.create_task(usage_recorder.write())
     await asyncio.sleep(0.05)
     assert not second.done(), "who asks for it now is to find all of it"
     failing.open.set()
@@ -158,26 +164,26 @@ async def test_what_comes_while_it_is_written_is_written_next(
 
 
 async def test_what_was_being_written_when_its_writer_was_cancelled(
-    ledger: Ledger, failing: Failing, keys: KeyStore, usage: UsageBook
+    usage_recorder: UsageRecorder, failing: Failing, keys: KeyRepository, usage: UsageRepository
 ) -> None:
     key, _ = keys.create("team")
-    ledger.note("team", Amount(1))
-    ledger.note_key(key.id)
+    usage_recorder.note("team", Amount(1))
+    usage_recorder.note_key(key.id)
     failing.open.clear()
-    writing = asyncio.create_task(ledger.write())
+    writing = asyncio.create_task(usage_recorder.write())
     assert await asyncio.to_thread(failing.entered.acquire, timeout=20)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    ledger.note("team", Amount(10))
+    usage_recorder.note("team", Amount(10))
     failing.open.set()
-    await ledger.write()
+    await usage_recorder.write()
     assert total(usage) == Amount(11)
     assert keys.get(key.id).last_used is not None
 
 
 async def test_a_key_that_is_always_in_use_is_written_once_a_minute(
-    ledger: Ledger, keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+    usage_recorder: UsageRecorder, keys: KeyRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, _ = keys.create("team")
     now = 1_800_000_000.0
@@ -192,30 +198,30 @@ async def test_a_key_that_is_always_in_use_is_written_once_a_minute(
     monkeypatch.setattr(keys, "used", watched)
     begun = now
     while now < begun + 200:
-        ledger.note_key(key.id)
-        await ledger.write()
+        usage_recorder.note_key(key.id)
+        await usage_recorder.write()
         now += 5
     assert 3 <= len(written) <= 4
     assert keys.get(key.id).last_used == written[-1] >= begun + 120
-    assert len(ledger._written) == 1
+    assert len(usage_recorder._written) == 1
     now += 1000
-    ledger.note("team", Amount(1))
-    await ledger.write()
-    assert ledger._written == {}, "it is not remembered for ever"
+    usage_recorder.note("team", Amount(1))
+    await usage_recorder.write()
+    assert usage_recorder._written == {}, "it is not remembered for ever"
 
 
 async def test_an_office_writes_from_time_to_time_and_when_it_closes(
     records: Records, location: str | Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_EVERY", 0.02)
-    office = Office(records, Limits(), Limiter())
-    office.start()
-    office.ledger.note("team", Amount(1))
+    account_service = AccountService(records, Limits(), Limiter())
+    account_service.start()
+    account_service.usage_recorder.note("team", Amount(1))
     await until(lambda: total(records.usage) == Amount(1))
     monkeypatch.setattr(module, "_EVERY", 1000.0)
     await asyncio.sleep(0.05)
-    office.ledger.note("team", Amount(2))
-    await office.close()
+    account_service.usage_recorder.note("team", Amount(2))
+    await account_service.close()
     again = Records.open(location)
     assert total(again.usage) == Amount(3)
     again.close()
@@ -225,13 +231,13 @@ async def test_an_office_goes_on_writing_after_a_failure(
     records: Records, failing: Failing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_EVERY", 0.02)
-    office = Office(records, Limits(), Limiter())
-    office.ledger = ledger = Ledger(failing, records.keys)
+    account_service = AccountService(records, Limits(), Limiter())
+    account_service.usage_recorder = usage_recorder = UsageRecorder(failing, records.keys)
     failing.is_failing = True
-    office.start()
-    ledger.note("team", Amount(1))
+    account_service.start()
+    usage_recorder.note("team", Amount(1))
 
-    await until(lambda: ledger.failures >= 2)
+    await until(lambda: usage_recorder.failures >= 2)
     failing.is_failing = False
     await until(lambda: total(records.usage) == Amount(1))
-    await office.close()
+    await account_service.close()

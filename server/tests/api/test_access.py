@@ -38,7 +38,7 @@ class Route:
 
 
 NOT_YOURS = 404, "image_not_prepared"
-PICTURE = b64(png(squares()))
+IMAGE = b64(png(squares()))
 
 # In braces what a test makes first. In this order each is still possible after those before it.
 ROUTES: dict[tuple[str, str], Route] = {
@@ -63,13 +63,13 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/metrics"): Route("metrics"),
     ("POST", "/v1/images/segmentations"): Route(
         "segment",
-        # The picture is added.
+        # The image is added.
         json={"model": MODEL, "segment_prompt": [[[20, 20]]]},
         other=NOT_YOURS,
     ),
-    ("POST", "/v1/images"): Route("segment", 201, json={"model": MODEL, "image_prompt": PICTURE}),
-    ("GET", "/v1/images/{id:picture}"): Route("segment", path="/v1/images/{picture}", other=NOT_YOURS),
-    ("DELETE", "/v1/images/{id:picture}"): Route("segment", 204, path="/v1/images/{picture}", other=NOT_YOURS),
+    ("POST", "/v1/images"): Route("segment", 201, json={"model": MODEL, "image_prompt": IMAGE}),
+    ("GET", "/v1/images/{id:image}"): Route("segment", path="/v1/images/{image}", other=NOT_YOURS),
+    ("DELETE", "/v1/images/{id:image}"): Route("segment", 204, path="/v1/images/{image}", other=NOT_YOURS),
     ("GET", "/v1/admin/accounts"): Route("admin"),
     ("POST", "/v1/admin/accounts"): Route("admin", 201, json={"name": "fresh"}),
     ("GET", "/v1/admin/accounts/{name}"): Route("admin", path="/v1/admin/accounts/victim"),
@@ -103,7 +103,7 @@ def registered(routes: Iterable[Any]) -> Iterator[tuple[str, str]]:
 def test_it_is_said_of_every_route_who_may_use_it() -> None:
     app = create_app(Settings.load())
     assert set(registered(app.routes)) == set(ROUTES)
-    app.state.services.office.records.close()
+    app.state.container.account_service.records.close()
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,12 @@ class Place:
     names: dict[str, str]
     keys: dict[str, str] = field(default_factory=dict)
 
-    def key(self, *rights: str, account: str = "team", **more: Any) -> str:
-        return self.records.keys.create(account, rights=rights, **more)[1]
+    def key(self, *scopes: str, account: str = "team", **more: Any) -> str:
+        return self.records.keys.create(account, scopes=scopes, **more)[1]
 
     def state(self) -> list[Any]:
         keys = [(key.id, key.state, key.limits, key.replaced_by) for key in self.records.keys.list()]
-        return [self.records.book.list(), keys, self.client.get(f"/v1/images/{self.names['picture']}").status_code]
+        return [self.records.book.list(), keys, self.client.get(f"/v1/images/{self.names['image']}").status_code]
 
     def ask(self, name: tuple[str, str], authorization: str | None, account: str = "team", key: str = "") -> Outcome:
         route, (method, path) = ROUTES[name], name
@@ -129,8 +129,8 @@ class Place:
             path = path.replace(f"{{{each}}}", value)
         more: dict[str, Any] = {}
         if body is not None:
-            picture = self.names["picture"]
-            more["json"] = {**body, "image_prompt": f"id:{picture}"} if "segment_prompt" in body else body
+            image = self.names["image"]
+            more["json"] = {**body, "image_prompt": f"id:{image}"} if "segment_prompt" in body else body
         if route.access == "form":
             more["data"] = {"client_id": account, "client_secret": key, "grant_type": "client_credentials"}
         request = self.client.build_request(method, path, **more)
@@ -153,10 +153,10 @@ class Place:
 @pytest.fixture
 def place(make_client: MakeClient, own_home: Any) -> Iterator[Place]:
     client = make_client()
-    prepared = client.post("/v1/images", json={"model": MODEL, "image_prompt": PICTURE})
+    prepared = client.post("/v1/images", json={"model": MODEL, "image_prompt": IMAGE})
     records = Records.open(own_home / "maskery.db")
     victim, _ = records.keys.create("victim")
-    yield Place(client, records, {"picture": prepared.json()["id"], "victim": victim.id})
+    yield Place(client, records, {"image": prepared.json()["id"], "victim": victim.id})
     records.close()
 
 
@@ -215,12 +215,12 @@ def test_nobody_gets_in_with_a_wrong_secret(place: Place) -> None:
 
 @pytest.mark.parametrize("why", ["expired", "revoked", "disabled"])
 def test_nobody_gets_in_with_a_key_that_was_good_once(place: Place, why: str) -> None:
-    rights = ("segment", "metrics", "admin")
+    scopes = ("segment", "metrics", "admin")
     if why == "expired":
-        key = place.key(*rights, account="gone", seconds=0.01)
+        key = place.key(*scopes, account="gone", seconds=0.01)
         time.sleep(0.02)
     else:
-        key = place.key(*rights, account="gone")
+        key = place.key(*scopes, account="gone")
         if why == "revoked":
             place.records.keys.revoke(key)
         else:
@@ -234,7 +234,7 @@ def test_nobody_gets_in_with_a_key_that_was_good_once(place: Place, why: str) ->
 @pytest.mark.parametrize("right", ["segment", "metrics", "admin"])
 def test_a_key_opens_what_it_has_the_right_to_and_nothing_else(place: Place, right: str) -> None:
     key = place.key(right)
-    refused = {each: (403, "missing_right") for each in ("segment", "metrics", "admin") if each != right}
+    refused = {each: (403, "missing_scope") for each in ("segment", "metrics", "admin") if each != right}
     before = place.state()
     assert place.ask_all(key) == outcomes(None, **refused)  # type: ignore[arg-type]
     assert place.state() == before or right in ("segment", "admin")
@@ -246,7 +246,7 @@ def test_a_key_with_all_rights_opens_everything(place: Place) -> None:
 
 def test_nobody_reaches_what_is_another_accounts(place: Place) -> None:
     key = place.key("segment", "metrics", account="stranger")
-    expected = outcomes(None, admin=(403, "missing_right"))
+    expected = outcomes(None, admin=(403, "missing_scope"))
     expected |= {name: route.other for name, route in ROUTES.items() if route.other}
     before = place.state()
     assert place.ask_all(key, account="team") == expected
@@ -258,15 +258,15 @@ def test_where_nobody_is_asked_for_a_key_nobody_is_an_administrator(
     make_client: MakeClient, make_key: Callable[..., str], own_home: Any, sends: str
 ) -> None:
     client = make_client(anonymous=True)
-    admin = make_key("team", rights=["admin", "segment", "metrics"])
-    prepared = client.post("/v1/images", json={"model": MODEL, "image_prompt": PICTURE})
+    admin = make_key("team", scopes=["admin", "segment", "metrics"])
+    prepared = client.post("/v1/images", json={"model": MODEL, "image_prompt": IMAGE})
     records = Records.open(own_home / "maskery.db")
     victim, _ = records.keys.create("victim")
-    place = Place(client, records, {"picture": prepared.json()["id"], "victim": victim.id})
+    place = Place(client, records, {"image": prepared.json()["id"], "victim": victim.id})
     before = place.state()
     key = {"nothing": "", "nonsense": "nonsense"}.get(sends, admin)
     found = place.ask_all(key, authorization="" if key else None)
-    assert found == outcomes(None, admin=(403, "missing_right"))
+    assert found == outcomes(None, admin=(403, "missing_scope"))
     assert place.state()[:2] == before[:2]
     records.close()
 
@@ -274,7 +274,7 @@ def test_where_nobody_is_asked_for_a_key_nobody_is_an_administrator(
 def test_metrics_may_be_opened_to_all_and_nothing_else_with_them(make_client: MakeClient, own_home: Any) -> None:
     client = make_client(open_metrics=True)
     records = Records.open(own_home / "maskery.db")
-    place = Place(client, records, {"picture": "img_none", "victim": "none"})
+    place = Place(client, records, {"image": "img_none", "victim": "none"})
     assert place.ask_all("", authorization=None) == outcomes((401, "missing_key"), metrics=(200, None))
     records.close()
 

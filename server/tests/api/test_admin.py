@@ -16,7 +16,7 @@ ADMIN = "/v1/admin"
 ROUTE = "/v1/images/segmentations"
 NO_LIMITS = {
     "requests_per_minute": None,
-    "pictures_per_minute": None,
+    "images_per_minute": None,
     "concurrent_requests": None,
     "pixels_per_day": None,
 }
@@ -28,7 +28,9 @@ MakeClient = Callable[..., httpx.Client]
 def client(make_client: MakeClient, make_key: Callable[..., str]) -> httpx.Client:
     """An administrator's."""
     client = make_client()
-    client.headers["authorization"] = f"Bearer {make_key('office', name='the office', rights=['admin'])}"
+    client.headers["authorization"] = (
+        f"Bearer {make_key('account_service', name='the account_service', scopes=['admin'])}"
+    )
     return client
 
 
@@ -61,7 +63,7 @@ def test_a_key_is_made_used_limited_replaced_and_revoked(client: httpx.Client, b
         "id": made["id"],
         "account": "team",
         "name": "the camera",
-        "rights": ["segment", "metrics"],
+        "scopes": ["segment", "metrics"],
         "state": "active",
         "created": made["created"],
         "expires": made["expires"],
@@ -79,7 +81,7 @@ def test_a_key_is_made_used_limited_replaced_and_revoked(client: httpx.Client, b
     rotated = client.post(f"{path}/rotate", json={"overlap_hours": 1})
     assert rotated.status_code == 201
     new = rotated.json()
-    assert (new["name"], new["limits"], new["rights"]) == ("the camera", changed.json()["limits"], shown["rights"])
+    assert (new["name"], new["limits"], new["scopes"]) == ("the camera", changed.json()["limits"], shown["scopes"])
     assert client.get(path).json()["expires"] == pytest.approx(time.time() + 3600, abs=10)
     for key in (made["key"], new["key"]):
         assert client.post(ROUTE, json=body, headers=bearer(key)).status_code == 200
@@ -97,7 +99,7 @@ def test_days_that_a_key_is_good_for(
     make_client: MakeClient, make_key: Callable[..., str], fields: dict[str, Any], days: float | None
 ) -> None:
     client = make_client(key_days=30)
-    client.headers["authorization"] = f"Bearer {make_key(rights=['admin'])}"
+    client.headers["authorization"] = f"Bearer {make_key(scopes=['admin'])}"
     made = new_key(client, **fields)
     expected = None if days is None else pytest.approx(time.time() + days * 86400, abs=10)
     assert made["expires"] == expected
@@ -113,21 +115,21 @@ def test_a_key_replaced_without_overlap_is_refused_at_once(client: httpx.Client,
 
 
 def test_an_administrator_may_give_any_right(client: httpx.Client) -> None:
-    made = new_key(client, rights=["admin"])
+    made = new_key(client, scopes=["admin"])
     assert client.get(f"{ADMIN}/accounts", headers=bearer(made["key"])).status_code == 200
     client.delete(f"{ADMIN}/keys/{made['id']}")
     check(client.get(f"{ADMIN}/accounts", headers=bearer(made["key"])), 401, "revoked_key")
 
 
 def test_an_account_is_made_limited_disabled_and_enabled(client: httpx.Client, body: dict[str, Any]) -> None:
-    response = client.post(f"{ADMIN}/accounts", json={"name": "a team", "limits": {"pictures_per_minute": 7}})
+    response = client.post(f"{ADMIN}/accounts", json={"name": "a team", "limits": {"images_per_minute": 7}})
     assert response.status_code == 201
     made = response.json()
     assert made == {
         "name": "a team",
         "created": pytest.approx(time.time(), abs=10),
         "disabled": False,
-        "limits": {**NO_LIMITS, "pictures_per_minute": 7},
+        "limits": {**NO_LIMITS, "images_per_minute": 7},
     }
     assert client.get(f"{ADMIN}/accounts/a team").json() == made
     key = new_key(client, account="a team")["key"]
@@ -200,12 +202,12 @@ def test_usage_is_shown_up_to_this_moment_as_json_and_csv(client: httpx.Client, 
     (use,) = client.get(f"{ADMIN}/usage").json()["data"]
     seconds = use.pop("seconds")
     assert 0 < seconds < 60
-    assert use == {"account": "used", "day": today, "requests": 2, "pictures": 1, "objects": 2, "pixels": 96 * 64}
+    assert use == {"account": "used", "day": today, "requests": 2, "images": 1, "objects": 2, "pixels": 96 * 64}
     response = client.get(f"{ADMIN}/usage", headers={"Accept": "text/csv"})
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     assert "accept" in response.headers["vary"].lower()
     header, row = csv.reader(io.StringIO(response.text))
-    assert header == ["day", "account", "requests", "pictures", "objects", "pixels", "seconds"]
+    assert header == ["day", "account", "requests", "images", "objects", "pixels", "seconds"]
     assert row[:6] == [today, "used", "2", "1", "2", "6144"]
 
     def found(**query: str) -> int:
@@ -245,10 +247,10 @@ def test_usage_is_shown_up_to_this_moment_as_json_and_csv(client: httpx.Client, 
         ("POST", "keys", {"account": "a\0"}, "invalid_field", "account"),
         ("POST", "keys", {"account": "x", "name": "n" * 129}, "invalid_field", "name"),
         ("POST", "keys", {"account": "x", "name": "a\nb"}, "invalid_field", "name"),
-        ("POST", "keys", {"account": "x", "rights": []}, "invalid_field", "rights"),
-        ("POST", "keys", {"account": "x", "rights": ["fly"]}, "invalid_field", "rights"),
-        ("POST", "keys", {"account": "x", "rights": "admin"}, "invalid_field", "rights"),
-        ("POST", "keys", {"account": "x", "rights": [1]}, "invalid_field", "rights[0]"),
+        ("POST", "keys", {"account": "x", "scopes": []}, "invalid_field", "scopes"),
+        ("POST", "keys", {"account": "x", "scopes": ["fly"]}, "invalid_field", "scopes"),
+        ("POST", "keys", {"account": "x", "scopes": "admin"}, "invalid_field", "scopes"),
+        ("POST", "keys", {"account": "x", "scopes": [1]}, "invalid_field", "rights[0]"),
         ("POST", "keys", {"account": "x", "days": -1}, "invalid_field", "days"),
         ("POST", "keys", {"account": "x", "days": 40000}, "invalid_field", "days"),
         ("POST", "keys", {"account": "x", "days": "7"}, "invalid_field", "days"),
@@ -351,7 +353,7 @@ def test_every_change_leaves_a_line_in_the_log_without_secrets(
     caplog.set_level(logging.INFO, "maskery.audit")
     client.post(f"{ADMIN}/accounts", json={"name": "a b"})
     client.patch(f"{ADMIN}/accounts/a b", json={"disabled": True, "limits": {"pixels_per_day": 5}})
-    made = new_key(client, account="a b", rights=["metrics"])
+    made = new_key(client, account="a b", scopes=["metrics"])
     path = f"{ADMIN}/keys/{made['id']}"
     client.patch(path, json={"limits": {"requests_per_minute": 9}})
     new = client.post(f"{path}/rotate", json={}).json()
@@ -382,7 +384,7 @@ def test_the_document_describes_the_bodies(client: httpx.Client) -> None:
     bodies = {
         ("/accounts", "post"): ("AccountRequest", {"name", "limits"}, ["name"]),
         ("/accounts/{name}", "patch"): ("AccountChange", {"disabled", "limits"}, None),
-        ("/keys", "post"): ("KeyRequest", {"account", "name", "rights", "days", "limits"}, ["account"]),
+        ("/keys", "post"): ("KeyRequest", {"account", "name", "scopes", "days", "limits"}, ["account"]),
         ("/keys/{id}", "patch"): ("KeyChange", {"limits"}, ["limits"]),
         ("/keys/{id}/rotate", "post"): ("RotationRequest", {"overlap_hours"}, None),
     }

@@ -35,11 +35,11 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
     gate, encode = Gate(), GrabCut.encode
 
-    def held(self: GrabCut, picture: Any) -> Any:
+    def held(self: GrabCut, image: Any) -> Any:
         gate.count += 1
         gate.entered.release()
         assert gate.open.wait(30)
-        return encode(self, picture)
+        return encode(self, image)
 
     monkeypatch.setattr(GrabCut, "encode", held)
     yield gate

@@ -74,7 +74,7 @@ def test_refusals_before_any_route_carry_the_headers_too(client: httpx.Client) -
 def test_failures_of_the_server_carry_the_headers_too(
     make_client: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("maskery.api.limits.READABLE", None)
+    monkeypatch.setattr("maskery.api.routes.limits.READABLE", None)
     answer = make_client(cors_origins=APP).get("/v1/limits", headers={"Origin": APP, "x-request-id": "the-one"})
     assert answer.status_code == 500
     assert "the-one" in answer.json()["error"]["message"]
@@ -157,7 +157,7 @@ def test_a_named_origin_may_ask_beforehand_and_call(make_client: Make, body: dic
 
 
 def test_a_named_origin_can_read_what_is_left_of_its_limits(make_client: Make, body: dict[str, Any]) -> None:
-    limits = {"requests_per_minute": 9, "pictures_per_minute": 9, "pixels_per_day": 10**9}
+    limits = {"requests_per_minute": 9, "images_per_minute": 9, "pixels_per_day": 10**9}
     answer = make_client(cors_origins=APP, **limits).post(ROUTE, json=body, headers={"Origin": APP})
     assert answer.status_code == 200
     left = {name for name in answer.headers if name.startswith("x-ratelimit-")}

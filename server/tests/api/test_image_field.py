@@ -1,4 +1,4 @@
-"""A picture is taken out of a request's JSON only where that gives what reading the whole would give."""
+"""An image is taken out of a request's JSON only where that gives what reading the whole would give."""
 
 import base64
 import json
@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskery.api.errors import ApiError
-from maskery.api.json_object import parse_json_object
-from maskery.api.picture_field import TAKEN, take_picture
-from maskery.api.request import decode_picture
+from maskery.api.requests.image_field import TAKEN, take_image
+from maskery.api.requests.json_object import parse_json_object
+from maskery.api.requests.segmentation import decode_image
 
-PICTURE = bytes(range(256))
-BASE64 = base64.b64encode(PICTURE).decode()
+IMAGE = bytes(range(256))
+BASE64 = base64.b64encode(IMAGE).decode()
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,9 @@ BASE64 = base64.b64encode(PICTURE).decode()
         '{"image_prompt": "DATA:;Base64,%s"}',
     ],
 )
-def test_the_usual_picture_is_decoded_from_where_it_stands(text: str) -> None:
-    fields, picture = take_picture((text % BASE64).encode())
-    assert picture == PICTURE
+def test_the_usual_image_is_decoded_from_where_it_stands(text: str) -> None:
+    fields, image = take_image((text % BASE64).encode())
+    assert image == IMAGE
     assert fields == {**parse_json_object((text % BASE64).encode()), "image_prompt": TAKEN}
 
 
@@ -55,7 +55,7 @@ def test_the_usual_picture_is_decoded_from_where_it_stands(text: str) -> None:
     ],
 )
 def test_anything_else_is_left_as_it_was_sent(text: str) -> None:
-    assert take_picture(text.encode()) == (json.loads(text), None)
+    assert take_image(text.encode()) == (json.loads(text), None)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_is_refused_is_refused_in_the_same_words(text: str) -> None:
     with pytest.raises(ApiError) as whole:
         parse_json_object(text.encode())
     with pytest.raises(ApiError) as taken:
-        take_picture(text.encode())
+        take_image(text.encode())
     assert (taken.value.status, taken.value.message, taken.value.param) == (
         whole.value.status,
         whole.value.message,
@@ -88,11 +88,11 @@ def test_what_is_refused_is_refused_in_the_same_words(text: str) -> None:
     )
 
 
-def test_text_that_is_not_utf_8_is_refused_beside_a_picture_too() -> None:
+def test_text_that_is_not_utf_8_is_refused_beside_an_image_too() -> None:
     with pytest.raises(ApiError, match="not UTF-8"):
-        take_picture(b'{"image_prompt": "YWJj", "user": "\xff"}')
+        take_image(b'{"image_prompt": "YWJj", "user": "\xff"}')
     with pytest.raises(ApiError, match="not UTF-8"):
-        take_picture(b'{"image_prompt": "YW\xff="}')
+        take_image(b'{"image_prompt": "YW\xff="}')
 
 
 pieces = st.sampled_from(
@@ -113,14 +113,14 @@ def outcome(read: Any, body: bytes) -> Any:
 
 def whole(body: bytes) -> tuple[dict[str, Any], bytes]:
     fields = parse_json_object(body)
-    return {**fields, "image_prompt": TAKEN}, decode_picture(fields["image_prompt"])
+    return {**fields, "image_prompt": TAKEN}, decode_image(fields["image_prompt"])
 
 
 @settings(deadline=None, max_examples=2000)
 @given(st.lists(pieces, max_size=14).map("".join))
 def test_whatever_is_sent_both_ways_agree(text: str) -> None:
     for body in (text.encode(), f'{{"model": "m", {text}}}'.encode()):
-        answer = outcome(take_picture, body)
+        answer = outcome(take_image, body)
         if isinstance(answer[1], bytes):
             assert answer == whole(body)
         else:
@@ -133,7 +133,7 @@ def test_whatever_is_sent_both_ways_agree(text: str) -> None:
 def test_line_breaks_in_base64_are_common(data: bytes, head: str, every: int) -> None:
     text = base64.b64encode(data).decode()
     broken = "\r\n".join(text[start : start + every] for start in range(0, len(text), every))
-    assert decode_picture(head + text) == decode_picture(head + broken + "\n") == data
+    assert decode_image(head + text) == decode_image(head + broken + "\n") == data
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_line_breaks_in_base64_are_common(data: bytes, head: str, every: int) ->
 )
 def test_what_is_not_base64_is_refused(text: str) -> None:
     with pytest.raises(ApiError, match="not base64"):
-        decode_picture(text)
+        decode_image(text)

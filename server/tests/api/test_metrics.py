@@ -53,12 +53,12 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
     gate, encode = Gate(), GrabCut.encode
 
-    def held(self: GrabCut, picture: Any) -> Any:
+    def held(self: GrabCut, image: Any) -> Any:
         gate.entered.release()
         assert gate.open.wait(30)
         if gate.error:
             raise gate.error
-        return encode(self, picture)
+        return encode(self, image)
 
     monkeypatch.setattr(GrabCut, "encode", held)
     yield gate
@@ -138,7 +138,7 @@ def test_the_cache_is_seen_to_fill_hit_and_make_room(make_client: MakeClient, bo
         client.post(ROUTE, json=body)
     found = samples(client)
     assert value(found, "maskery_cache_max_bytes") == one + 100
-    assert (value(found, "maskery_cache_pictures"), value(found, "maskery_cache_bytes")) == (1, one)
+    assert (value(found, "maskery_cache_images"), value(found, "maskery_cache_bytes")) == (1, one)
     assert (value(found, "maskery_cache_misses_total"), value(found, "maskery_cache_hits_total")) == (1, 2)
     assert value(found, "maskery_cache_evictions_total") == 0
     client.post(ROUTE, json={**body, "image_prompt": b64(png(squares(90, 64)))})
@@ -149,7 +149,7 @@ def test_the_cache_is_seen_to_fill_hit_and_make_room(make_client: MakeClient, bo
     assert value(found, "maskery_decode_calls_total") == value(found, "maskery_decoded_requests_total") == 4
     assert value(found, "maskery_encoder_restarts_total") == 0
     client.post("/v1/images", json={"model": MODEL, "image_prompt": body["image_prompt"]})
-    assert value(samples(client), "maskery_prepared_pictures") == 1
+    assert value(samples(client), "maskery_prepared_images") == 1
 
 
 def test_queues_are_seen_while_requests_wait(make_client: MakeClient, body: dict[str, Any], gate: Gate) -> None:
@@ -159,19 +159,19 @@ def test_queues_are_seen_while_requests_wait(make_client: MakeClient, body: dict
     for thread in threads:
         thread.start()
     assert gate.entered.acquire(timeout=20)
-    until(lambda: value(samples(client), "maskery_lane_waiting", lane="encode_here") == 2)
+    until(lambda: value(samples(client), "maskery_queue_waiting", lane="encode_here") == 2)
     found = samples(client)
-    assert value(found, "maskery_lane_running", lane="encode_here") == 1
-    assert value(found, "maskery_requests_here") == 3
-    assert value(found, "maskery_requests_here_bytes") > sum(len(each["image_prompt"]) for each in bodies)
+    assert value(found, "maskery_queue_running", lane="encode_here") == 1
+    assert value(found, "maskery_requests_in_flight") == 3
+    assert value(found, "maskery_request_bytes_in_flight") > sum(len(each["image_prompt"]) for each in bodies)
     gate.open.set()
     for thread in threads:
         thread.join()
     found = samples(client)
-    for name in ("maskery_lane_running", "maskery_lane_waiting"):
+    for name in ("maskery_queue_running", "maskery_queue_waiting"):
         assert labels_of(found, name, "lane") == {"encode", "encode_here", "decode"}
         assert all(value(found, name, lane=lane) == 0 for lane in ("encode", "encode_here", "decode"))
-    assert (value(found, "maskery_requests_here"), value(found, "maskery_requests_here_bytes")) == (0, 0)
+    assert (value(found, "maskery_requests_in_flight"), value(found, "maskery_request_bytes_in_flight")) == (0, 0)
 
 
 def test_a_client_that_left_is_counted_as_one_that_left(
@@ -186,7 +186,7 @@ def test_a_client_that_left_is_counted_as_one_that_left(
     until(
         lambda: value(samples(client), "maskery_requests_total", route=ROUTE, model=MODEL, status="499") == 1,
     )
-    assert value(samples(client), "maskery_requests_here") == 0
+    assert value(samples(client), "maskery_requests_in_flight") == 0
 
 
 def test_names_that_clients_make_up_are_no_labels(make_client: MakeClient, body: dict[str, Any]) -> None:
@@ -205,7 +205,7 @@ def test_names_that_clients_make_up_are_no_labels(make_client: MakeClient, body:
     assert value(found, "maskery_requests_total", route="other", model="", status="404") == 20
 
 
-def test_nothing_of_keys_accounts_pictures_or_requests_is_shown(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_nothing_of_keys_accounts_images_or_requests_is_shown(client: httpx.Client, body: dict[str, Any]) -> None:
     prepared = client.post("/v1/images", json={"model": MODEL, "image_prompt": body["image_prompt"]}).json()["id"]
     request = {**body, "image_prompt": f"id:{prepared}", "user": "somebody"}
     answer = client.post(ROUTE, json=request, headers={"x-request-id": "this-one"})
@@ -239,7 +239,7 @@ def test_warming_leaves_no_trace_in_the_metrics(make_client: MakeClient) -> None
     client = make_client(preload=(MODEL,))
     until(lambda: client.get("/health/ready").status_code == 200)
     found = samples(client)
-    for name in ("cache_pictures", "cache_bytes", "cache_hits_total", "cache_misses_total", "prepared_pictures"):
+    for name in ("cache_images", "cache_bytes", "cache_hits_total", "cache_misses_total", "prepared_images"):
         assert value(found, f"maskery_{name}") == 0
 
 

@@ -20,7 +20,7 @@ BIN = Path(sys.executable).parent
 
 
 def test_whatever_is_sent_the_answer_is_a_documented_one(client: httpx.Client, tmp_path: Path) -> None:
-    # What schemathesis calls positive data is refused more often than not: no schema knows a picture's size.
+    # What schemathesis calls positive data is refused more often than not: no schema knows an image's size.
     command = [
         *(BIN / "schemathesis", "run", f"{client.base_url}/openapi.json", "--header"),
         *(f"Authorization: {client.headers['authorization']}", "--max-examples", "30", "--seed", "1"),
@@ -36,7 +36,7 @@ def test_every_documented_status_can_be_reached(
     make_client: Callable[..., httpx.Client], make_key: Callable[..., str], body: dict[str, Any]
 ) -> None:
     client = make_client(workers=1, max_queue=0)
-    no_right = make_key("team", rights=["metrics"])
+    no_right = make_key("team", scopes=["metrics"])
     too_fast = make_key("team", limits=Limits(requests_per_minute=1))
 
     def ask(content: Any = None, **headers: str) -> int:

@@ -13,8 +13,8 @@ import pytest
 from samples import MODEL, b64, png, squares
 from waiting import until
 
-from maskery.accounts import Holder, Limiter, Records
-from maskery.accounts.limiter import Refund
+from maskery.accounts import Limiter, Records, Subject
+from maskery.accounts.rate_limit.limiter import Refund
 from maskery.models.builtin.grabcut import GrabCut
 
 ROUTE = "/v1/images/segmentations"
@@ -24,10 +24,10 @@ MakeClient = Callable[..., httpx.Client]
 
 
 class Encoder:
-    """Counts the pictures that are encoded, and can hold them up."""
+    """Counts the images that are encoded, and can hold them up."""
 
     def __init__(self) -> None:
-        self.pictures = 0
+        self.images = 0
         self.entered = threading.Semaphore(0)
         self.open = threading.Event()
         self.open.set()
@@ -40,11 +40,11 @@ class Encoder:
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Encoder]:
     encoder, encode = Encoder(), GrabCut.encode
 
-    def watched(self: GrabCut, picture: Any) -> Any:
-        encoder.pictures += 1
+    def watched(self: GrabCut, image: Any) -> Any:
+        encoder.images += 1
         encoder.entered.release()
         assert encoder.open.wait(30)
-        return encode(self, picture)
+        return encode(self, image)
 
     monkeypatch.setattr(GrabCut, "encode", watched)
     yield encoder
@@ -58,7 +58,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def another(body: dict[str, Any], number: int) -> dict[str, Any]:
-    """The same of a new picture of the same size."""
+    """The same of a new image of the same size."""
     pixels = squares()
     pixels[-1, -1] = number
     return {**body, "image_prompt": b64(png(pixels))}
@@ -108,25 +108,25 @@ def test_requests_a_minute(limited: MakeClient, body: dict[str, Any], encoder: E
     response = client.post(ROUTE, json=another(body, 1))
     assert 50 <= refused(response, "requests", 3) <= 60
     assert response.headers["x-ratelimit-remaining-requests"] == "0"
-    assert encoder.pictures == 1, "what is refused costs nothing"
+    assert encoder.images == 1, "what is refused costs nothing"
     for method, path in (("POST", "/v1/images"), ("GET", "/v1/images/img_a"), ("DELETE", "/v1/images/img_a")):
         refused(client.request(method, path), "requests", 3)
     assert client.get("/v1/models").status_code == 200, "this is no work"
 
 
-def test_new_pictures_a_minute(limited: MakeClient, body: dict[str, Any], encoder: Encoder) -> None:
-    client = limited(pictures_per_minute=2)
+def test_new_images_a_minute(limited: MakeClient, body: dict[str, Any], encoder: Encoder) -> None:
+    client = limited(images_per_minute=2)
     for number in (1, 2, 1, 2, 2):
         response = client.post(ROUTE, json=another(body, number))
         assert response.status_code == 200
     response = client.post(ROUTE, json=another(body, 3))
-    assert 50 <= refused(response, "pictures", 2) <= 60
-    assert response.headers["x-ratelimit-remaining-pictures"] == "0"
+    assert 50 <= refused(response, "images", 2) <= 60
+    assert response.headers["x-ratelimit-remaining-images"] == "0"
     refused(client.post("/v1/images", json={"model": MODEL, "image_prompt": another(body, 3)["image_prompt"]}), "", 2)
     assert client.post(ROUTE, json=another(body, 1)).status_code == 200, "one that is known costs nothing"
     prepared = {"model": MODEL, "image_prompt": another(body, 2)["image_prompt"]}
     assert client.post("/v1/images", json=prepared).status_code == 201
-    assert encoder.pictures == 2
+    assert encoder.images == 2
 
 
 def test_pixels_a_day(limited: MakeClient, body: dict[str, Any], encoder: Encoder) -> None:
@@ -137,7 +137,7 @@ def test_pixels_a_day(limited: MakeClient, body: dict[str, Any], encoder: Encode
     midnight = 86400 - time.time() % 86400
     assert refused(response, "pixels", 2 * PIXELS + 1) == pytest.approx(midnight, abs=10)
     assert response.headers["x-ratelimit-remaining-pixels"] == "1"
-    assert encoder.pictures == 2
+    assert encoder.images == 2
     small = {**body, "image_prompt": b64(png(squares(1, 1))), "segment_prompt": [[[0, 0]]]}
     assert client.post(ROUTE, json=small).status_code == 200
 
@@ -176,7 +176,7 @@ def test_nothing_is_said_of_limits_that_there_are_not(client: httpx.Client, body
 
 def test_who_is_not_let_in_uses_up_nobodys_limit(make_client: MakeClient, make_key: Callable[..., str]) -> None:
     client = make_client(requests_per_minute=1)
-    no_right = make_key("team", rights=["metrics"])
+    no_right = make_key("team", scopes=["metrics"])
     wrong = client.headers["authorization"][:-2] + "xx"
     for header in ("", "Bearer wrong", wrong, f"Bearer {no_right}"):
         assert client.get("/v1/images/img_a", headers={"Authorization": header}).status_code in (401, 403)
@@ -198,7 +198,7 @@ def test_an_answer_of_any_status_says_how_much_is_left(make_client: MakeClient, 
 def test_keys_of_an_account_share_its_limit_and_other_accounts_do_not(
     make_client: MakeClient, make_key: Callable[..., str], body: dict[str, Any]
 ) -> None:
-    client = make_client(requests_per_minute=2, pictures_per_minute=1, pixels_per_day=PIXELS)
+    client = make_client(requests_per_minute=2, images_per_minute=1, pixels_per_day=PIXELS)
     team, other = make_key("team"), make_key("other")
 
     def ask(key: str) -> int:
@@ -213,14 +213,14 @@ def test_keys_of_an_account_share_its_limit_and_other_accounts_do_not(
 def test_of_those_who_join_in_one_encoding_one_is_charged(
     make_client: MakeClient, body: dict[str, Any], encoder: Encoder, pool: ThreadPoolExecutor
 ) -> None:
-    client = make_client(pictures_per_minute=2, pixels_per_day=2 * PIXELS)
+    client = make_client(images_per_minute=2, pixels_per_day=2 * PIXELS)
     encoder.open.clear()
     inside = [pool.submit(client.post, ROUTE, json=body) for _ in range(4)]
     encoder.wait()
-    until(lambda: metric(client, "maskery_requests_here") == 4)
+    until(lambda: metric(client, "maskery_requests_in_flight") == 4)
     encoder.open.set()
     assert [each.result(20).status_code for each in inside] == [200] * 4
-    assert encoder.pictures == 1
+    assert encoder.images == 1
     assert client.post(ROUTE, json=another(body, 1)).status_code == 200
     assert client.post(ROUTE, json=another(body, 2)).status_code == 429
 
@@ -230,7 +230,7 @@ def metric(client: httpx.Client, name: str) -> float:
     return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
-def test_one_accounts_limit_does_not_refuse_another_who_waits_for_the_same_picture(
+def test_one_accounts_limit_does_not_refuse_another_who_waits_for_the_same_image(
     make_client: MakeClient,
     make_key: Callable[..., str],
     records: Records,
@@ -239,24 +239,24 @@ def test_one_accounts_limit_does_not_refuse_another_who_waits_for_the_same_pictu
     pool: ThreadPoolExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    client = make_client(share_pictures=True)
+    client = make_client(share_images=True)
     keys = {name: make_key(name) for name in ("poor", "rich", "richer")}
     for name in ("rich", "richer"):
-        records.book.change(name, {"pictures_per_minute": 1})
+        records.book.change(name, {"images_per_minute": 1})
     records.book.change("poor", {"pixels_per_day": 1})
-    charge = Limiter.charge_picture
+    charge = Limiter.charge_image
     asked, go_on = threading.Event(), threading.Event()
     charged: list[str] = []
 
-    async def slowly(self: Limiter, holders: Sequence[Holder], pixels: int) -> Refund:
-        if holders[0].name == "poor":
+    async def slowly(self: Limiter, subjects: Sequence[Subject], pixels: int) -> Refund:
+        if subjects[0].name == "poor":
             asked.set()
             assert await asyncio.to_thread(go_on.wait, 20)
-        refund = await charge(self, holders, pixels)
-        charged.append(holders[0].name)
+        refund = await charge(self, subjects, pixels)
+        charged.append(subjects[0].name)
         return refund
 
-    monkeypatch.setattr(Limiter, "charge_picture", slowly)
+    monkeypatch.setattr(Limiter, "charge_image", slowly)
 
     def ask(name: str) -> "Future[httpx.Response]":
         return pool.submit(client.post, ROUTE, json=body, headers={"Authorization": f"Bearer {keys[name]}"})
@@ -264,13 +264,13 @@ def test_one_accounts_limit_does_not_refuse_another_who_waits_for_the_same_pictu
     first = ask("poor")
     assert asked.wait(20)
     others = [ask("rich"), ask("richer"), ask("rich")]
-    until(lambda: metric(client, "maskery_requests_here") == 4)
+    until(lambda: metric(client, "maskery_requests_in_flight") == 4)
     time.sleep(0.2)
-    assert encoder.pictures == 0
+    assert encoder.images == 0
     go_on.set()
-    assert first.result(20).status_code == 413, "its picture has more than a pixel"
+    assert first.result(20).status_code == 413, "its image has more than a pixel"
     assert [each.result(20).status_code for each in others] == [200] * 3
-    assert encoder.pictures == 1
+    assert encoder.images == 1
     assert len(charged) == 1, "one of them pays for all"
     assert charged[0] in ("rich", "richer")
 
@@ -281,19 +281,19 @@ def test_who_joins_in_and_has_nothing_left_either_is_refused_too(
     encoder: Encoder,
     pool: ThreadPoolExecutor,
 ) -> None:
-    client = make_client(pictures_per_minute=1)
+    client = make_client(images_per_minute=1)
     assert client.post(ROUTE, json=body).status_code == 200
     inside = [pool.submit(client.post, ROUTE, json=another(body, 1)) for _ in range(6)]
     assert [each.result(20).status_code for each in inside] == [429] * 6
-    assert encoder.pictures == 1
+    assert encoder.images == 1
 
 
 @pytest.mark.parametrize("where", ["memory", "redis"])
-def test_a_damaged_picture_is_not_charged(
+def test_a_damaged_image_is_not_charged(
     request: pytest.FixtureRequest, make_client: MakeClient, body: dict[str, Any], pool: ThreadPoolExecutor, where: str
 ) -> None:
     redis = {} if where == "memory" else {"redis_url": request.getfixturevalue("redis_url")}
-    client = make_client(pictures_per_minute=1, pixels_per_day=PIXELS, **redis)
+    client = make_client(images_per_minute=1, pixels_per_day=PIXELS, **redis)
     whole = png(squares())
     damaged = {**body, "image_prompt": b64(whole[: len(whole) * 2 // 3])}
     answers = list(pool.map(lambda _: client.post(ROUTE, json=damaged), range(8)))
@@ -303,10 +303,10 @@ def test_a_damaged_picture_is_not_charged(
     refused(client.post(ROUTE, json=another(body, 1)), "pixels", PIXELS)
 
 
-def test_a_picture_whose_encoding_fails_is_not_charged(
+def test_an_image_whose_encoding_fails_is_not_charged(
     make_client: MakeClient, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = make_client(pictures_per_minute=1)
+    client = make_client(images_per_minute=1)
     with monkeypatch.context() as patch:
         patch.setattr(GrabCut, "encode", lambda *_: 1 / 0)
         assert client.post(ROUTE, json=body).status_code == 500

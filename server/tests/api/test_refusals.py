@@ -15,7 +15,7 @@ import pytest
 from samples import MODEL, b64, jpeg, png, squares
 
 from maskery.api.errors import ApiError
-from maskery.api.json_object import parse_json_object
+from maskery.api.requests.json_object import parse_json_object
 
 ROUTE = "/v1/images/segmentations"
 TOKEN = "/realms/airefinery-realm/protocol/openid-connect/token"
@@ -60,7 +60,7 @@ def png_claiming(width: int, height: int) -> bytes:
         ("https://example.com/cat.png", 400, "invalid_base64"),
         ("data:image/png,AAAA", 400, "invalid_base64"),
         ("ä" * 8, 400, "invalid_base64"),
-        (b64(b"just some text, no picture"), 415, "unsupported_image"),
+        (b64(b"just some text, no image"), 415, "unsupported_image"),
         (b64(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), 415, "unsupported_image"),
         (b64(jpeg(squares())[:900]), 415, "unsupported_image"),
         (b64(png(squares())[:900]), 415, "unsupported_image"),
@@ -68,7 +68,7 @@ def png_claiming(width: int, height: int) -> bytes:
         (b64(png(np.zeros((8, 9_000_000), np.uint8))), 413, "image_too_large"),
     ],
 )
-def test_a_wrong_picture(client: httpx.Client, body: dict[str, Any], image: str, status: int, code: str) -> None:
+def test_a_wrong_image(client: httpx.Client, body: dict[str, Any], image: str, status: int, code: str) -> None:
     check(client.post(ROUTE, json={**body, "image_prompt": image}), status, code, "image_prompt")
 
 
@@ -337,21 +337,21 @@ def form(request: bytes, image: bytes = b"x") -> bytes:
 
 
 @pytest.mark.parametrize("charset", ["unicode_escape", "utf-7", "utf-16", "zlib_codec", "punycode", "none", "latin-1"])
-def test_a_form_is_read_as_utf_8_whatever_charset_it_names(client: httpx.Client, picture: bytes, charset: str) -> None:
+def test_a_form_is_read_as_utf_8_whatever_charset_it_names(client: httpx.Client, image: bytes, charset: str) -> None:
     headers = {"Content-Type": f"multipart/form-data; charset={charset}; boundary=b"}
     request = json.dumps({"model": MODEL, "segment_prompt": [[[20, 20]]], "user": "ü"}, ensure_ascii=False)
-    assert client.post(ROUTE, content=form(request.encode(), picture), headers=headers).status_code == 200
+    assert client.post(ROUTE, content=form(request.encode(), image), headers=headers).status_code == 200
     check(client.post(ROUTE, content=form(rb'{"model": "\ud800"}'), headers=headers), 400, "malformed_json")
     check(client.post(ROUTE, content=form(b'{"model": "\xff"}'), headers=headers), 400, "malformed_json")
 
 
-def test_a_form_that_is_put_together_wrongly_is_told_how(client: httpx.Client, picture: bytes) -> None:
+def test_a_form_that_is_put_together_wrongly_is_told_how(client: httpx.Client, image: bytes) -> None:
     for files in (
-        {"image": ("p", picture), "model": (None, "m"), "segment_prompt": (None, "[[[1, 1]]]")},
-        {"image": ("p", picture), "model": (None, "m")},
-        {"picture": ("p", picture), "request": (None, "{}")},
+        {"image": ("p", image), "model": (None, "m"), "segment_prompt": (None, "[[[1, 1]]]")},
+        {"image": ("p", image), "model": (None, "m")},
+        {"photo": ("p", image), "request": (None, "{}")},
         {"image": (None, "text"), "request": (None, "{}")},
-        {"image": ("p", picture), "request": (None, "{}"), "b": ("p", b""), "c": ("p", b"")},
+        {"image": ("p", image), "request": (None, "{}"), "b": ("p", b""), "c": ("p", b"")},
     ):
         message = client.post(ROUTE, files=files).json()["error"]["message"]
         assert "the file `image` and the rest as JSON in one field `request`" in message
@@ -385,7 +385,7 @@ def test_the_token_route_reads_no_more_than_a_key_needs(client: httpx.Client, ki
     check(client.post(TOKEN), 400, "invalid_grant")
 
 
-def test_masks_to_start_from_may_not_outweigh_the_pictures_limit(
+def test_masks_to_start_from_may_not_outweigh_the_images_limit(
     make_client: Callable[..., httpx.Client], body: dict[str, Any]
 ) -> None:
     client = make_client(max_image_pixels=96 * 64)
@@ -410,7 +410,7 @@ def test_a_declared_size_over_the_limit_is_refused_before_a_byte_is_sent(client:
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
-def test_bytes_of_a_picture_over_the_limit(make_client: Callable[..., httpx.Client], body: dict[str, Any]) -> None:
+def test_bytes_of_an_image_over_the_limit(make_client: Callable[..., httpx.Client], body: dict[str, Any]) -> None:
     client = make_client(max_image_bytes=1000)
     check(client.post(ROUTE, json=body), 413, "image_too_large", "image_prompt")
 
@@ -441,7 +441,7 @@ def test_a_deadline_that_passes(client: httpx.Client, body: dict[str, Any]) -> N
 
 
 def test_an_unknown_path_and_method(client: httpx.Client) -> None:
-    check(client.get("/v1/pictures"), 404, "not_found")
+    check(client.get("/v1/photos"), 404, "not_found")
     check(client.get(ROUTE), 405, "method_not_allowed")
 
 

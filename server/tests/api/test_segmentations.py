@@ -153,7 +153,7 @@ def test_the_prompt_may_be_json_text(client: httpx.Client, body: dict[str, Any])
 
 
 @pytest.mark.parametrize("wrap", ["data:image/png;base64,{}", "data:;BASE64,{}"])
-def test_the_picture_may_be_a_data_url(client: httpx.Client, body: dict[str, Any], wrap: str) -> None:
+def test_the_image_may_be_a_data_url(client: httpx.Client, body: dict[str, Any], wrap: str) -> None:
     assert segment(client, body, image_prompt=wrap.format(body["image_prompt"]))["data"]
 
 
@@ -184,18 +184,16 @@ def test_the_mask_lies_where_one_sees_the_object(
     assert (ignored["data"][0]["width"], ignored["data"][0]["height"]) == stored.size
 
 
-def test_a_form_carries_the_file_without_base64(client: httpx.Client, body: dict[str, Any], picture: bytes) -> None:
+def test_a_form_carries_the_file_without_base64(client: httpx.Client, body: dict[str, Any], image: bytes) -> None:
     fields = {"model": MODEL, "segment_prompt": [[[20, 20]]], "size": "48x32"}
-    response = client.post(ROUTE, files={"image": ("p.png", picture)}, data={"request": json.dumps(fields)})
+    response = client.post(ROUTE, files={"image": ("p.png", image)}, data={"request": json.dumps(fields)})
     assert response.status_code == 200, response.text
     assert response.json()["data"] == segment(client, body, size="48x32")["data"]
 
 
-def test_the_json_of_a_form_may_be_a_file_too(client: httpx.Client, body: dict[str, Any], picture: bytes) -> None:
+def test_the_json_of_a_form_may_be_a_file_too(client: httpx.Client, body: dict[str, Any], image: bytes) -> None:
     fields = json.dumps({"model": MODEL, "segment_prompt": [[[20, 20]]]}).encode()
-    response = client.post(
-        ROUTE, files={"image": ("p.png", picture), "request": ("r.json", fields, "application/json")}
-    )
+    response = client.post(ROUTE, files={"image": ("p.png", image), "request": ("r.json", fields, "application/json")})
     assert response.status_code == 200, response.text
     assert response.json()["data"] == segment(client, body)["data"]
 
@@ -217,9 +215,9 @@ def test_300_objects_take_a_16_bit_mask(client: httpx.Client, body: dict[str, An
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (20_000, 1), (1, 20_000)])
-def test_pictures_of_any_shape_are_answered(client: httpx.Client, body: dict[str, Any], shape: tuple[int, int]) -> None:
-    picture = png(np.full((*shape, 3), 200, np.uint8))
-    answer = segment(client, body, image_prompt=b64(picture), segment_prompt=[[[0, 0]]])
+def test_images_of_any_shape_are_answered(client: httpx.Client, body: dict[str, Any], shape: tuple[int, int]) -> None:
+    image = png(np.full((*shape, 3), 200, np.uint8))
+    answer = segment(client, body, image_prompt=b64(image), segment_prompt=[[[0, 0]]])
     assert values_of(answer).shape == shape
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from maskery.cli import protocol
+from maskery.serving import protocol
 
 HEAD = 1.0
 REST = 2.0

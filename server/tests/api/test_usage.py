@@ -21,13 +21,13 @@ Used = Callable[..., tuple[int, int, int, int]]
 
 @pytest.fixture
 def used(client: httpx.Client, make_key: Callable[..., str]) -> Used:
-    """Requests, pictures, objects and pixels of an account until now."""
-    admin = make_key("office", rights=["admin"])
+    """Requests, images, objects and pixels of an account until now."""
+    admin = make_key("office", scopes=["admin"])
 
     def ask(account: str = "team") -> tuple[int, int, int, int]:
         headers = {"Authorization": f"Bearer {admin}"}
         uses = client.get("/v1/admin/usage", params={"account": account}, headers=headers).json()["data"]
-        names = ("requests", "pictures", "objects", "pixels")
+        names = ("requests", "images", "objects", "pixels")
         return tuple(sum(use[name] for use in uses) for name in names)  # type: ignore[return-value]
 
     return ask
@@ -37,9 +37,7 @@ def total(records: Records, account: str) -> Amount:
     return sum((use.amount for use in records.usage.list(account=account)), Amount())
 
 
-def test_a_picture_is_counted_once_and_every_click_on_it(
-    client: httpx.Client, body: dict[str, Any], used: Used
-) -> None:
+def test_an_image_is_counted_once_and_every_click_on_it(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
     client.post(ROUTE, json=body)
     assert used() == (1, 1, 1, PIXELS)
     for _ in range(3):
@@ -54,11 +52,11 @@ def test_every_object_of_a_request_is_counted(client: httpx.Client, body: dict[s
     assert used() == (1, 1, 3, PIXELS)
 
 
-def test_what_is_prepared_is_a_picture_and_no_object(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
-    picture = {"model": MODEL, "image_prompt": body["image_prompt"]}
-    prepared = client.post("/v1/images", json=picture).json()["id"]
+def test_what_is_prepared_is_an_image_and_no_object(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
+    image = {"model": MODEL, "image_prompt": body["image_prompt"]}
+    prepared = client.post("/v1/images", json=image).json()["id"]
     assert used() == (1, 1, 0, PIXELS)
-    client.post("/v1/images", json=picture)
+    client.post("/v1/images", json=image)
     assert used() == (2, 1, 0, PIXELS)
     client.post(ROUTE, json={**body, "image_prompt": f"id:{prepared}"})
     assert used() == (3, 1, 1, PIXELS)
@@ -77,18 +75,18 @@ def test_what_was_refused_is_counted_by_how_far_it_came(client: httpx.Client, bo
     assert used() == (4, 0, 0, 0)
 
 
-def test_what_the_limits_refuse_is_no_picture_and_before_that_no_request(
+def test_what_the_limits_refuse_is_no_image_and_before_that_no_request(
     make_client: MakeClient, records: Records, body: dict[str, Any]
 ) -> None:
     with TestClient(app := create_app(Settings.load(preload=())), base_url="http://127.0.0.1") as client:
         text = records.keys.create("team")[1]
-        records.book.change("team", {"requests_per_minute": 3, "pictures_per_minute": 1})
+        records.book.change("team", {"requests_per_minute": 3, "images_per_minute": 1})
         client.headers["authorization"] = f"Bearer {text}"
         other = {**body, "image_prompt": b64(png(squares(80, 50)))}
         assert [client.post(ROUTE, json=each).status_code for each in (body, other, body, body)] == [200, 429, 200, 429]
-        assert app.state.services.office.ledger.failures == 0
+        assert app.state.container.account_service.usage_recorder.failures == 0
     amount = total(records, "team")
-    assert (amount.requests, amount.pictures, amount.objects, amount.pixels) == (3, 1, 2, PIXELS)
+    assert (amount.requests, amount.images, amount.objects, amount.pixels) == (3, 1, 2, PIXELS)
     assert 0 < amount.seconds < 60
 
 
@@ -100,7 +98,7 @@ def test_usage_outlives_the_server(records: Records, body: dict[str, Any]) -> No
             headers = {"Authorization": f"Bearer {text}"}
             assert client.post(ROUTE, json=body, headers=headers).status_code == 200
         amount = total(records, "team")
-        assert (amount.requests, amount.pictures, amount.pixels) == (starts, starts, starts * PIXELS)
+        assert (amount.requests, amount.images, amount.pixels) == (starts, starts, starts * PIXELS)
     assert records.keys.get(key.id).last_used is not None
 
 
@@ -112,15 +110,15 @@ def test_accounts_are_counted_apart(client: httpx.Client, make_key: Any, body: d
     assert used("other") == (1, 1, 1, PIXELS), "what it sent it had not sent before"
 
 
-def test_a_shared_picture_is_one_accounts(
+def test_a_shared_image_is_one_accounts(
     make_client: MakeClient, make_key: Any, records: Records, body: dict[str, Any]
 ) -> None:
-    with TestClient(create_app(Settings.load(preload=(), share_pictures=True)), base_url="http://127.0.0.1") as client:
+    with TestClient(create_app(Settings.load(preload=(), share_images=True)), base_url="http://127.0.0.1") as client:
         for name in ("first", "second"):
             headers = {"Authorization": f"Bearer {make_key(name)}"}
             assert client.post(ROUTE, json=body, headers=headers).status_code == 200
     found = {name: total(records, name) for name in ("first", "second")}
-    assert [(amount.requests, amount.pictures, amount.pixels) for amount in found.values()] == [
+    assert [(amount.requests, amount.images, amount.pixels) for amount in found.values()] == [
         (1, 1, PIXELS),
         (1, 0, 0),
     ]
@@ -131,5 +129,5 @@ def test_those_without_a_key_are_counted_together(records: Records, body: dict[s
         for _ in range(2):
             assert client.post(ROUTE, json=body).status_code == 200
     amount = total(records, "anonymous")
-    assert (amount.requests, amount.pictures, amount.objects) == (2, 1, 2)
+    assert (amount.requests, amount.images, amount.objects) == (2, 1, 2)
     assert records.book.list() == [], "it is no account"

@@ -108,7 +108,7 @@ def test_a_key_is_printed_alone_with_what_to_know_beside_it(records: Records) ->
     assert KEY.fullmatch(quiet.stdout)
     assert quiet.stderr == ""
     first, second = records.keys.list()
-    assert (first.name, first.rights) == ("the camera", ("segment", "metrics"))
+    assert (first.name, first.scopes) == ("the camera", ("segment", "metrics"))
     assert first.expires == pytest.approx(time.time() + 90 * 86400, abs=120)
     assert second.expires is None
     for text in (made.stdout.strip(), quiet.stdout.strip()):
@@ -117,10 +117,10 @@ def test_a_key_is_printed_alone_with_what_to_know_beside_it(records: Records) ->
 
 
 def test_a_key_has_what_it_was_made_with(records: Records) -> None:
-    options = ("--rights", " admin ,segment", "--expires", "1.5", "--limit", "requests-per-minute=60")
+    options = ("--scopes", " admin ,segment", "--expires", "1.5", "--limit", "requests-per-minute=60")
     done("keys", "create", "--account", "team", *options, "--limit", "pixels-per-day=none")
     (key,) = records.keys.list()
-    assert key.rights == ("segment", "admin")
+    assert key.scopes == ("segment", "admin")
     assert key.expires == pytest.approx(key.created + 1.5 * 86400)
     assert (key.limits.requests_per_minute, key.limits.pixels_per_day) == (60, 0)
     done("keys", "create", "--account", "team", MASKERY_KEY_DAYS="0")
@@ -138,7 +138,7 @@ def test_keys_are_shown_without_secrets_in_every_state(records: Records) -> None
         "id",
         "account",
         "name",
-        "rights",
+        "scopes",
         "created",
         "last",
         "used",
@@ -181,8 +181,8 @@ def test_tables_in_a_pipe_are_not_cut(records: Records) -> None:
 def test_a_key_is_limited_replaced_and_revoked(records: Records) -> None:
     old = done("keys", "create", "--account", "team", "-q").strip()
     old_id = old.split("_")[1]
-    said = done("keys", "limit", old_id, "pictures-per-minute=5", "concurrent-requests=none")
-    assert said == f"Limits of key {old_id}: 5 pictures/min, none at a time.\n"
+    said = done("keys", "limit", old_id, "images-per-minute=5", "concurrent-requests=none")
+    assert said == f"Limits of key {old_id}: 5 images/min, none at a time.\n"
     rotated = maskery("keys", "rotate", old_id, "--overlap", "2")
     assert KEY.fullmatch(rotated.stdout)
     assert "stays good for 2 hours" in rotated.stderr
@@ -233,9 +233,9 @@ def test_the_database_is_brought_up_to_date(own_home: Path) -> None:
     file = own_home / "maskery.db"
     assert f"there is no database yet: {file}" in maskery("db", "revision").stderr
     assert not file.exists()
-    assert done("db", "upgrade") == f"sqlite:///{file} was brought to revision 0002.\n"
-    assert done("db", "upgrade") == f"sqlite:///{file} is at revision 0002.\n"
-    assert done("db", "revision") == f"sqlite:///{file} is at revision 0002; this release works with 0002.\n"
+    assert done("db", "upgrade") == f"sqlite:///{file} was brought to revision 0003.\n"
+    assert done("db", "upgrade") == f"sqlite:///{file} is at revision 0003.\n"
+    assert done("db", "revision") == f"sqlite:///{file} is at revision 0003; this release works with 0002.\n"
 
 
 def test_the_database_is_the_one_that_is_named(postgres_url: str, own_home: Path) -> None:
@@ -249,8 +249,8 @@ def test_the_database_is_the_one_that_is_named(postgres_url: str, own_home: Path
 
 MISTAKES = {
     "keys create --account <b>": "account's name",
-    "keys create --account team --rights fly": "'fly' is no right",
-    "keys create --account team --rights ,": "no right",
+    "keys create --account team --scopes fly": "'fly' is no scope",
+    "keys create --account team --scopes ,": "no scope",
     "keys create --account team --expires 0": "--expires",
     "keys create --account team --expires nan": "--expires",
     "keys create --account team --expires soon": "--expires",

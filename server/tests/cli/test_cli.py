@@ -44,7 +44,7 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_picture_is_segmented_here(photo: Path, tmp_path: Path) -> None:
+def test_an_image_is_segmented_here(photo: Path, tmp_path: Path) -> None:
     mask, overlay = tmp_path / "out" / "mask.png", tmp_path / "overlay.png"
     result = maskery(
         "segment", photo, "--point", "20,20", "--object", "70,40 20,20,0", "-o", mask, "--overlay", overlay
@@ -65,7 +65,7 @@ def test_a_folder_is_segmented_and_its_bad_files_are_named(photo: Path, tmp_path
     folder.mkdir()
     for name in ("a.png", "b.PNG"):
         (folder / name).write_bytes(photo.read_bytes())
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     good = maskery("segment", folder, "-p", "20,20", "-o", tmp_path / "masks", "--overlay", tmp_path / "overlays")
     assert good.returncode == 0, good.stderr
     assert "2 of 2" in good.stdout
@@ -154,25 +154,25 @@ def test_nothing_is_written_over_anything(photo: Path, tmp_path: Path) -> None:
     click = ("segment", photo, "-p", "20,20")
     assert "name it m.png" in fails(*click, "-o", tmp_path / "m.jpg")
     assert "name it over.png" in fails(*click, "-o", tmp_path / "m.png", "--overlay", tmp_path / "over.jpeg")
-    assert "over the picture" in fails(*click, "-o", photo)
-    assert "over the picture" in fails(*click, "-o", tmp_path / "m.png", "--overlay", tmp_path / "." / photo.name)
+    assert "over the image" in fails(*click, "-o", photo)
+    assert "over the image" in fails(*click, "-o", tmp_path / "m.png", "--overlay", tmp_path / "." / photo.name)
     assert "name two" in fails(*click, "-o", tmp_path / "m.png", "--overlay", tmp_path / "m.png")
     assert "name two" in fails(*click, "--n", 2, "-o", tmp_path / "m.png", "--overlay", tmp_path / "m-2.png")
     (tmp_path / "link.png").symlink_to(photo)
-    assert "over the picture" in fails(*click, "-o", tmp_path / "link.png")
+    assert "over the image" in fails(*click, "-o", tmp_path / "link.png")
     assert photo.read_bytes() == before
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "a.png").write_bytes(before)
-    assert "folder of the pictures" in fails("segment", folder, "-p", "20,20", "-o", folder)
-    assert "folder of the pictures" in fails(
+    assert "folder of the images" in fails("segment", folder, "-p", "20,20", "-o", folder)
+    assert "folder of the images" in fails(
         "segment", folder, "-p", "20,20", "-o", tmp_path / "m", "--overlay", folder / ".." / "photos"
     )
     assert "name two" in fails("segment", folder, "-p", "20,20", "-o", tmp_path / "m", "--overlay", tmp_path / "m")
     assert [path.name for path in folder.iterdir()] == ["a.png"]
 
 
-def test_the_overlay_has_the_pictures_size_whatever_the_masks(photo: Path, tmp_path: Path) -> None:
+def test_the_overlay_has_the_images_size_whatever_the_masks(photo: Path, tmp_path: Path) -> None:
     over = tmp_path / "over.png"
     for size in ("24x16", "384x256"):
         result = maskery(

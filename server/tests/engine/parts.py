@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture
+from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt
 
 SIDE = 8
 
@@ -46,10 +46,10 @@ def stop_clock(monkeypatch: pytest.MonkeyPatch, module: str, unix: float = 0.0) 
 
 
 class Plain:
-    """A model whose answers say from which picture and which prompt they were made.
+    """A model whose answers say from which image and which prompt they were made.
 
     Attributes:
-        encoded, decoded: calls so far; of decoding, the number of objects and the corner of the picture.
+        encoded, decoded: calls so far; of decoding, the number of objects and the corner of the image.
         poison: decoding a call that has a point at this x raises.
         failures: raised by the next encodings, first to last.
     """
@@ -99,12 +99,12 @@ class Plain:
             assert self._gate.wait_for(lambda: self._open or self._steps, timeout=20)
             self._steps = max(0, self._steps - 1)
 
-    def encode(self, picture: Picture) -> Embedding:
+    def encode(self, image: Image) -> Embedding:
         self.encoded += 1
         self._pass()
         if self.failures:
             raise self.failures.pop(0)
-        return embedding(int(picture.pixels[0, 0, 0]), picture.size)
+        return embedding(int(image.pixels[0, 0, 0]), image.size)
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
         corner = int(embedding.arrays["corner"][0])

@@ -47,9 +47,9 @@ def test_whoever_leaves_by_an_error_leaves_nothing_behind() -> None:
     admission = Admission(1, 100)
 
     def fail() -> None:
-        with admission.arrive() as visit:
-            visit.bring(50)
-            visit.take_place()
+        with admission.arrive() as ticket:
+            ticket.bring(50)
+            ticket.take_place()
             raise ValueError("no")
 
     for _ in range(3):
@@ -63,8 +63,8 @@ def test_the_refused_are_told_to_come_back_when_half_of_those_here_will_have_lef
 ) -> None:
     clock = stop_clock(monkeypatch, "maskery.engine.admission")
     admission = Admission(2, 100)
-    with admission.arrive() as visit:
-        visit.take_place()
+    with admission.arrive() as ticket:
+        ticket.take_place()
         clock.now += 30
     assert admission.seconds_a_request == 30
     with admission.arrive() as first, admission.arrive() as second, admission.arrive() as third:
@@ -81,8 +81,8 @@ def test_the_refused_are_told_to_come_back_when_half_of_those_here_will_have_lef
 def test_refusals_do_not_count_as_quick_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = stop_clock(monkeypatch, "maskery.engine.admission")
     admission = Admission(1, 100)
-    with admission.arrive() as visit:
-        visit.take_place()
+    with admission.arrive() as ticket:
+        ticket.take_place()
         clock.now += 30
     with admission.arrive() as first:
         first.take_place()

@@ -1,4 +1,4 @@
-"""Prompts that wait for one picture are decoded together, and everybody gets his own answer."""
+"""Prompts that wait for one image are decoded together, and everybody gets his own answer."""
 
 import asyncio
 import random
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from engine.parts import Plain, answer, embedding, point, settle, until
 
-from maskery.engine.decoding import Decoder
-from maskery.engine.lane import Lane
+from maskery.engine.decoder import Decoder
+from maskery.engine.lanes import Lane
 from maskery.segmentation import Candidates, Embedding, ObjectPrompt
 
 Decoding = asyncio.Task[tuple[list[Candidates], float]]
@@ -33,13 +33,13 @@ async def decoder(lane: Lane) -> AsyncIterator[Decoder]:
     pool.shutdown()
 
 
-def ask(decoder: Decoder, model: Plain, picture: Embedding, *places: float) -> Decoding:
-    return asyncio.create_task(decoder.decode(model, picture, [point(x) for x in places]))
+def ask(decoder: Decoder, model: Plain, image: Embedding, *places: float) -> Decoding:
+    return asyncio.create_task(decoder.decode(model, image, [point(x) for x in places]))
 
 
-async def first_of(decoder: Decoder, model: Plain, picture: Embedding = RED) -> Decoding:
+async def first_of(decoder: Decoder, model: Plain, image: Embedding = RED) -> Decoding:
     """A call that has its turn, so that others wait."""
-    task = ask(decoder, model, picture, 0)
+    task = ask(decoder, model, image, 0)
     assert await asyncio.to_thread(model.entered.acquire, timeout=20)
     return task
 
@@ -58,7 +58,7 @@ def check_objects(got: tuple[list[Candidates], float], corner: int, objects: Seq
         np.testing.assert_array_equal(each.scores, expected.scores)
 
 
-async def test_prompts_that_wait_for_one_picture_go_into_one_call(decoder: Decoder) -> None:
+async def test_prompts_that_wait_for_one_image_go_into_one_call(decoder: Decoder) -> None:
     model = Plain()
     with model.held():
         first = await first_of(decoder, model)
@@ -83,11 +83,11 @@ async def test_who_comes_after_the_call_has_started_gets_the_next_one(decoder: D
     assert model.decoded == [(1, 1), (1, 1)]
 
 
-async def test_different_pictures_are_never_mixed(decoder: Decoder) -> None:
+async def test_different_images_are_never_mixed(decoder: Decoder) -> None:
     model, twin = Plain(), embedding(1)
     with model.held():
         first = await first_of(decoder, model)
-        waiting = [ask(decoder, model, picture, number) for number, picture in enumerate((RED, BLUE, RED, twin, BLUE))]
+        waiting = [ask(decoder, model, image, number) for number, image in enumerate((RED, BLUE, RED, twin, BLUE))]
         await settle()
     for number, corner in enumerate((1, 2, 1, 1, 2)):
         check(await waiting[number], corner, [number])
@@ -210,7 +210,7 @@ async def test_a_call_that_everybody_has_left_is_off_the_line(decoder: Decoder, 
             task.cancel()
         await settle()
         assert lane.waiting == 0
-        # Whoever asks for the same picture now must not be put into the call that is gone.
+        # Whoever asks for the same image now must not be put into the call that is gone.
         late = ask(decoder, model, BLUE, 9)
         await settle()
     check(await late, 2, [9])
@@ -275,7 +275,7 @@ async def test_one_who_leaves_while_the_model_works_does_not_disturb_the_others(
 
 async def test_answers_are_those_of_each_prompt_alone_whoever_comes_and_goes() -> None:
     rng = random.Random(0)
-    model, pictures = Plain(max_batch=16), [embedding(corner) for corner in range(5)]
+    model, images = Plain(max_batch=16), [embedding(corner) for corner in range(5)]
     model.poison = 99
     lane = Lane(2)
     with ThreadPoolExecutor(2) as pool:
@@ -287,7 +287,7 @@ async def test_answers_are_those_of_each_prompt_alone_whoever_comes_and_goes() -
             objects = [point(rng.randrange(90), rng.randrange(90)) for _ in range(rng.randrange(1, 7))]
             if bad:
                 objects.append(point(99))
-            task = asyncio.create_task(decoder.decode(model, pictures[corner], objects))
+            task = asyncio.create_task(decoder.decode(model, images[corner], objects))
             asked.append((task, corner, objects, bad))
             if rng.random() < 0.1:
                 rng.choice(asked)[0].cancel()

@@ -20,11 +20,11 @@ from sam_folders import write_model
 from samples import MODEL, jpeg, png, squares
 
 from maskery.engine import Busy, EncoderLost, EncoderOptions, EncoderProcess
-from maskery.engine.encoder import Order
-from maskery.engine.encoder_process import _portable
-from maskery.engine.encoding import Encoded
+from maskery.engine.encoder import Encoded
+from maskery.engine.encoder_client import Order
+from maskery.engine.encoder_worker import _portable
 from maskery.models import Registry, Store
-from maskery.segmentation import Embedding, ImageLimits, Model, NotAPicture, PictureTooLarge, Size, open_picture
+from maskery.segmentation import Embedding, ImageLimits, ImageTooLarge, Model, NotAnImage, Size, open_image
 
 SAM = "team/small"
 
@@ -117,7 +117,7 @@ async def test_an_embedding_is_exactly_that_of_the_model_in_this_process(
     sam_encoder: EncoderProcess, sam_model: Model, image: bytes
 ) -> None:
     encoded = await sam_encoder.encode(order(image, SAM, sam_model.revision))
-    assert_same(encoded.embedding, sam_model.encode(open_picture(image)))
+    assert_same(encoded.embedding, sam_model.encode(open_image(image)))
     assert encoded.encode > 0
     assert encoded.decode_image > 0
 
@@ -126,31 +126,31 @@ async def test_exif_is_left_alone_when_the_order_says_so(sam_encoder: EncoderPro
     asked = Order(SAM, sam_model.revision, "ignore", turned(), "")
     encoded = await sam_encoder.encode(asked)
     assert encoded.embedding.size == (96, 64)
-    assert_same(encoded.embedding, sam_model.encode(open_picture(turned(), "ignore")))
+    assert_same(encoded.embedding, sam_model.encode(open_image(turned(), "ignore")))
 
 
-async def test_many_orders_at_once_get_each_their_own_picture(sam_encoder: EncoderProcess, sam_model: Model) -> None:
+async def test_many_orders_at_once_get_each_their_own_image(sam_encoder: EncoderProcess, sam_model: Model) -> None:
     images = [png(np.full((20 + number, 30, 3), 10 * number, np.uint8)) for number in range(20)]
     answers = await asyncio.gather(*(sam_encoder.encode(order(image, SAM, sam_model.revision)) for image in images))
     for image, encoded in zip(images, answers, strict=True):
-        assert_same(encoded.embedding, sam_model.encode(open_picture(image)))
+        assert_same(encoded.embedding, sam_model.encode(open_image(image)))
 
 
 def damaged() -> bytes:
-    """A picture whose header is right and whose pixels are cut off."""
+    """An image whose header is right and whose pixels are cut off."""
     return jpeg(squares(300, 200))[:-1000]
 
 
 @pytest.mark.parametrize(
     ("image", "kind", "says"),
     [
-        (damaged(), NotAPicture, "damaged"),
-        (b"no picture", NotAPicture, "not an image"),
-        (b"x" * 200_001, PictureTooLarge, "at most 200,000 are accepted"),
+        (damaged(), NotAnImage, "damaged"),
+        (b"no image", NotAnImage, "not an image"),
+        (b"x" * 200_001, ImageTooLarge, "at most 200,000 are accepted"),
     ],
     ids=["damaged", "none", "too large"],
 )
-async def test_what_is_wrong_with_a_picture_is_said_and_the_process_lives_on(
+async def test_what_is_wrong_with_an_image_is_said_and_the_process_lives_on(
     sam_encoder: EncoderProcess, sam_model: Model, image: bytes, kind: type[Exception], says: str
 ) -> None:
     before = sam_encoder.restarts
@@ -158,7 +158,7 @@ async def test_what_is_wrong_with_a_picture_is_said_and_the_process_lives_on(
         await sam_encoder.encode(order(image, SAM, sam_model.revision))
     good = png(squares())
     encoded = await sam_encoder.encode(order(good, SAM, sam_model.revision))
-    assert_same(encoded.embedding, sam_model.encode(open_picture(good)))
+    assert_same(encoded.embedding, sam_model.encode(open_image(good)))
     assert sam_encoder.restarts == before == 0
 
 
@@ -186,11 +186,11 @@ async def test_a_model_that_is_replaced_in_the_store_is_seen(make_encoder: MakeE
     new = registry.get(SAM)
     assert new.revision != old.revision
     encoded = await encoder.encode(order(image, SAM, new.revision))
-    assert_same(encoded.embedding, new.encode(open_picture(image)))
+    assert_same(encoded.embedding, new.encode(open_image(image)))
 
 
-async def with_an_unread_picture(encoder: EncoderProcess) -> tuple[int, asyncio.Task[Encoded]]:
-    """The process, stopped, and who waits for the picture that was sent to it then."""
+async def with_an_unread_image(encoder: EncoderProcess) -> tuple[int, asyncio.Task[Encoded]]:
+    """The process, stopped, and who waits for the image that was sent to it then."""
     pid = await started(encoder)
     os.kill(pid, signal.SIGSTOP)
     waiting = asyncio.create_task(encoder.encode(order(png(squares()))))
@@ -198,9 +198,9 @@ async def with_an_unread_picture(encoder: EncoderProcess) -> tuple[int, asyncio.
     return pid, waiting
 
 
-async def test_killed_before_it_has_read_a_picture_another_encodes_it(make_encoder: MakeEncoder) -> None:
+async def test_killed_before_it_has_read_an_image_another_encodes_it(make_encoder: MakeEncoder) -> None:
     encoder = make_encoder()
-    first, unread = await with_an_unread_picture(encoder)
+    first, unread = await with_an_unread_image(encoder)
     os.kill(first, signal.SIGKILL)
     assert (await unread).embedding.size == Size(*squares().shape[1::-1])
     assert encoder.pid != first
@@ -208,11 +208,11 @@ async def test_killed_before_it_has_read_a_picture_another_encodes_it(make_encod
     assert encoder.restarts == 1
 
 
-async def test_killed_before_it_has_read_a_picture_twice_it_is_lost_and_the_next_works(
+async def test_killed_before_it_has_read_an_image_twice_it_is_lost_and_the_next_works(
     make_encoder: MakeEncoder,
 ) -> None:
     encoder = make_encoder()
-    first, lost = await with_an_unread_picture(encoder)
+    first, lost = await with_an_unread_image(encoder)
     os.kill(first, signal.SIGKILL)
     await until(lambda: encoder.pid not in (None, first))
     second = encoder.pid
@@ -254,7 +254,7 @@ async def test_one_that_hangs_is_ended_after_the_time_limit(make_encoder: MakeEn
 
 
 async def test_one_that_hangs_before_it_has_read_its_order_is_ended_too(make_encoder: MakeEncoder) -> None:
-    """A picture's file is larger than what fits into a socket that nobody reads."""
+    """An image's file is larger than what fits into a socket that nobody reads."""
     encoder = make_encoder(time_limit=0.5)
     hanging = asyncio.create_task(encoder.encode(order(bytes(8 * 2**20))))
     await until(lambda: encoder.pid is not None)
@@ -320,9 +320,9 @@ async def test_closing_ends_it(make_encoder: MakeEncoder) -> None:
     assert encoder.restarts == 0
 
 
-async def test_closing_does_not_wait_for_a_picture(make_encoder: MakeEncoder) -> None:
+async def test_closing_does_not_wait_for_an_image(make_encoder: MakeEncoder) -> None:
     encoder = make_encoder()
-    _, waiting = await with_an_unread_picture(encoder)
+    _, waiting = await with_an_unread_image(encoder)
     async with asyncio.timeout(10):
         await encoder.close()
     with pytest.raises(EncoderLost):
@@ -342,14 +342,14 @@ def test_it_ends_with_the_process_that_started_it() -> None:
     program = """
 import asyncio, os, signal
 from maskery.engine import EncoderOptions, EncoderProcess
-from maskery.engine.encoder import Order
-from maskery.segmentation import ImageLimits, NotAPicture
+from maskery.engine.encoder_client import Order
+from maskery.segmentation import ImageLimits, NotAnImage
 
 async def main():
     encoder = EncoderProcess(EncoderOptions(None, None, "auto", False, ImageLimits(), "info", "text"), 60)
     try:
-        await encoder.encode(Order("maskery/grabcut", "1", "apply", b"no picture", ""))
-    except NotAPicture:
+        await encoder.encode(Order("maskery/grabcut", "1", "apply", b"no image", ""))
+    except NotAnImage:
         print(encoder.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -382,7 +382,7 @@ def test_an_error_that_cannot_travel_keeps_its_name_and_words() -> None:
     sent = _portable(Unsendable("no way", more=lambda: None))
     assert type(sent) is RuntimeError
     assert str(sent) == "Unsendable: no way"
-    travelling = NotAPicture("damaged")
+    travelling = NotAnImage("damaged")
     assert _portable(travelling) is travelling
 
 

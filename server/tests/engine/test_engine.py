@@ -27,17 +27,17 @@ from maskery.engine import (
     NotPrepared,
     Prompt,
     Reference,
-    Trace,
+    Timings,
     Upload,
     segment_directly,
 )
 from maskery.models import ModelNotInstalled, Registry, Store, registry
 from maskery.segmentation import (
+    ImageFile,
     ImageLimits,
-    NotAPicture,
+    ImageTooLarge,
+    NotAnImage,
     Options,
-    PictureFile,
-    PictureTooLarge,
     PromptError,
     PromptLimits,
     Segmentation,
@@ -52,7 +52,7 @@ ALL = EngineLimits(
     max_request_bytes=2**30,
     max_encodings=100,
     cache_bytes=2**20,
-    share_pictures=False,
+    share_images=False,
     prepared_seconds=60,
 )
 
@@ -86,28 +86,28 @@ def engine(make_engine: MakeEngine) -> Engine:
 
 
 @pytest.fixture
-def decodings(monkeypatch: pytest.MonkeyPatch) -> list[PictureFile]:
-    """Picture files whose pixels have been decoded."""
-    decoded, decode = [], PictureFile.decode
+def decodings(monkeypatch: pytest.MonkeyPatch) -> list[ImageFile]:
+    """Image files whose pixels have been decoded."""
+    decoded, decode = [], ImageFile.decode
 
-    def note(self: PictureFile) -> Any:
+    def note(self: ImageFile) -> Any:
         decoded.append(self)
         return decode(self)
 
-    monkeypatch.setattr(PictureFile, "decode", note)
+    monkeypatch.setattr(ImageFile, "decode", note)
     return decoded
 
 
-def picture(corner: int = 7) -> bytes:
+def png_file(corner: int = 7) -> bytes:
     return png(np.full((6, 10, 3), corner, np.uint8))
 
 
 def job(x: float = 1, image: Upload | Reference | None = None, model: str = Plain.name, account: str = "team") -> Job:
-    return Job(model, image or Upload(picture()), Prompt([[[x, 0]]]), account=account)
+    return Job(model, image or Upload(png_file()), Prompt([[[x, 0]]]), account=account)
 
 
-async def segment(engine: Engine, job: Job, trace: Trace | None = None) -> Segmentation:
-    return await engine.segment(job, lambda segmentation: segmentation, trace)
+async def segment(engine: Engine, job: Job, timings: Timings | None = None) -> Segmentation:
+    return await engine.segment(job, lambda segmentation: segmentation, timings)
 
 
 def assert_same(one: Segmentation, other: Segmentation) -> None:
@@ -138,12 +138,12 @@ async def test_answers_are_those_of_segmenting_directly(engine: Engine, prompt: 
 
 
 async def test_a_reference_cannot_be_segmented_directly(engine: Engine) -> None:
-    with pytest.raises(TypeError, match="only a picture's file"):
+    with pytest.raises(TypeError, match="only an image's file"):
         segment_directly(engine.models, ALL.image, ALL.prompt, job(image=Reference("img_1"), model=MODEL))
 
 
 async def test_with_the_encoder_in_its_own_process_answers_are_the_same(
-    make_engine: MakeEngine, tmp_path: Path, decodings: list[PictureFile]
+    make_engine: MakeEngine, tmp_path: Path, decodings: list[ImageFile]
 ) -> None:
     store = Store(tmp_path / "models")
     store.install_from_folder(SAM, write_model(tmp_path / "folder"))
@@ -151,36 +151,36 @@ async def test_with_the_encoder_in_its_own_process_answers_are_the_same(
     engine = make_engine(store, EncoderProcess(options, 60))
     image = Upload(jpeg(squares(120, 90)))
     asked = Job(SAM, image, Prompt([[[20, 20]], [[70, 40], [65, 35]]]), Options(n=2), "team")
-    first, known = Trace(), Trace()
+    first, known = Timings(), Timings()
     answers = [await segment(engine, asked, first), await segment(engine, asked, known)]
     assert decodings == []
-    assert (first.picture, known.picture) == ("new", "known")
+    assert (first.embedding, known.embedding) == ("new", "known")
     assert engine.encoder
     assert engine.encoder.pid
     alone = segment_directly(engine.models, ALL.image, ALL.prompt, asked)
     for each in answers:
         assert_same(each, alone)
     damaged = Upload(image.data[:-500])
-    with pytest.raises(NotAPicture, match="damaged"):
+    with pytest.raises(NotAnImage, match="damaged"):
         await segment(engine, replace(asked, image=damaged))
 
 
-async def test_a_hundred_requests_for_a_new_picture_encode_it_once(engine: Engine, plain: Plain) -> None:
-    traces = [Trace() for _ in range(100)]
+async def test_a_hundred_requests_for_a_new_image_encode_it_once(engine: Engine, plain: Plain) -> None:
+    timings_list = [Timings() for _ in range(100)]
     with plain.held():
-        tasks = [asyncio.create_task(segment(engine, job(x % 10), trace)) for x, trace in enumerate(traces)]
+        tasks = [asyncio.create_task(segment(engine, job(x % 10), timings)) for x, timings in enumerate(timings_list)]
         await until(lambda: plain.encoded == 1 and engine.cache.misses == 100)
     answers = await asyncio.gather(*tasks)
     assert plain.encoded == 1
-    assert [trace.picture for trace in traces].count("new") == 1
-    assert [trace.picture for trace in traces].count("shared") == 99
+    assert [timings.embedding for timings in timings_list].count("new") == 1
+    assert [timings.embedding for timings in timings_list].count("shared") == 99
     for x, each in enumerate(answers):
         assert each.masks[0].score == pytest.approx((7 + (x % 10) / 1e3) / 1e3)
     assert engine.decoder.calls < 100
 
 
-async def test_a_known_picture_is_not_even_decoded_again(
-    engine: Engine, plain: Plain, decodings: list[PictureFile]
+async def test_a_known_image_is_not_even_decoded_again(
+    engine: Engine, plain: Plain, decodings: list[ImageFile]
 ) -> None:
     for x in range(5):
         await segment(engine, job(x))
@@ -192,13 +192,13 @@ async def test_a_known_picture_is_not_even_decoded_again(
 @pytest.mark.parametrize(
     "other",
     [
-        job(image=Upload(picture(8))),
-        job(image=Upload(picture(), exif="ignore")),
-        job(image=Upload(picture() + b"\0")),
+        job(image=Upload(png_file(8))),
+        job(image=Upload(png_file(), exif="ignore")),
+        job(image=Upload(png_file() + b"\0")),
     ],
     ids=["pixels", "exif", "bytes"],
 )
-async def test_a_picture_that_differs_in_anything_is_another(engine: Engine, plain: Plain, other: Job) -> None:
+async def test_an_image_that_differs_in_anything_is_another(engine: Engine, plain: Plain, other: Job) -> None:
     await segment(engine, job())
     await segment(engine, other)
     assert plain.encoded == 2
@@ -208,7 +208,7 @@ async def test_another_revision_of_the_model_is_another_embedding(
     engine: Engine, plain: Plain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await segment(engine, job())
-    prepared = await engine.prepare(plain.name, Upload(picture()), "team")
+    prepared = await engine.prepare(plain.name, Upload(png_file()), "team")
     monkeypatch.setattr(plain, "revision", "2", raising=False)
     with pytest.raises(NotPrepared, match="send it again"):
         await segment(engine, job(image=Reference(prepared.id)))
@@ -217,43 +217,43 @@ async def test_another_revision_of_the_model_is_another_embedding(
 
 
 @pytest.mark.parametrize(("shared", "encodings"), [(False, 2), (True, 1)])
-async def test_pictures_are_an_accounts_own_unless_they_are_to_be_shared(
+async def test_images_are_an_accounts_own_unless_they_are_to_be_shared(
     make_engine: MakeEngine, plain: Plain, shared: bool, encodings: int
 ) -> None:
-    engine = make_engine(share_pictures=shared)
-    traces = {account: Trace() for account in ("one", "other")}
-    for account, trace in traces.items():
-        await segment(engine, job(account=account), trace)
+    engine = make_engine(share_images=shared)
+    timings_list = {account: Timings() for account in ("one", "other")}
+    for account, timings in timings_list.items():
+        await segment(engine, job(account=account), timings)
     assert plain.encoded == encodings
-    assert traces["other"].picture == ("known" if shared else "new")
+    assert timings_list["other"].embedding == ("known" if shared else "new")
     assert len(engine.cache) == encodings
 
 
 async def test_two_accounts_at_the_same_time_do_not_learn_of_each_other(engine: Engine, plain: Plain) -> None:
-    traces = [Trace(), Trace()]
+    timings_list = [Timings(), Timings()]
     with plain.held():
         tasks = [
-            asyncio.create_task(segment(engine, job(account=account), trace))
-            for account, trace in zip(("one", "other"), traces, strict=True)
+            asyncio.create_task(segment(engine, job(account=account), timings))
+            for account, timings in zip(("one", "other"), timings_list, strict=True)
         ]
         await until(lambda: plain.encoded == 2)
     await asyncio.gather(*tasks)
-    assert [trace.picture for trace in traces] == ["new", "new"]
+    assert [timings.embedding for timings in timings_list] == ["new", "new"]
 
 
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
-        (Job(Plain.name, Upload(picture()), Prompt([[[500, 0]]])), PromptError),
-        (Job(Plain.name, Upload(picture()), Prompt("not JSON")), PromptError),
-        (Job(Plain.name, Upload(b"no picture"), Prompt([[[1, 1]]])), NotAPicture),
-        (Job(Plain.name, Upload(bytes(3000)), Prompt([[[1, 1]]])), PictureTooLarge),
-        (Job(Plain.name, Upload(png(np.zeros((1, 1001, 3), np.uint8))), Prompt([[[1, 1]]])), PictureTooLarge),
-        (Job("maskery/nothing", Upload(picture()), Prompt([[[1, 1]]])), ModelNotInstalled),
+        (Job(Plain.name, Upload(png_file()), Prompt([[[500, 0]]])), PromptError),
+        (Job(Plain.name, Upload(png_file()), Prompt("not JSON")), PromptError),
+        (Job(Plain.name, Upload(b"no image"), Prompt([[[1, 1]]])), NotAnImage),
+        (Job(Plain.name, Upload(bytes(3000)), Prompt([[[1, 1]]])), ImageTooLarge),
+        (Job(Plain.name, Upload(png(np.zeros((1, 1001, 3), np.uint8))), Prompt([[[1, 1]]])), ImageTooLarge),
+        (Job("maskery/nothing", Upload(png_file()), Prompt([[[1, 1]]])), ModelNotInstalled),
     ],
 )
 async def test_what_is_wrong_is_said_before_anything_is_encoded(
-    make_engine: MakeEngine, plain: Plain, decodings: list[PictureFile], wrong: Job, error: type[Exception]
+    make_engine: MakeEngine, plain: Plain, decodings: list[ImageFile], wrong: Job, error: type[Exception]
 ) -> None:
     engine = make_engine(image=ImageLimits(max_bytes=2000, max_pixels=1000))
     with pytest.raises(error):
@@ -263,9 +263,9 @@ async def test_what_is_wrong_is_said_before_anything_is_encoded(
     assert len(engine.cache) == 0
 
 
-async def test_a_prompt_for_a_known_picture_is_checked_too(engine: Engine, plain: Plain) -> None:
-    prepared = await engine.prepare(plain.name, Upload(picture()), "team")
-    for image in (Upload(picture()), Reference(prepared.id)):
+async def test_a_prompt_for_a_known_image_is_checked_too(engine: Engine, plain: Plain) -> None:
+    prepared = await engine.prepare(plain.name, Upload(png_file()), "team")
+    for image in (Upload(png_file()), Reference(prepared.id)):
         with pytest.raises(PromptError, match="outside"):
             await segment(engine, job(500, image))
     assert plain.decoded == []
@@ -285,7 +285,7 @@ async def test_after_an_encoding_that_failed_the_next_request_tries_again(engine
     assert engine.lanes["encode_here"].running == 0
 
 
-async def test_a_decoding_that_failed_leaves_the_picture_known(engine: Engine, plain: Plain) -> None:
+async def test_a_decoding_that_failed_leaves_the_image_known(engine: Engine, plain: Plain) -> None:
     plain.poison = 3
     with pytest.raises(ValueError, match="cannot bear"):
         await segment(engine, job(3))
@@ -304,12 +304,12 @@ async def test_an_answer_that_cannot_be_written_is_an_error_of_that_request_only
     assert plain.encoded == 1
 
 
-async def test_who_leaves_before_his_picture_has_its_turn_is_not_encoded(make_engine: MakeEngine, plain: Plain) -> None:
+async def test_who_leaves_before_his_image_has_its_turn_is_not_encoded(make_engine: MakeEngine, plain: Plain) -> None:
     engine = make_engine(workers=1)
     with plain.held():
         first = asyncio.create_task(segment(engine, job()))
         await until(lambda: plain.encoded == 1)
-        leaving = asyncio.create_task(segment(engine, job(image=Upload(picture(9)))))
+        leaving = asyncio.create_task(segment(engine, job(image=Upload(png_file(9)))))
         await until(lambda: engine.lanes["encode_here"].waiting == 1)
         leaving.cancel()
         await until(lambda: engine.lanes["encode_here"].waiting == 0)
@@ -331,16 +331,14 @@ async def test_an_encoding_that_its_client_left_is_kept_for_the_next(make_engine
     assert plain.encoded == 1
 
 
-async def test_too_many_pictures_that_wait_are_refused_and_clicks_are_not(
-    make_engine: MakeEngine, plain: Plain
-) -> None:
+async def test_too_many_images_that_wait_are_refused_and_clicks_are_not(make_engine: MakeEngine, plain: Plain) -> None:
     engine = make_engine(workers=1, max_encodings=1)
     await segment(engine, job())
     with plain.held():
-        new = [asyncio.create_task(segment(engine, job(image=Upload(picture(corner))))) for corner in (1, 2)]
+        new = [asyncio.create_task(segment(engine, job(image=Upload(png_file(corner))))) for corner in (1, 2)]
         await until(lambda: engine.lanes["encode_here"].waiting == 1)
         with pytest.raises(Busy, match="being encoded"):
-            await segment(engine, job(image=Upload(picture(3))))
+            await segment(engine, job(image=Upload(png_file(3))))
         click = asyncio.create_task(segment(engine, job(5)))
         await until(lambda: len(plain.decoded) == 2)
     assert (await click).masks
@@ -372,15 +370,15 @@ async def test_loading_a_model_holds_up_no_click(
     assert (await waiting).masks
 
 
-async def test_the_stages_of_a_new_a_shared_and_a_known_picture_are_timed(engine: Engine, plain: Plain) -> None:
-    new, shared, known = Trace(), Trace(), Trace()
+async def test_the_stages_of_a_new_a_shared_and_a_known_image_are_timed(engine: Engine, plain: Plain) -> None:
+    new, shared, known = Timings(), Timings(), Timings()
     with plain.held():
-        tasks = [asyncio.create_task(segment(engine, job(), trace)) for trace in (new, shared)]
+        tasks = [asyncio.create_task(segment(engine, job(), timings)) for timings in (new, shared)]
         await until(lambda: engine.cache.misses == 2)
         await settle()
         await asyncio.sleep(0.03)
     await asyncio.gather(*tasks)
-    if new.picture == "shared":
+    if new.embedding == "shared":
         new, shared = shared, new
     await segment(engine, job(), known)
     assert set(new.stages) == {"decode_image", "encode", "decode", "wait", "compose", "write"}
@@ -389,30 +387,30 @@ async def test_the_stages_of_a_new_a_shared_and_a_known_picture_are_timed(engine
     assert new.stages["encode"] >= 0.03
     assert shared.stages["wait"] >= 0.03
     assert known.stages["wait"] < 0.03
-    assert (new.picture, shared.picture, known.picture) == ("new", "shared", "known")
-    assert all(seconds >= 0 for trace in (new, shared, known) for seconds in trace.stages.values())
+    assert (new.embedding, shared.embedding, known.embedding) == ("new", "shared", "known")
+    assert all(seconds >= 0 for timings in (new, shared, known) for seconds in timings.stages.values())
 
 
-async def test_a_prepared_picture_is_segmented_by_its_id(
-    engine: Engine, plain: Plain, decodings: list[PictureFile]
+async def test_a_prepared_image_is_segmented_by_its_id(
+    engine: Engine, plain: Plain, decodings: list[ImageFile]
 ) -> None:
-    prepared = await engine.prepare(plain.name, Upload(picture()), "team")
+    prepared = await engine.prepare(plain.name, Upload(png_file()), "team")
     assert prepared.size == (10, 6)
     assert prepared.key.model == plain.name
-    trace = Trace()
-    assert (await segment(engine, job(2, Reference(prepared.id)), trace)).masks
-    assert trace.picture == "known"
-    again = await engine.prepare(plain.name, Upload(picture()), "team")
+    timings = Timings()
+    assert (await segment(engine, job(2, Reference(prepared.id)), timings)).masks
+    assert timings.embedding == "known"
+    again = await engine.prepare(plain.name, Upload(png_file()), "team")
     assert again.id != prepared.id
     assert len(decodings) == plain.encoded == 1
 
 
 @pytest.mark.parametrize("shared", [False, True])
-async def test_an_id_is_its_accounts_own_even_where_pictures_are_shared(
+async def test_an_id_is_its_accounts_own_even_where_images_are_shared(
     make_engine: MakeEngine, plain: Plain, shared: bool
 ) -> None:
-    engine = make_engine(share_pictures=shared)
-    prepared = await engine.prepare(plain.name, Upload(picture()), "team")
+    engine = make_engine(share_images=shared)
+    prepared = await engine.prepare(plain.name, Upload(png_file()), "team")
     with pytest.raises(NotPrepared):
         await segment(engine, job(image=Reference(prepared.id), account="others"))
     with pytest.raises(NotPrepared):
@@ -421,13 +419,13 @@ async def test_an_id_is_its_accounts_own_even_where_pictures_are_shared(
 
 
 async def test_an_id_stands_for_one_model(engine: Engine, plain: Plain) -> None:
-    prepared = await engine.prepare(plain.name, Upload(picture()), "team")
+    prepared = await engine.prepare(plain.name, Upload(png_file()), "team")
     with pytest.raises(NotPrepared, match=f"prepared for {plain.name}"):
         await segment(engine, job(image=Reference(prepared.id), model=MODEL))
 
 
-async def test_a_discarded_picture_is_forgotten_with_its_last_id(engine: Engine, plain: Plain) -> None:
-    first, second = [await engine.prepare(plain.name, Upload(picture()), "team") for _ in range(2)]
+async def test_a_discarded_image_is_forgotten_with_its_last_id(engine: Engine, plain: Plain) -> None:
+    first, second = [await engine.prepare(plain.name, Upload(png_file()), "team") for _ in range(2)]
     engine.discard(first.id, "team")
     with pytest.raises(NotPrepared):
         engine.discard(first.id, "team")
@@ -438,18 +436,18 @@ async def test_a_discarded_picture_is_forgotten_with_its_last_id(engine: Engine,
     assert plain.encoded == 2
 
 
-async def test_a_discarded_picture_that_is_shared_stays_for_the_others(make_engine: MakeEngine, plain: Plain) -> None:
-    engine = make_engine(share_pictures=True)
-    prepared = await engine.prepare(plain.name, Upload(picture()), "team")
+async def test_a_discarded_image_that_is_shared_stays_for_the_others(make_engine: MakeEngine, plain: Plain) -> None:
+    engine = make_engine(share_images=True)
+    prepared = await engine.prepare(plain.name, Upload(png_file()), "team")
     engine.discard(prepared.id, "team")
     await segment(engine, job(account="others"))
     assert plain.encoded == 1
 
 
-async def test_a_picture_that_made_room_is_no_longer_prepared(make_engine: MakeEngine, plain: Plain) -> None:
+async def test_an_image_that_made_room_is_no_longer_prepared(make_engine: MakeEngine, plain: Plain) -> None:
     engine = make_engine(cache_bytes=100)
-    first = await engine.prepare(plain.name, Upload(picture(1)), "team")
-    second = await engine.prepare(plain.name, Upload(picture(2)), "team")
+    first = await engine.prepare(plain.name, Upload(png_file(1)), "team")
+    second = await engine.prepare(plain.name, Upload(png_file(2)), "team")
     with pytest.raises(NotPrepared):
         await segment(engine, job(image=Reference(first.id)))
     assert (await segment(engine, job(image=Reference(second.id)))).masks
@@ -457,7 +455,7 @@ async def test_a_picture_that_made_room_is_no_longer_prepared(make_engine: MakeE
 
 
 async def test_what_was_discarded_while_it_was_decoded_is_still_answered(engine: Engine, plain: Plain) -> None:
-    prepared = await engine.prepare(plain.name, Upload(picture()), "team")
+    prepared = await engine.prepare(plain.name, Upload(png_file()), "team")
     with plain.held():
         task = asyncio.create_task(segment(engine, job(4, Reference(prepared.id))))
         await until(lambda: len(plain.decoded) == 1)
@@ -465,20 +463,20 @@ async def test_what_was_discarded_while_it_was_decoded_is_still_answered(engine:
     assert (await task).masks[0].score == pytest.approx(0.007004)
 
 
-async def test_without_a_cache_pictures_are_segmented_and_not_prepared(make_engine: MakeEngine, plain: Plain) -> None:
+async def test_without_a_cache_images_are_segmented_and_not_prepared(make_engine: MakeEngine, plain: Plain) -> None:
     engine = make_engine(cache_bytes=0)
     for _ in range(2):
         assert (await segment(engine, job())).masks
     assert plain.encoded == 2
     with pytest.raises(CannotPrepare, match="raise MASKERY_CACHE_BYTES"):
-        await engine.prepare(plain.name, Upload(picture()), "team")
+        await engine.prepare(plain.name, Upload(png_file()), "team")
 
 
 @pytest.mark.parametrize(
     "limits",
     [
         {},
-        {"share_pictures": True},
+        {"share_images": True},
         {"cache_bytes": 0},
         {"max_encodings": 0},
         {"workers": 1},
@@ -495,7 +493,7 @@ async def test_warming_runs_the_model_under_any_limits_and_leaves_nothing_behind
     assert plain.encoded == 1
     assert [objects for objects, _ in plain.decoded] == [1]
     await run_on_others()
-    assert plain.encoded == 2, "a picture of each proportion"
+    assert plain.encoded == 2, "an image of each proportion"
     assert [objects for objects, _ in plain.decoded] == [1, 1, 1, 1, 2, 2, 4, 4]
     assert (len(engine.cache), engine.cache.nbytes, len(engine.prepared)) == (0, 0, 0)
     assert (engine.cache.hits, engine.cache.misses, engine.cache.evictions) == (0, 0, 0)
@@ -510,7 +508,7 @@ async def test_warming_says_what_is_wrong_with_a_model(engine: Engine, plain: Pl
 
 
 async def test_answers_under_a_crowd_are_those_of_each_alone(make_engine: MakeEngine) -> None:
-    """Few pictures are kept, so that they come and go while they are asked for."""
+    """Few images are kept, so that they come and go while they are asked for."""
     images = [Upload(png(squares(40 + 4 * number, 40))) for number in range(6)]
     engine = make_engine(cache_bytes=3 * 3 * 40 * 60)
     jobs = [

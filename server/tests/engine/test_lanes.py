@@ -8,7 +8,7 @@ import pytest
 from engine.parts import Clock, settle, stop_clock
 
 from maskery.engine import Busy
-from maskery.engine.lane import Lane
+from maskery.engine.lanes import Lane
 
 Work = Callable[[], Awaitable[str]]
 
@@ -75,7 +75,7 @@ async def test_accounts_take_turns_however_long_the_line_of_one_is() -> None:
 async def test_a_full_line_sends_away_and_says_for_how_long_by_the_speed_it_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock: Clock = stop_clock(monkeypatch, "maskery.engine.lane")
+    clock: Clock = stop_clock(monkeypatch, "maskery.engine.lanes")
     lane, works = Lane(2, max_waiting=4, doing="being encoded"), Works()
     first = begin(lane, works, "first")
     await settle()
@@ -96,7 +96,7 @@ async def test_a_full_line_sends_away_and_says_for_how_long_by_the_speed_it_meas
 
 
 async def test_later_turns_count_more_than_earlier_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = stop_clock(monkeypatch, "maskery.engine.lane")
+    clock = stop_clock(monkeypatch, "maskery.engine.lanes")
     lane, works = Lane(1, max_waiting=9), Works()
 
     async def turn(seconds: float) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskery.engine import handover
-from maskery.engine.encoding import Encoded
-from maskery.segmentation import Embedding, NotAPicture, Size
+from maskery.engine import shared_memory
+from maskery.engine.encoder import Encoded
+from maskery.segmentation import Embedding, NotAnImage, Size
 
 RANDOM = np.random.default_rng(0)
 
@@ -48,8 +48,8 @@ def ends() -> Iterator[tuple[Connection, Connection]]:
 def pass_on(ends: tuple[Connection, Connection], encoded: Encoded) -> Encoded:
     mine, its = ends
     with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(handover.send, its, encoded)
-        received = handover.receive(mine)
+        sending = pool.submit(shared_memory.send, its, encoded)
+        received = shared_memory.receive(mine)
         sending.result()
     assert isinstance(received, Encoded)
     return received
@@ -79,10 +79,10 @@ def test_every_array_starts_on_a_line_of_the_processors_cache(ends: tuple[Connec
 
 def test_an_exception_arrives_instead(ends: tuple[Connection, Connection]) -> None:
     mine, its = ends
-    its.send(NotAPicture("the picture is damaged"))
-    received = handover.receive(mine)
-    assert isinstance(received, NotAPicture)
-    assert str(received) == "the picture is damaged"
+    its.send(NotAnImage("the image is damaged"))
+    received = shared_memory.receive(mine)
+    assert isinstance(received, NotAnImage)
+    assert str(received) == "the image is damaged"
 
 
 def test_what_one_received_does_not_change_with_the_next(ends: tuple[Connection, Connection]) -> None:
@@ -118,7 +118,7 @@ def test_an_end_that_closes_is_seen(ends: tuple[Connection, Connection]) -> None
     mine, its = ends
     its.close()
     with pytest.raises((EOFError, OSError)):
-        handover.receive(mine)
+        shared_memory.receive(mine)
 
 
 def test_without_memory_that_has_no_name_a_file_without_a_name_serves(

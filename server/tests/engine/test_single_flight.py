@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from engine.parts import settle
 
-from maskery.engine.flights import Flights
+from maskery.engine.single_flight import SingleFlight
 
 
 class Making:
@@ -33,8 +33,8 @@ class Making:
 
 
 @pytest.fixture
-def flights() -> Flights[str, str]:
-    return Flights()
+def flights() -> SingleFlight[str, str]:
+    return SingleFlight()
 
 
 @pytest.fixture
@@ -42,26 +42,28 @@ def making() -> Making:
     return Making()
 
 
-async def test_a_hundred_callers_are_served_by_one_making(flights: Flights[str, str], making: Making) -> None:
-    callers = [asyncio.create_task(flights.join("picture", making)) for _ in range(100)]
+async def test_a_hundred_callers_are_served_by_one_making(flights: SingleFlight[str, str], making: Making) -> None:
+    callers = [asyncio.create_task(flights.join("image", making)) for _ in range(100)]
     await settle()
-    assert "picture" in flights
+    assert "image" in flights
     making.arrive("embedding")
     assert await asyncio.gather(*callers) == ["embedding"] * 100
     assert making.made == 1
-    assert "picture" not in flights
+    assert "image" not in flights
 
 
-async def test_who_comes_the_moment_in_which_it_fails_tries_again(flights: Flights[str, str], making: Making) -> None:
-    first = asyncio.create_task(flights.join("picture", making))
+async def test_who_comes_the_moment_in_which_it_fails_tries_again(
+    flights: SingleFlight[str, str], making: Making
+) -> None:
+    first = asyncio.create_task(flights.join("image", making))
     await settle()
     making.arrive(ValueError("not now"))
     # Its turn comes right after that of the failing task, before anybody is told of the failure.
     asked: list[bool] = []
 
     async def come() -> str:
-        asked.append("picture" in flights)
-        return await flights.join("picture", making)
+        asked.append("image" in flights)
+        return await flights.join("image", making)
 
     second = asyncio.create_task(come())
     await settle()
@@ -71,10 +73,10 @@ async def test_who_comes_the_moment_in_which_it_fails_tries_again(flights: Fligh
     assert await second == "embedding"
     with pytest.raises(ValueError, match="not now"):
         await first
-    assert "picture" not in flights
+    assert "image" not in flights
 
 
-async def test_different_things_are_made_beside_each_other(flights: Flights[str, str]) -> None:
+async def test_different_things_are_made_beside_each_other(flights: SingleFlight[str, str]) -> None:
     one, other = Making(), Making()
     callers = [asyncio.create_task(flights.join(name, make)) for name, make in (("1", one), ("2", other), ("1", one))]
     await settle()
@@ -84,17 +86,21 @@ async def test_different_things_are_made_beside_each_other(flights: Flights[str,
     assert (one.made, other.made) == (1, 1)
 
 
-async def test_what_has_arrived_is_made_again_for_who_asks_later(flights: Flights[str, str], making: Making) -> None:
+async def test_what_has_arrived_is_made_again_for_who_asks_later(
+    flights: SingleFlight[str, str], making: Making
+) -> None:
     for time in ("first", "second"):
-        caller = asyncio.create_task(flights.join("picture", making))
+        caller = asyncio.create_task(flights.join("image", making))
         await settle()
         making.arrive(time)
         assert await caller == time
     assert making.made == 2
 
 
-async def test_when_the_first_caller_leaves_the_others_still_get_it(flights: Flights[str, str], making: Making) -> None:
-    first, *others = [asyncio.create_task(flights.join("picture", making)) for _ in range(4)]
+async def test_when_the_first_caller_leaves_the_others_still_get_it(
+    flights: SingleFlight[str, str], making: Making
+) -> None:
+    first, *others = [asyncio.create_task(flights.join("image", making)) for _ in range(4)]
     await settle()
     first.cancel()
     await settle()
@@ -105,8 +111,8 @@ async def test_when_the_first_caller_leaves_the_others_still_get_it(flights: Fli
     assert making.made == 1
 
 
-async def test_when_all_have_left_the_making_is_cancelled(flights: Flights[str, str], making: Making) -> None:
-    callers = [asyncio.create_task(flights.join("picture", making)) for _ in range(3)]
+async def test_when_all_have_left_the_making_is_cancelled(flights: SingleFlight[str, str], making: Making) -> None:
+    callers = [asyncio.create_task(flights.join("image", making)) for _ in range(3)]
     await settle()
     for caller in callers[:2]:
         caller.cancel()
@@ -115,26 +121,26 @@ async def test_when_all_have_left_the_making_is_cancelled(flights: Flights[str, 
     callers[2].cancel()
     await settle()
     assert making.cancelled == 1
-    assert "picture" not in flights
+    assert "image" not in flights
 
 
 async def test_a_failure_goes_to_all_who_wait_and_the_next_tries_again(
-    flights: Flights[str, str], making: Making
+    flights: SingleFlight[str, str], making: Making
 ) -> None:
-    callers = [asyncio.create_task(flights.join("picture", making)) for _ in range(5)]
+    callers = [asyncio.create_task(flights.join("image", making)) for _ in range(5)]
     await settle()
     making.arrive(ValueError("damaged"))
     errors = await asyncio.gather(*callers, return_exceptions=True)
     assert [str(error) for error in errors] == ["damaged"] * 5
     assert making.made == 1
-    again = asyncio.create_task(flights.join("picture", making))
+    again = asyncio.create_task(flights.join("image", making))
     await settle()
     making.arrive("embedding")
     assert await again == "embedding"
     assert making.made == 2
 
 
-async def test_a_failure_after_all_have_left_is_no_news(flights: Flights[str, str]) -> None:
+async def test_a_failure_after_all_have_left_is_no_news(flights: SingleFlight[str, str]) -> None:
     started = asyncio.Event()
 
     async def stubborn() -> str:
@@ -145,16 +151,16 @@ async def test_a_failure_after_all_have_left_is_no_news(flights: Flights[str, st
             raise ValueError("nobody hears this") from None
         raise AssertionError
 
-    caller = asyncio.create_task(flights.join("picture", stubborn))
+    caller = asyncio.create_task(flights.join("image", stubborn))
     await started.wait()
     caller.cancel()
     # The event loop would complain of a failure that nobody took note of, and the test fail.
     await settle()
-    assert "picture" not in flights
+    assert "image" not in flights
 
 
 async def test_who_comes_while_the_making_is_being_cancelled_gets_one_that_arrives(
-    flights: Flights[str, str],
+    flights: SingleFlight[str, str],
 ) -> None:
     cleaned_up = asyncio.Event()
     made = []
@@ -169,11 +175,11 @@ async def test_who_comes_while_the_making_is_being_cancelled_gets_one_that_arriv
             await cleaned_up.wait()
         raise AssertionError
 
-    leaving = asyncio.create_task(flights.join("picture", make))
+    leaving = asyncio.create_task(flights.join("image", make))
     await settle()
     leaving.cancel()
     await settle()
-    coming = asyncio.create_task(flights.join("picture", make))
+    coming = asyncio.create_task(flights.join("image", make))
     await settle()
     assert await coming == "second"
     # The first one's end, late, must not take away a third one.
@@ -183,24 +189,24 @@ async def test_who_comes_while_the_making_is_being_cancelled_gets_one_that_arriv
         result: str = await third
         return result
 
-    callers = [asyncio.create_task(flights.join("picture", make_third))]
+    callers = [asyncio.create_task(flights.join("image", make_third))]
     await settle()
     cleaned_up.set()
     await settle()
-    assert "picture" in flights
-    callers.append(asyncio.create_task(flights.join("picture", make)))
+    assert "image" in flights
+    callers.append(asyncio.create_task(flights.join("image", make)))
     await settle()
     third.set_result("third")
     assert await asyncio.gather(*callers) == ["third", "third"]
 
 
 async def test_a_caller_who_joins_in_the_very_moment_the_last_one_leaves_is_served(
-    flights: Flights[str, str], making: Making
+    flights: SingleFlight[str, str], making: Making
 ) -> None:
-    leaving = asyncio.create_task(flights.join("picture", making))
+    leaving = asyncio.create_task(flights.join("image", making))
     await settle()
     leaving.cancel()
-    coming = asyncio.create_task(flights.join("picture", making))
+    coming = asyncio.create_task(flights.join("image", making))
     await settle()
     making.arrive("embedding")
     assert await coming == "embedding"

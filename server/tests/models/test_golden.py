@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sam_cases import SIZES, picture, prompts
+from sam_cases import SIZES, image, prompts
 from sam_folders import write_model
 
 from maskery.models import StoreError
@@ -34,7 +34,7 @@ def batches(size: Size) -> list[list[ObjectPrompt]]:
 @pytest.mark.parametrize("size", SIZES[1:3], ids=str)
 def test_every_candidate_is_the_oracles(folder: Path, architecture: str, size: Size) -> None:
     model = load("a/b", folder, "r", "f32")
-    known = model.encode(picture(size))
+    known = model.encode(image(size))
     logits, scores = (GOLDEN[f"{architecture}-{size}-{what}"] for what in ("logits", "scores"))
     candidates = [each for objects in batches(size) for each in model.decode(known, objects)]
     asked = [each for objects in batches(size) for each in objects]
@@ -50,7 +50,7 @@ def test_every_candidate_is_the_oracles(folder: Path, architecture: str, size: S
 def test_an_answer_does_not_depend_on_its_neighbours(folder: Path) -> None:
     model = load("a/b", folder, "r", "f32")
     size = SIZES[1]
-    known = model.encode(picture(size))
+    known = model.encode(image(size))
     everything = [each for objects in batches(size) for each in objects]
     together = model.decode(known, everything)
     for each, mine in zip(everything, together, strict=True):
@@ -58,9 +58,9 @@ def test_an_answer_does_not_depend_on_its_neighbours(folder: Path) -> None:
         np.testing.assert_allclose(alone.logits, mine.logits, rtol=1e-4, atol=1e-4)
 
 
-def test_what_is_kept_of_a_picture_is_half_of_what_f32_needs(folder: Path) -> None:
+def test_what_is_kept_of_an_image_is_half_of_what_f32_needs(folder: Path) -> None:
     size = SIZES[0]
-    half, full = (load("a/b", folder, "r", precision).encode(picture(size)) for precision in ("bf16", "f32"))
+    half, full = (load("a/b", folder, "r", precision).encode(image(size)) for precision in ("bf16", "f32"))
     assert half.nbytes * 2 == full.nbytes
     assert half.tokens == 64
 
@@ -85,7 +85,7 @@ def test_the_hq_token_alone_is_an_option(tmp_path: Path) -> None:
     write_model(tmp_path, "sam_hq", seed=1)
     both, alone = (load("a/b", tmp_path, "r", "f32", hq_token_only=only) for only in (False, True))
     assert both.revision != alone.revision
-    known = both.encode(picture(SIZES[1]))
+    known = both.encode(image(SIZES[1]))
     objects = batches(SIZES[1])[0]
     (mixed,), (own,) = both.decode(known, objects), alone.decode(known, objects)
     assert (own.logits[0] == own.logits[1]).all()
@@ -93,9 +93,9 @@ def test_the_hq_token_alone_is_an_option(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [Size(5000, 1), Size(1, 5000), Size(129, 1)], ids=str)
-def test_the_thinnest_pictures_are_answered(folder: Path, size: Size) -> None:
+def test_the_thinnest_images_are_answered(folder: Path, size: Size) -> None:
     model = load("a/b", folder, "r", "f32")
-    result = segment(model, picture(size), parse_prompt([[[0, 0]]], size))
+    result = segment(model, image(size), parse_prompt([[[0, 0]]], size))
     assert result.masks[0].size == size
 
 
@@ -105,4 +105,4 @@ def test_weights_that_change_under_a_loaded_model_are_an_error(tmp_path: Path) -
     with (tmp_path / "model.safetensors").open("r+b") as file:
         file.truncate(1000)
     with pytest.raises(StoreError, match="install the model again"):
-        model.encode(picture(SIZES[0]))
+        model.encode(image(SIZES[0]))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from maskery.models.builtin.nano_prompt import lab_colours
-from maskery.models.builtin.nano_view import Window, around, cut, planes, put_in, seen_in
+from maskery.models.builtin.nano_window import Window, cut, paste_window, planes, sample_window, window_around
 from maskery.segmentation import ObjectPrompt, Size
 
 SIZE = Size(400, 300)
@@ -17,18 +17,18 @@ def asked(*points: tuple[float, float, int], box: tuple[float, float, float, flo
 
 
 def square(rows: int = 75, columns: int = 100) -> np.ndarray:
-    """Logits of a square from (100, 80) to (140, 120) in the picture."""
+    """Logits of a square from (100, 80) to (140, 120) in the image."""
     logits = np.full((rows, columns), -4, np.float32)
     logits[20:30, 25:35] = 4
     return logits
 
 
 def test_a_window_lies_about_the_answer_with_a_margin() -> None:
-    assert around(square(), asked(), SIZE) == pytest.approx((88, 68, 152, 132))
+    assert window_around(square(), asked(), SIZE) == pytest.approx((88, 68, 152, 132))
 
 
 def test_a_window_holds_what_was_asked_for_but_not_what_was_not() -> None:
-    window = around(square(), asked((300, 100, 1), (10, 10, 0), box=(90, 90, 200, 250)), SIZE)
+    window = window_around(square(), asked((300, 100, 1), (10, 10, 0), box=(90, 90, 200, 250)), SIZE)
     assert window is not None
     assert window.x0 > 10
     assert window.x0 < 90
@@ -36,18 +36,18 @@ def test_a_window_holds_what_was_asked_for_but_not_what_was_not() -> None:
     assert window.y1 > 250
 
 
-def test_a_window_ends_where_the_picture_does() -> None:
-    assert around(np.ones((75, 100), np.float32), asked(), SIZE) == Window.whole(SIZE)
+def test_a_window_ends_where_the_image_does() -> None:
+    assert window_around(np.ones((75, 100), np.float32), asked(), SIZE) == Window.whole(SIZE)
 
 
 def test_there_is_no_window_about_nothing() -> None:
-    assert around(-(square() ** 2), asked(), SIZE) is None
+    assert window_around(-(square() ** 2), asked(), SIZE) is None
 
 
 def test_a_window_is_at_most_twice_as_long_as_wide() -> None:
     logits = np.full((75, 100), -1, np.float32)
     logits[40, 20:80] = 1
-    window = around(logits, asked(), SIZE)
+    window = window_around(logits, asked(), SIZE)
     assert window is not None
     assert window.width == pytest.approx(2 * window.height)
 
@@ -61,10 +61,10 @@ def test_pixels_are_cut_where_the_window_is() -> None:
 
 def test_an_answer_is_seen_in_a_window_and_put_back_where_it_was() -> None:
     window = Window(88, 68, 152, 132)
-    seen = seen_in(square(), window, SIZE, 64, 64)
+    seen = sample_window(square(), window, SIZE, 64, 64)
     assert (seen[16:48, 16:48] > 0).all()
     assert (seen[:10] < 0).all()
-    whole = put_in(square(), seen, window, SIZE, SIZE)
+    whole = paste_window(square(), seen, window, SIZE, SIZE)
     assert whole.shape == (300, 400)
     assert (whole[84:116, 104:136] > 0).all()
     assert (whole > 0).sum() == pytest.approx(40 * 40, rel=0.05)
@@ -72,7 +72,7 @@ def test_an_answer_is_seen_in_a_window_and_put_back_where_it_was() -> None:
 
 def test_the_grid_of_an_answer_is_no_finer_than_its_limit() -> None:
     window = Window(100, 80, 104, 84)
-    assert put_in(square(), square(), window, SIZE, Size(120, 90)).shape == (90, 120)
+    assert paste_window(square(), square(), window, SIZE, Size(120, 90)).shape == (90, 120)
 
 
 def test_clicks_off_the_window_are_not_seen() -> None:

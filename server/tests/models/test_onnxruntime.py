@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from sam_cases import SIZES, picture
+from sam_cases import SIZES, image
 from sam_folders import write_model
 
 from maskery.models.sam.model import Sam, load
@@ -30,7 +30,7 @@ def elsewhere(folder: Path, graph: str, inputs: Arrays) -> Arrays:
 
 def test_onnx_runtime_encodes_alike(model: tuple[Sam, Path]) -> None:
     ours, folder = model
-    subject = picture(SIZES[1])
+    subject = image(SIZES[1])
     kept = ours.encode(subject).arrays
     theirs = elsewhere(folder, "encode", {"pixel_values": ours.processor.pixel_values(subject)})
     assert set(theirs) == set(kept)
@@ -43,7 +43,7 @@ def test_onnx_runtime_decodes_alike(model: tuple[Sam, Path], graph: str, objects
     ours, folder = model
     rng = np.random.default_rng(0)
     inputs: Arrays = {
-        **ours.encode(picture(SIZES[1])).arrays,
+        **ours.encode(image(SIZES[1])).arrays,
         "prompt": rng.standard_normal((objects, tokens, 16)).astype(np.float32),
         "hidden": np.where(rng.random((objects, tokens)) < 0.3, -1e9, 0).astype(np.float32),
     }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskery.segmentation import ImageLimits, NotAPicture, PictureFile, PictureTooLarge, open_picture
+from maskery.segmentation import ImageFile, ImageLimits, ImageTooLarge, NotAnImage, open_image
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -24,7 +24,7 @@ def corner() -> Image.Image:
 # GIF and BMP have no place for an orientation.
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "TIFF-LZW"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_upright_whatever_its_exif_orientation(corner: Image.Image, orientation: int, kind: str) -> None:
+def test_an_image_is_upright_whatever_its_exif_orientation(corner: Image.Image, orientation: int, kind: str) -> None:
     backwards = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -41,48 +41,48 @@ def test_a_picture_is_upright_whatever_its_exif_orientation(corner: Image.Image,
     options = {"compression": "tiff_lzw"} if compression else {}
     data = encode(stored, kind, exif=exif if kind == "TIFF" else exif.tobytes(), **options)
     for treatment, expected in (("apply", corner), ("ignore", stored)):
-        file = PictureFile(data, treatment)
+        file = ImageFile(data, treatment)
         assert file.size == expected.size
-        picture = file.decode()
-        assert picture.size == expected.size
-        assert np.abs(picture.pixels.astype(int) - np.asarray(expected)).mean() < 12
+        image = file.decode()
+        assert image.size == expected.size
+        assert np.abs(image.pixels.astype(int) - np.asarray(expected)).mean() < 12
 
 
 def test_exif_is_ignored_when_asked_for(corner: Image.Image) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encode(corner, exif=exif.tobytes())
-    assert open_picture(data).size == (20, 40)
-    assert open_picture(data, exif="ignore").size == (40, 20)
-    assert PictureFile(data).digest != PictureFile(data, "ignore").digest
+    assert open_image(data).size == (20, 40)
+    assert open_image(data, exif="ignore").size == (40, 20)
+    assert ImageFile(data).digest != ImageFile(data, "ignore").digest
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_malformed_exif_leaves_the_picture_as_stored(corner: Image.Image) -> None:
-    assert open_picture(encode(corner, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")).size == (40, 20)
+def test_malformed_exif_leaves_the_image_as_stored(corner: Image.Image) -> None:
+    assert open_image(encode(corner, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")).size == (40, 20)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])
 def test_every_format_that_is_promised_can_be_read(corner: Image.Image, kind: str) -> None:
-    pixels = open_picture(encode(corner, kind)).pixels.astype(int)
+    pixels = open_image(encode(corner, kind)).pixels.astype(int)
     assert abs(pixels - np.asarray(corner).astype(int)).mean() < 12
 
 
-def test_gray_pictures_become_rgb() -> None:
+def test_gray_images_become_rgb() -> None:
     gray = Image.fromarray(np.arange(200, dtype=np.uint8).reshape(10, 20))
-    pixels = open_picture(encode(gray)).pixels
+    pixels = open_image(encode(gray)).pixels
     assert pixels.shape == (10, 20, 3)
     assert (pixels == np.asarray(gray)[..., None]).all()
 
 
 def test_sixteen_bit_gray_is_scaled_not_clipped() -> None:
     deep = np.linspace(0, 65535, 200).astype(np.uint16).reshape(10, 20)
-    pixels = open_picture(encode(Image.fromarray(deep))).pixels
+    pixels = open_image(encode(Image.fromarray(deep))).pixels
     assert (pixels[..., 0] == deep >> 8).all()
 
 
 def test_cmyk_jpegs_keep_their_colours() -> None:
-    pixels = open_picture(encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG")).pixels
+    pixels = open_image(encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG")).pixels
     red, green, blue = pixels[8, 8].tolist()
     assert red > 200
     assert green < 60
@@ -91,31 +91,31 @@ def test_cmyk_jpegs_keep_their_colours() -> None:
 
 def test_transparent_parts_are_shown_on_white() -> None:
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
-    assert (open_picture(encode(clear)).pixels == 255).all()
+    assert (open_image(encode(clear)).pixels == 255).all()
     palette = Image.new("P", (4, 4), 1)
     palette.putpalette([0, 0, 0, 10, 20, 30])
-    assert (open_picture(encode(palette, transparency=1)).pixels == 255).all()
-    assert (open_picture(encode(palette)).pixels == (10, 20, 30)).all()
+    assert (open_image(encode(palette, transparency=1)).pixels == 255).all()
+    assert (open_image(encode(palette)).pixels == (10, 20, 30)).all()
 
 
 def test_an_animation_gives_its_first_frame() -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert (open_picture(data).pixels == (255, 0, 0)).all()
+    assert (open_image(data).pixels == (255, 0, 0)).all()
 
 
 @pytest.mark.parametrize("data", [b"", b"hello, world", b"%PDF-1.7", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
 def test_other_bytes_are_refused_and_the_formats_named(data: bytes) -> None:
-    with pytest.raises(NotAPicture, match="JPEG, PNG"):
-        open_picture(data)
+    with pytest.raises(NotAnImage, match="JPEG, PNG"):
+        open_image(data)
 
 
 def test_a_truncated_file_is_refused() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     for kind in ("JPEG", "PNG", "WEBP", "AVIF", "TIFF"):
         data = encode(Image.fromarray(noise), kind)
-        with pytest.raises(NotAPicture, match=r"damaged|not an image"):
-            open_picture(data[: len(data) // 2])
+        with pytest.raises(NotAnImage, match=r"damaged|not an image"):
+            open_image(data[: len(data) // 2])
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -132,19 +132,17 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(kind: str) -> None:
         places = random.integers(0, min(reach, len(data)), random.integers(1, 9))
         damaged[places] = random.integers(0, 256, len(places))
         try:
-            open_picture(damaged.tobytes(), limits=ImageLimits(max_pixels=10_000))
-        except (NotAPicture, PictureTooLarge):
+            open_image(damaged.tobytes(), limits=ImageLimits(max_pixels=10_000))
+        except (NotAnImage, ImageTooLarge):
             refused += 1
     assert 0 < refused < 200
 
 
-def test_memory_that_runs_out_is_not_blamed_on_the_picture(
-    corner: Image.Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_that_runs_out_is_not_blamed_on_the_image(corner: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     def run_out(_: object) -> None:
         raise MemoryError
 
-    file = PictureFile(encode(corner))
+    file = ImageFile(encode(corner))
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", run_out)
     with pytest.raises(MemoryError):
         file.decode()
@@ -152,20 +150,20 @@ def test_memory_that_runs_out_is_not_blamed_on_the_picture(
 
 def test_colours_without_a_meaning_are_refused() -> None:
     data = encode(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF")
-    with pytest.raises(NotAPicture, match="8 bits a channel"):
-        open_picture(data)
+    with pytest.raises(NotAnImage, match="8 bits a channel"):
+        open_image(data)
 
 
-def test_the_header_alone_tells_that_a_picture_is_too_large() -> None:
+def test_the_header_alone_tells_that_an_image_is_too_large() -> None:
     header = encode(Image.new("1", (50_000, 50_000)))[:64]
-    with pytest.raises(PictureTooLarge, match="50000x50000"):
-        PictureFile(header)
+    with pytest.raises(ImageTooLarge, match="50000x50000"):
+        ImageFile(header)
 
 
 def test_limits_are_inclusive(corner: Image.Image) -> None:
     data = encode(corner)
-    PictureFile(data, limits=ImageLimits(len(data), 800))
-    with pytest.raises(PictureTooLarge, match="bytes"):
-        PictureFile(data, limits=ImageLimits(len(data) - 1, 800))
-    with pytest.raises(PictureTooLarge, match="40x20"):
-        PictureFile(data, limits=ImageLimits(len(data), 799))
+    ImageFile(data, limits=ImageLimits(len(data), 800))
+    with pytest.raises(ImageTooLarge, match="bytes"):
+        ImageFile(data, limits=ImageLimits(len(data) - 1, 800))
+    with pytest.raises(ImageTooLarge, match="40x20"):
+        ImageFile(data, limits=ImageLimits(len(data), 799))

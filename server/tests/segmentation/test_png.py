@@ -129,7 +129,7 @@ def noise(below: int) -> Values:
 
 
 def opencv(values: Values) -> bytes:
-    """OpenCV's own for such pictures: run-length matching."""
+    """OpenCV's own for such images: run-length matching."""
     strategy = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     return cv2.imencode(".png", values, strategy)[1].tobytes()
 

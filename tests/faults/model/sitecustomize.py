@@ -3,14 +3,14 @@
 A folder lies between test and server. What the models begin they note in its file `begun`, a word and a number a line;
 and they look there for files that tell them what to do:
 
-    hold-encode-7      wait with picture 7 for as long as the file is there
+    hold-encode-7      wait with image 7 for as long as the file is there
     raise-encode-7     raise an exception
     kill-encode-7      kill the process
     hold-decode-30     the same for prompts whose first point lies in column 30
     raise-decode-30
     hold-stop-0        block the event loop for as long as the file is there, once the server was told to stop
 
-The number of a picture is written in its first pixel.
+The number of an image is written in its first pixel.
 """
 
 import os
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from maskery.models import registry
-from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture
+from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt
 
 _FOLDER = Path(os.environ["FAULTS"])
 
@@ -44,7 +44,7 @@ def _begin(what: str, number: int) -> None:
 
 
 class _Model:
-    """Answers picture `n` with a mask of its first `n % 7 + 1` eighths."""
+    """Answers image `n` with a mask of its first `n % 7 + 1` eighths."""
 
     revision = "1"
     created = 1767225600
@@ -56,11 +56,11 @@ class _Model:
         self.name = name
         self.slow_encoder = slow_encoder
 
-    def encode(self, picture: Picture) -> Embedding:
-        first = picture.pixels[0, 0].astype(int)
+    def encode(self, image: Image) -> Embedding:
+        first = image.pixels[0, 0].astype(int)
         number = int(first[0] * 256 + first[1])
         _begin("encode", number)
-        return Embedding({"number": np.array([number])}, picture.size, 1)
+        return Embedding({"number": np.array([number])}, image.size, 1)
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
         for each in objects:

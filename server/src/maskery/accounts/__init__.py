@@ -1,49 +1,47 @@
 """Who may use the server, and how much: accounts, their API keys, limits, and what was used."""
 
-from maskery.accounts.book import Account, AccountBook, NoSuchAccount, check_name
+from maskery.accounts.accounts import Account, AccountRepository, NoSuchAccount, check_name
+from maskery.accounts.authentication import Caller, InvalidKeyError, KeyAuthenticator
 from maskery.accounts.database import HEAD, Database, DatabaseError
-from maskery.accounts.keys import ApiKey, KeyStore, NoSuchKey, bare_id, check_key_name
-from maskery.accounts.ledger import Ledger
-from maskery.accounts.limiter import Limiter
-from maskery.accounts.limits import Holder, Limits, LimitsUnavailable, NeverAllowed, RateLimited
-from maskery.accounts.metrics import OfficeState
-from maskery.accounts.office import Office, Records
-from maskery.accounts.rights import RIGHTS, USUAL_RIGHTS, Right, check_rights
-from maskery.accounts.usage import Amount, UsageBook, Use, to_csv
-from maskery.accounts.verifier import Caller, Refused, Verifier
+from maskery.accounts.keys import ApiKey, KeyRepository, NoSuchKey, bare_id, check_key_name
+from maskery.accounts.rate_limit.limiter import Limiter
+from maskery.accounts.rate_limit.limits import Limits, LimitsUnavailable, NeverAllowed, RateLimited, Subject
+from maskery.accounts.scopes import DEFAULT_SCOPES, SCOPES, Scope, parse_scopes
+from maskery.accounts.service import AccountMetrics, AccountService, Records
+from maskery.accounts.usage import Amount, UsageRecorder, UsageRepository, Use, to_csv
 
 __all__ = [
+    "DEFAULT_SCOPES",
     "HEAD",
-    "RIGHTS",
-    "USUAL_RIGHTS",
+    "SCOPES",
     "Account",
-    "AccountBook",
+    "AccountMetrics",
+    "AccountRepository",
+    "AccountService",
     "Amount",
     "ApiKey",
     "Caller",
     "Database",
     "DatabaseError",
-    "Holder",
-    "KeyStore",
-    "Ledger",
+    "InvalidKeyError",
+    "KeyAuthenticator",
+    "KeyRepository",
     "Limiter",
     "Limits",
     "LimitsUnavailable",
     "NeverAllowed",
     "NoSuchAccount",
     "NoSuchKey",
-    "Office",
-    "OfficeState",
     "RateLimited",
     "Records",
-    "Refused",
-    "Right",
-    "UsageBook",
+    "Scope",
+    "Subject",
+    "UsageRecorder",
+    "UsageRepository",
     "Use",
-    "Verifier",
     "bare_id",
     "check_key_name",
     "check_name",
-    "check_rights",
+    "parse_scopes",
     "to_csv",
 ]

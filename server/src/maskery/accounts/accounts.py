@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, false, select
 from sqlalchemy.engine import Connection, Row
 
 from maskery.accounts.database import Database, insert_into
-from maskery.accounts.limits import Limits
+from maskery.accounts.rate_limit.limits import Limits
 from maskery.accounts.schema import accounts
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@ -]{0,126}[A-Za-z0-9._@-])?")
@@ -38,7 +38,7 @@ class Account:
     limits: Limits
 
 
-class AccountBook:
+class AccountRepository:
     """All accounts, in the database.
 
     Every method raises `DatabaseError` where that does not answer.

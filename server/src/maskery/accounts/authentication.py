@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Literal
 
-from maskery.accounts.clerk import Clerk
-from maskery.accounts.keys import Entry, KeyStore, is_its_text, read_id
-from maskery.accounts.limits import Holder, Limits
-from maskery.accounts.rights import USUAL_RIGHTS, Right
+from maskery.accounts.executor import DatabaseExecutor
+from maskery.accounts.keys import Entry, KeyRepository, is_its_text, read_id
+from maskery.accounts.rate_limit.limits import Limits, Subject
+from maskery.accounts.scopes import DEFAULT_SCOPES, Scope
 
 _log = logging.getLogger("maskery.accounts")
 
@@ -36,7 +36,7 @@ _ANONYMOUS = "anonymous"
 Reason = Literal["unknown", "revoked", "expired", "disabled"]
 
 
-class Refused(Exception):  # noqa: N818
+class InvalidKeyError(Exception):
     """The key opens nothing.
 
     Attributes:
@@ -59,11 +59,11 @@ class Caller:
 
     account: str
     key: str
-    rights: frozenset[Right]
-    holders: tuple[Holder, ...] = ()
+    scopes: frozenset[Scope]
+    subjects: tuple[Subject, ...] = ()
 
 
-class Verifier:
+class KeyAuthenticator:
     """Checks keys. For one event loop.
 
     What is not in memory is asked of the database by one query at a time, for all keys that came meanwhile: a flood
@@ -78,17 +78,17 @@ class Verifier:
 
     def __init__(
         self,
-        keys: KeyStore,
+        keys: KeyRepository,
         defaults: Limits,
         clock: Callable[[], float] = time.monotonic,
-        clerk: Clerk | None = None,
+        executor: DatabaseExecutor | None = None,
     ) -> None:
         self._keys, self._defaults, self._clock = keys, defaults, clock
-        self._clerk = clerk or Clerk()
+        self._executor = executor or DatabaseExecutor()
         self._failing = False
         #: Who sends no key, where that is allowed.
         self.anonymous = Caller(
-            _ANONYMOUS, "", frozenset(USUAL_RIGHTS), (Holder("account", _ANONYMOUS, _in_force(Limits(), defaults)),)
+            _ANONYMOUS, "", frozenset(DEFAULT_SCOPES), (Subject("account", _ANONYMOUS, _in_force(Limits(), defaults)),)
         )
         self._entries: OrderedDict[str, tuple[float, Entry]] = OrderedDict()
         self._asked: dict[str, asyncio.Future[Entry | None]] = {}
@@ -100,25 +100,27 @@ class Verifier:
         """The caller who sends this key.
 
         Raises:
-            Refused: it opens nothing.
+            InvalidKeyError: it opens nothing.
             DatabaseError: the database does not answer.
         """
         key_id = read_id(text)
         entry = await self._entry(key_id) if key_id else None
         if not is_its_text(entry, text) or entry is None:
-            raise Refused("unknown", "The API key is not known here; `maskery keys create` makes one.")
+            raise InvalidKeyError("unknown", "The API key is not known here; `maskery keys create` makes one.")
         key = entry.key
         if key.state == "revoked":
-            raise Refused("revoked", f"The API key {key.id} was revoked; `maskery keys create` makes another.")
+            raise InvalidKeyError("revoked", f"The API key {key.id} was revoked; `maskery keys create` makes another.")
         if key.state == "expired":
-            raise Refused("expired", f"The API key {key.id} has expired; `maskery keys create` makes another.")
+            raise InvalidKeyError("expired", f"The API key {key.id} has expired; `maskery keys create` makes another.")
         if entry.disabled:
-            raise Refused("disabled", f"The account {key.account} is disabled; `maskery accounts enable` lets it in.")
-        holders = (
-            Holder("account", key.account, _in_force(entry.account_limits, self._defaults)),
-            Holder("key", key.id, _in_force(key.limits, Limits())),
+            raise InvalidKeyError(
+                "disabled", f"The account {key.account} is disabled; `maskery accounts enable` lets it in."
+            )
+        subjects = (
+            Subject("account", key.account, _in_force(entry.account_limits, self._defaults)),
+            Subject("key", key.id, _in_force(key.limits, Limits())),
         )
-        return Caller(key.account, key.id, frozenset(key.rights), holders)
+        return Caller(key.account, key.id, frozenset(key.scopes), subjects)
 
     def forget(self) -> None:
         """Believe nothing any more: something was changed through this server."""
@@ -155,7 +157,7 @@ class Verifier:
                     del self._asked[key_id]
                 asked, changes = self._clock(), self._changes
                 try:
-                    found = await self._clerk.ask(partial(self._keys.find, list(batch)))
+                    found = await self._executor.ask(partial(self._keys.find, list(batch)))
                 # Whatever it is, those who wait are told; the next ones try again.
                 except Exception as error:  # noqa: BLE001
                     self._note(error)

@@ -13,7 +13,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 #: The revision that this release works with: the last of the migrations.
-HEAD = "0002"
+HEAD = "0003"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 

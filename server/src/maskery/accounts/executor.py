@@ -16,7 +16,7 @@ _THREADS = 4
 Answer = TypeVar("Answer")
 
 
-class Clerk:
+class DatabaseExecutor:
     """Works in threads of its own. For one event loop.
 
     Args:

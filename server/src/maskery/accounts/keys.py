@@ -16,11 +16,11 @@ from typing import Literal
 from sqlalchemy import ColumnElement, Select, bindparam, false, or_, select
 from sqlalchemy.engine import Connection, Row
 
-from maskery.accounts.book import called, check_name, limit_values, open_account, to_limits
+from maskery.accounts.accounts import called, check_name, limit_values, open_account, to_limits
 from maskery.accounts.database import Database
-from maskery.accounts.limits import Limits
-from maskery.accounts.rights import USUAL_RIGHTS, Right, check_rights
+from maskery.accounts.rate_limit.limits import Limits
 from maskery.accounts.schema import accounts, api_keys
+from maskery.accounts.scopes import DEFAULT_SCOPES, Scope, parse_scopes
 
 _SHAPE = re.compile(r"mk_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _LONGEST_NAME = 128
@@ -55,7 +55,7 @@ class ApiKey:
     id: str
     account: str
     name: str
-    rights: tuple[Right, ...]
+    scopes: tuple[Scope, ...]
     created: float
     expires: float | None = None
     revoked: float | None = None
@@ -86,7 +86,7 @@ class Entry:
     disabled: bool
 
 
-class KeyStore:
+class KeyRepository:
     """All keys, in the database. Every method raises `DatabaseError` where that does not answer."""
 
     def __init__(self, database: Database) -> None:
@@ -96,7 +96,7 @@ class KeyStore:
         self,
         account: str,
         name: str = "",
-        rights: Iterable[str] = USUAL_RIGHTS,
+        scopes: Iterable[str] = DEFAULT_SCOPES,
         seconds: float | None = None,
         limits: Limits | None = None,
     ) -> tuple[ApiKey, str]:
@@ -118,7 +118,7 @@ class KeyStore:
             secrets.token_hex(6),
             account,
             name,
-            check_rights(rights),
+            parse_scopes(scopes),
             now,
             None if seconds is None else now + seconds,
             limits=limits or _NONE,
@@ -291,7 +291,7 @@ def _add(connection: Connection, key: ApiKey) -> str:
         "hash": hashlib.sha256(text.encode()).digest(),
         "account": key.account,
         "name": key.name,
-        "rights": ",".join(key.rights),
+        "scopes": ",".join(key.scopes),
         "created": key.created,
         "expires": key.expires,
         **limit_values(key.limits),
@@ -327,7 +327,7 @@ def _to_key(row: Row[tuple[object, ...]]) -> ApiKey:
         row.id,
         row.account,
         row.name,
-        check_rights(row.rights.split(",")),
+        parse_scopes(row.scopes.split(",")),
         row.created,
         row.expires,
         row.revoked,

@@ -8,7 +8,7 @@ metadata = MetaData()
 def _limits() -> list[Column[int]]:
     return [
         Column("requests_per_minute", Integer, nullable=True),
-        Column("pictures_per_minute", Integer, nullable=True),
+        Column("images_per_minute", Integer, nullable=True),
         Column("concurrent_requests", Integer, nullable=True),
         Column("pixels_per_day", BigInteger, nullable=True),
     ]
@@ -30,7 +30,7 @@ api_keys = Table(
     Column("hash", LargeBinary(32), nullable=False),
     Column("account", String(128), ForeignKey("accounts.name", name="api_keys_account"), nullable=False),
     Column("name", String(128), nullable=False, server_default=""),
-    Column("rights", String(64), nullable=False, server_default="segment,metrics"),
+    Column("scopes", String(64), nullable=False, server_default="segment,metrics"),
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=True),
     Column("revoked", Float, nullable=True),
@@ -48,7 +48,7 @@ usage = Table(
     Column("account", String(128), primary_key=True),
     Column("day", Date, primary_key=True),
     Column("requests", BigInteger, nullable=False),
-    Column("pictures", BigInteger, nullable=False),
+    Column("images", BigInteger, nullable=False),
     Column("objects", BigInteger, nullable=False),
     Column("pixels", BigInteger, nullable=False),
     Column("seconds", Float, nullable=False),

@@ -2,18 +2,21 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskery.accounts.book import AccountBook
-from maskery.accounts.clerk import Clerk
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from maskery.accounts.accounts import AccountRepository
+from maskery.accounts.authentication import KeyAuthenticator
 from maskery.accounts.database import Database
-from maskery.accounts.keys import KeyStore
-from maskery.accounts.ledger import Ledger
-from maskery.accounts.limiter import Limiter
-from maskery.accounts.limits import Limits
-from maskery.accounts.usage import UsageBook
-from maskery.accounts.verifier import Verifier
+from maskery.accounts.executor import DatabaseExecutor
+from maskery.accounts.keys import KeyRepository
+from maskery.accounts.rate_limit.limiter import Limiter
+from maskery.accounts.rate_limit.limits import Limits
+from maskery.accounts.usage import UsageRecorder, UsageRepository
 
 _log = logging.getLogger("maskery.accounts")
 
@@ -26,9 +29,9 @@ class Records:
     """What the database holds: all that a command needs."""
 
     database: Database
-    book: AccountBook
-    keys: KeyStore
-    usage: UsageBook
+    book: AccountRepository
+    keys: KeyRepository
+    usage: UsageRepository
 
     @classmethod
     def open(cls, url: str | Path) -> "Records":
@@ -43,14 +46,14 @@ class Records:
         except BaseException:
             database.close()
             raise
-        return cls(database, AccountBook(database), KeyStore(database), UsageBook(database))
+        return cls(database, AccountRepository(database), KeyRepository(database), UsageRepository(database))
 
     def close(self) -> None:
         """Let go of the database."""
         self.database.close()
 
 
-class Office:
+class AccountService:
     """Lets callers in, bounds and counts them. For one event loop.
 
     Args:
@@ -61,15 +64,15 @@ class Office:
 
     def __init__(self, records: Records, defaults: Limits, limiter: Limiter) -> None:
         self.records, self.limiter = records, limiter
-        self.clerk = Clerk()
-        self.verifier = Verifier(records.keys, defaults, clerk=self.clerk)
-        self.ledger = Ledger(records.usage, records.keys, self.clerk)
+        self.executor = DatabaseExecutor()
+        self.authenticator = KeyAuthenticator(records.keys, defaults, executor=self.executor)
+        self.usage_recorder = UsageRecorder(records.usage, records.keys, self.executor)
         self._writing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to write down what is used, and see whether limits can be counted where they are to be."""
         self.limiter.check()
-        self._writing = asyncio.create_task(self.ledger.run())
+        self._writing = asyncio.create_task(self.usage_recorder.run())
 
     async def close(self) -> None:
         """Write down what was not yet, and let go of the database."""
@@ -78,9 +81,24 @@ class Office:
             await asyncio.gather(self._writing, return_exceptions=True)
         try:
             async with asyncio.timeout(_LAST_WRITING):
-                await self.ledger.write()
+                await self.usage_recorder.write()
         except TimeoutError:
             _log.error("the database of accounts does not answer: what was used last is not written down")
         await self.limiter.close()
-        self.clerk.close()
+        self.executor.close()
         self.records.close()
+
+
+class AccountMetrics(Collector):
+    """Read at the moment of asking instead of being kept up to date."""
+
+    def __init__(self, account_service: AccountService) -> None:
+        self._office = account_service
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        limiter, usage_recorder = self._office.limiter, self._office.usage_recorder
+        yield CounterMetricFamily("maskery_limits_failures", "Times Redis did not answer.", limiter.failures)
+        yield GaugeMetricFamily("maskery_limits_degraded", "Whether limits do without Redis.", limiter.degraded)
+        yield CounterMetricFamily(
+            "maskery_usage_failures", "Times usage could not be written.", usage_recorder.failures
+        )

@@ -8,27 +8,26 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from maskery.api import (
+from maskery.api import errors, warmup
+from maskery.api.container import make_container
+from maskery.api.middleware.cors import Cors
+from maskery.api.middleware.path_normalization import PathNormalization
+from maskery.api.middleware.request_log import RequestLog
+from maskery.api.middleware.security_headers import SecurityHeaders
+from maskery.api.middleware.trusted_hosts import TrustedHosts, loopback_names
+from maskery.api.middleware.unhandled_errors import UnhandledErrors
+from maskery.api.routes import (
     admin,
     authentication,
-    errors,
     health,
     images,
-    lifecycle,
     limits,
     metrics,
     models,
     playground,
     segmentations,
 )
-from maskery.api.cors import Cors
-from maskery.api.host_guard import HostGuard, loopback_names
-from maskery.api.last_resort import LastResort
-from maskery.api.openapi import describe
-from maskery.api.paths import CanonicalPaths
-from maskery.api.request_log import RequestLog
-from maskery.api.security_headers import SecurityHeaders
-from maskery.api.services import make_services
+from maskery.api.schemas.openapi import describe
 from maskery.settings import Settings
 
 
@@ -39,18 +38,18 @@ def create_app(settings: Settings) -> FastAPI:
         ModelNotInstalled: an alias, or the setting `preload`, names a model that is not installed.
         DatabaseError: the database of accounts cannot be used.
     """
-    services = make_services(settings)
+    container = make_container(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        services.office.start()
-        warming = asyncio.create_task(lifecycle.warm(services))
+        container.account_service.start()
+        warming = asyncio.create_task(warmup.warm(container))
         yield
-        services.state.phase = "stopping"
+        container.state.phase = "stopping"
         warming.cancel()
         await asyncio.gather(warming, return_exceptions=True)
-        await services.engine.close()
-        await services.office.close()
+        await container.engine.close()
+        await container.account_service.close()
 
     app = FastAPI(
         title="Maskery",
@@ -63,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.services = services
+    app.state.container = container
     for module in (segmentations, images, models, limits, admin, authentication, health, metrics, playground):
         app.include_router(module.router)
     errors.install(app)
@@ -72,13 +71,13 @@ def create_app(settings: Settings) -> FastAPI:
     # The last added is the outermost: an answer goes through all that stand after the one that gave it.
     hosts = settings.allowed_hosts or (loopback_names(settings.host) if settings.on_loopback else ())
     if hosts:
-        app.add_middleware(HostGuard, hosts=hosts, origins=settings.cors_origins)
-    app.add_middleware(CanonicalPaths)
-    app.add_middleware(LastResort)
+        app.add_middleware(TrustedHosts, hosts=hosts, origins=settings.cors_origins)
+    app.add_middleware(PathNormalization)
+    app.add_middleware(UnhandledErrors)
     if settings.cors_origins:
         app.add_middleware(Cors, origins=settings.cors_origins)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestLog, services=services)
+    app.add_middleware(RequestLog, container=container)
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     return app

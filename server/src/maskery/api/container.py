@@ -6,20 +6,20 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, Request
 
-from maskery.accounts import Limiter, Office, OfficeState, Records
+from maskery.accounts import AccountMetrics, AccountService, Limiter, Records
 from maskery.engine import EncoderProcess, Engine, Metrics
 from maskery.models import Registry, Store
 from maskery.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True)
-class Services:
+class Container:
     """Everything behind the routes."""
 
     settings: Settings
     engine: Engine
     metrics: Metrics
-    office: Office
+    account_service: AccountService
     state: "State"
 
 
@@ -51,7 +51,7 @@ def make_registry(settings: Settings) -> Registry:
     )
 
 
-def make_services(settings: Settings) -> Services:
+def make_container(settings: Settings) -> Container:
     """Everything behind the routes. The encoder's process is started when it is needed.
 
     Raises:
@@ -70,13 +70,13 @@ def make_services(settings: Settings) -> Services:
         limiter = Limiter(settings.redis_url, settings.without_redis)
     except ValueError as error:
         raise SettingsError(f"setting redis_url (MASKERY_REDIS_URL): {error}") from None
-    office = Office(Records.open(settings.database), settings.default_limits, limiter)
-    return Services(settings, engine, Metrics(engine, OfficeState(office)), office, State())
+    account_service = AccountService(Records.open(settings.database), settings.default_limits, limiter)
+    return Container(settings, engine, Metrics(engine, AccountMetrics(account_service)), account_service, State())
 
 
-async def get_services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
+async def get_container(request: Request) -> Container:
+    container: Container = request.app.state.container
+    return container
 
 
-ServicesDependency = Annotated[Services, Depends(get_services)]
+ContainerDependency = Annotated[Container, Depends(get_container)]

@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from maskery.accounts import Caller, Refused, Right
+from maskery.accounts import Caller, InvalidKeyError, Scope
+from maskery.api.container import Container, ContainerDependency
 from maskery.api.errors import ApiError
-from maskery.api.services import Services, ServicesDependency
-from maskery.api.serving import time_limit
-from maskery.engine import Toll
+from maskery.api.requests.processing import time_limit
+from maskery.engine import QuotaHook
 
 # Seconds beyond its time limit after which a request cannot be running any more, unless its server has died.
 _LEASE_MARGIN = 10
@@ -21,7 +21,7 @@ bearer = HTTPBearer(auto_error=False, description="A key made with `maskery keys
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 
 
-async def caller_of(services: Services, key: str | None, header: str = "") -> Caller:
+async def authenticate_key(container: Container, key: str | None, header: str = "") -> Caller:
     """Who has this key.
 
     Args:
@@ -31,8 +31,8 @@ async def caller_of(services: Services, key: str | None, header: str = "") -> Ca
         ApiError: 401, or 403 where the account is disabled.
         DatabaseError: the database does not answer.
     """
-    if services.settings.anonymous:
-        return services.office.verifier.anonymous
+    if container.settings.anonymous:
+        return container.account_service.authenticator.anonymous
     if not key:
         # What the header begins with is not repeated: it may be the key.
         has_scheme = header.partition(" ")[0].lower() in ("", "bearer")
@@ -40,33 +40,33 @@ async def caller_of(services: Services, key: str | None, header: str = "") -> Ca
         message = f"{found}: send the header Authorization: Bearer KEY."
         raise _not_let_in(message, "missing_key")
     try:
-        caller = await services.office.verifier.verify(key)
-    except Refused as refusal:
+        caller = await container.account_service.authenticator.verify(key)
+    except InvalidKeyError as refusal:
         if refusal.reason == "disabled":
             raise ApiError(403, "account_disabled", str(refusal)) from None
         raise _not_let_in(str(refusal), _CODES[refusal.reason]) from None
-    services.office.ledger.note_key(caller.key)
+    container.account_service.usage_recorder.note_key(caller.key)
     return caller
 
 
-async def authenticate(request: Request, services: ServicesDependency, credentials: Credentials) -> Caller:
+async def authenticate(request: Request, container: ContainerDependency, credentials: Credentials) -> Caller:
     """The caller, of whom the access log is told too."""
     key = credentials.credentials if credentials else None
-    caller = await caller_of(services, key, request.headers.get("authorization", ""))
+    caller = await authenticate_key(container, key, request.headers.get("authorization", ""))
     request.state.account, request.state.key = caller.account, caller.key
     return caller
 
 
-def having(right: Right) -> Callable[[Caller], Awaitable[Caller]]:
-    """A dependency: the caller, who must have this right."""
+def require_scope(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
+    """A dependency: the caller, who must have this scope."""
 
     async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
-        if right not in caller.rights:
+        if scope not in caller.scopes:
             raise ApiError(
                 403,
-                "missing_right",
-                f"The key {caller.key or 'that was not sent'} may not do this: it lacks the right {right!r}. "
-                f"`maskery keys create --rights {right}` makes one that has it.",
+                "missing_scope",
+                f"The key {caller.key or 'that was not sent'} may not do this: it lacks the scope {scope!r}. "
+                f"`maskery keys create --scopes {scope}` makes one that has it.",
             )
         return caller
 
@@ -74,24 +74,24 @@ def having(right: Right) -> Callable[[Caller], Awaitable[Caller]]:
 
 
 async def admit(
-    request: Request, services: ServicesDependency, caller: Annotated[Caller, Depends(having("segment"))]
+    request: Request, container: ContainerDependency, caller: Annotated[Caller, Depends(require_scope("segment"))]
 ) -> AsyncIterator[Caller]:
     """The caller, whose request is within the limits, and counts until it is answered."""
-    lease = time_limit(request, services.settings) + _LEASE_MARGIN
-    async with services.office.limiter.admit(caller.holders, lease) as standing:
+    lease = time_limit(request, container.settings) + _LEASE_MARGIN
+    async with container.account_service.limiter.admit(caller.subjects, lease) as standing:
         request.state.headers = standing.headers
         yield caller
 
 
-def charge(services: Services, caller: Caller) -> Toll:
-    """What a new picture of the caller's has to pass: the limits on pictures and pixels."""
-    return lambda pixels: services.office.limiter.charge_picture(caller.holders, pixels)
+def charge(container: Container, caller: Caller) -> QuotaHook:
+    """What a new image of the caller's has to pass: the limits on images and pixels."""
+    return lambda pixels: container.account_service.limiter.charge_image(caller.subjects, pixels)
 
 
 AnyCaller = Annotated[Caller, Depends(authenticate)]
 # Its place is free again before its answer is sent: who has that may ask for more at once.
 Segmenter = Annotated[Caller, Depends(admit, scope="function")]
-Administrator = Annotated[Caller, Depends(having("admin"))]
+Administrator = Annotated[Caller, Depends(require_scope("admin"))]
 
 
 def _not_let_in(message: str, code: str) -> ApiError:

@@ -16,7 +16,7 @@ from starlette.routing import Match
 from maskery.accounts import DatabaseError, LimitsUnavailable, NeverAllowed, NoSuchAccount, NoSuchKey, RateLimited
 from maskery.engine import Busy, CannotPrepare, DeadlineExceeded, EncoderLost, NotPrepared
 from maskery.models import ModelNotInstalled, StoreError
-from maskery.segmentation import NotAPicture, PictureTooLarge, PromptError
+from maskery.segmentation import ImageTooLarge, NotAnImage, PromptError
 
 _log = logging.getLogger(__name__)
 
@@ -81,12 +81,12 @@ _DESCRIPTIONS = {
     400: "Malformed JSON, form or base64",
     401: "No API key, or one that is not known",
     403: "The key may not do this, or its account is disabled",
-    404: "The model, or the prepared picture, is not here",
+    404: "The model, or the prepared image, is not here",
     413: "Too many bytes or pixels",
     415: "Not a kind of body, or of image, that is read here",
     422: "A field is wrong; `param` says which",
     429: "A limit is reached; see Retry-After",
-    501: "The cache has no room for even one picture",
+    501: "The cache has no room for even one image",
     503: "Too many requests are waiting, or a database does not answer; see Retry-After",
     504: "The request's time was up",
 }
@@ -165,8 +165,8 @@ def _methods(request: Request) -> set[str]:
 _TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
     ApiError: lambda error: error,
     PromptError: lambda error: ApiError(422, "invalid_prompt", str(error), error.param),
-    NotAPicture: lambda error: ApiError(415, "unsupported_image", sentence(error), "image_prompt"),
-    PictureTooLarge: lambda error: ApiError(413, "image_too_large", sentence(error), "image_prompt"),
+    NotAnImage: lambda error: ApiError(415, "unsupported_image", sentence(error), "image_prompt"),
+    ImageTooLarge: lambda error: ApiError(413, "image_too_large", sentence(error), "image_prompt"),
     ModelNotInstalled: _from_model,
     StoreError: lambda error: ApiError(500, "model_unusable", str(error), "model"),
     EncoderLost: _from_lost_encoder,

@@ -3,21 +3,21 @@
 import logging
 import time
 
-from maskery.api.services import Services
+from maskery.api.container import Container
 from maskery.engine import EngineError
 from maskery.models import ModelNotInstalled, StoreError
 
 _log = logging.getLogger(__name__)
 
 
-async def warm(services: Services) -> None:
+async def warm(container: Container) -> None:
     """Load what the settings name. A failure is kept where whoever runs the server finds it."""
-    state = services.state
+    state = container.state
     later = []
     try:
-        for name in services.settings.preload:
+        for name in container.settings.preload:
             started = time.monotonic()
-            later.append(await services.engine.warm(name))
+            later.append(await container.engine.warm(name))
             _log.info("%s is loaded and has run, after %.1f s", name, time.monotonic() - started)
     # Whatever it is, the server must not wait for it for ever.
     except Exception as error:  # noqa: BLE001

@@ -16,6 +16,7 @@ from maskery.cli.serve import serve
 from maskery.cli.usage import usage
 from maskery.models import ModelNotInstalled, StoreError
 from maskery.segmentation import SegmentationError
+from maskery.serving.errors import ServingError
 from maskery.settings import SettingsError
 
 # What a user can mend: one sentence on standard error, exit code 2.
@@ -26,6 +27,7 @@ _MENDABLE = (
     NoSuchAccount,
     NoSuchKey,
     SegmentationError,
+    ServingError,
     SettingsError,
     StoreError,
 )

@@ -1,4 +1,4 @@
-"""`maskery demo`: a server on this machine, and the playground with a picture in it."""
+"""`maskery demo`: a server on this machine, and the playground with an image in it."""
 
 import socket
 import webbrowser
@@ -9,10 +9,10 @@ from rich.console import Console
 
 from maskery import logs
 from maskery.accounts import ApiKey
-from maskery.cli.errors import CommandError
 from maskery.cli.records import open_records
 from maskery.cli.serve import playground_address
-from maskery.cli.server import leave_threads, listen, run
+from maskery.serving.errors import ServingError
+from maskery.serving.server import leave_threads, listen, run
 from maskery.settings import Settings
 
 # Of the key that lives as long as the demo.
@@ -64,5 +64,5 @@ def _listen_anywhere(settings: Settings) -> socket.socket:
     """The settings' port, or any that is free."""
     try:
         return listen(settings)
-    except CommandError:
+    except ServingError:
         return listen(settings.model_copy(update={"port": 0}))

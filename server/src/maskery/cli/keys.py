@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from maskery.accounts import RIGHTS, USUAL_RIGHTS, ApiKey, Limits
+from maskery.accounts import DEFAULT_SCOPES, SCOPES, ApiKey, Limits
 from maskery.cli.errors import CommandError
 from maskery.cli.records import (
     LimitArguments,
@@ -35,8 +35,8 @@ Expires = Annotated[
 def create(
     account: Annotated[str, typer.Option(help="The account that the key belongs to; made when there is none.")],
     name: Annotated[str, typer.Option(help="What the key is for.")] = "",
-    rights: Annotated[str, typer.Option(help=f"What it may do, separated by commas: {', '.join(RIGHTS)}.")] = ",".join(
-        USUAL_RIGHTS
+    scopes: Annotated[str, typer.Option(help=f"What it may do, separated by commas: {', '.join(SCOPES)}.")] = ",".join(
+        DEFAULT_SCOPES
     ),
     expires: Expires = None,
     limit: LimitOptions = None,
@@ -44,7 +44,7 @@ def create(
 ) -> None:
     """Make a key and print it. It is shown once and kept only as a hash."""
     settings = Settings.load()
-    named = [right.strip() for right in rights.split(",") if right.strip()]
+    named = [right.strip() for right in scopes.split(",") if right.strip()]
     with mendable():
         key, text = open_records(settings).keys.create(
             account, name, named, _seconds(expires, settings.key_seconds), Limits(**read_limits(limit))
@@ -57,10 +57,10 @@ def list_keys(
     account: Annotated[str | None, typer.Option(help="Only the keys of this account.")] = None,
 ) -> None:
     """Show keys, without their secrets. Times are UTC."""
-    table = new_table("id", "account", "name", "rights", "created", "last used", "state", "limits")
+    table = new_table("id", "account", "name", "scopes", "created", "last used", "state", "limits")
     for key in open_records().keys.list(account):
         shown = show_time(key.created), show_time(key.last_used), _state(key), show_limits(key.limits)
-        table.add_row(key.id, key.account, key.name or "-", ", ".join(key.rights), *shown)
+        table.add_row(key.id, key.account, key.name or "-", ", ".join(key.scopes), *shown)
     print_table(table)
 
 

@@ -16,7 +16,7 @@ from maskery.cli.errors import CommandError
 from maskery.models import CATALOG, Registry, Store
 from maskery.models.store import Progress as Report
 from maskery.models.store import readable
-from maskery.segmentation import NotAPicture, Picture, open_picture
+from maskery.segmentation import Image, NotAnImage, open_image
 from maskery.settings import Settings
 
 app = typer.Typer(help="Show, install and remove the models that can be asked for.", no_args_is_help=True)
@@ -80,36 +80,36 @@ def install(
 def quantize(
     name: Name,
     images: Annotated[
-        Path, typer.Option(metavar="DIR", help="Pictures like those it will be used on; the first 32 are taken.")
+        Path, typer.Option(metavar="DIR", help="Images like those it will be used on; the first 32 are taken.")
     ],
 ) -> None:
     """Make a model's int8 form: its image encoder in 8-bit integers, faster and less exact.
 
     It is kept beside the weights and used only with MASKERY_PRECISION=int8. How well its masks agree with those of f32
-    on the pictures is printed and stored. Needs `pip install "maskery\\[quantize]"`.
+    on the images is printed and stored. Needs `pip install "maskery\\[quantize]"`.
     """
-    from maskery.models.sam.quantize import MAX_PICTURES, MissingExtra  # noqa: PLC0415
+    from maskery.models.sam.quantize import MAX_IMAGES, MissingExtra  # noqa: PLC0415
     from maskery.models.sam.quantize import quantize as make  # noqa: PLC0415
 
     store = _store()
     card = store.card(name)
     limits = Settings.load().image_limits
     if not images.is_dir():
-        raise CommandError(f"{images} is not a folder of pictures.")
-    pictures: list[Picture] = []
+        raise CommandError(f"{images} is not a folder of images.")
+    loaded: list[Image] = []
     for path in sorted(images.iterdir()):
-        with suppress(NotAPicture):
-            if path.is_file() and len(pictures) < MAX_PICTURES:
-                pictures.append(open_picture(path.read_bytes(), limits=limits))
-    if not pictures:
-        raise CommandError(f"{images} holds no pictures.")
+        with suppress(NotAnImage):
+            if path.is_file() and len(loaded) < MAX_IMAGES:
+                loaded.append(open_image(path.read_bytes(), limits=limits))
+    if not loaded:
+        raise CommandError(f"{images} holds no images.")
     try:
         with _bars() as report:
-            iou = make(name, store.get(name), card.revision, pictures, report)
+            iou = make(name, store.get(name), card.revision, loaded, report)
     except MissingExtra as error:
         raise CommandError(f"{error}.") from None
     store.record(replace(card, int8_iou=iou))
-    typer.echo(f"{name} has an int8 form: mean IoU with f32 {iou:.4f} on {len(pictures)} pictures.")
+    typer.echo(f"{name} has an int8 form: mean IoU with f32 {iou:.4f} on {len(loaded)} images.")
 
 
 @app.command()

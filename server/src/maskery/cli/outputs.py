@@ -9,11 +9,11 @@ def check_outputs(image: Path, masks: Path, overlays: Path | None, suffix: str, 
     """Refuse names under which one file would be written over another, or under a wrong kind.
 
     Args:
-        image: the picture, or the folder of them.
+        image: the image, or the folder of them.
         masks: the mask's file, or the folder of them.
-        overlays: the same for what is drawn over the picture, if that is wanted.
+        overlays: the same for what is drawn over the image, if that is wanted.
         suffix: of masks, png or json.
-        readings: masks of a picture.
+        readings: masks of an image.
 
     Raises:
         CommandError: with a name that would do.
@@ -21,7 +21,7 @@ def check_outputs(image: Path, masks: Path, overlays: Path | None, suffix: str, 
     if image.is_dir():
         for option, folder in (("-o", masks), ("--overlay", overlays)):
             if folder and _same(folder, image):
-                raise CommandError(f"{option} is the folder of the pictures, {image}: name another one.")
+                raise CommandError(f"{option} is the folder of the images, {image}: name another one.")
         if overlays and _same(masks, overlays):
             raise CommandError("-o and --overlay are one folder: name two.")
         return
@@ -32,11 +32,11 @@ def check_outputs(image: Path, masks: Path, overlays: Path | None, suffix: str, 
     written = [reading_path(masks, reading) for reading in range(1, readings + 1)]
     for file in written:
         if _same(file, image):
-            raise CommandError(f"the mask would be written over the picture, {image}: name another file with -o.")
+            raise CommandError(f"the mask would be written over the image, {image}: name another file with -o.")
         if overlays and _same(file, overlays):
             raise CommandError(f"the mask and the overlay would both be written to {file}: name two files.")
     if overlays and _same(overlays, image):
-        raise CommandError(f"the overlay would be written over the picture, {image}: name another file.")
+        raise CommandError(f"the overlay would be written over the image, {image}: name another file.")
 
 
 def reading_path(output: Path, reading: int) -> Path:

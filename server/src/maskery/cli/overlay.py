@@ -1,4 +1,4 @@
-"""A mask drawn over its picture, for a person to look at."""
+"""A mask drawn over its image, for a person to look at."""
 
 import colorsys
 from typing import Any
@@ -12,16 +12,16 @@ _GOLDEN = 0.618034
 _FILL = 0.45
 
 
-def draw(picture: NDArray[np.uint8], values: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-    """The picture with each object tinted in a colour of its own and outlined.
+def draw(image: NDArray[np.uint8], values: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+    """The image with each object tinted in a colour of its own and outlined.
 
     Args:
-        picture: uint8 [height, width, 3], RGB.
-        values: categorical mask [rows, columns]; one of another size than the picture is stretched over it.
+        image: uint8 [height, width, 3], RGB.
+        values: categorical mask [rows, columns]; one of another size than the image is stretched over it.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     values = values[_nearest(height, values.shape[0])[:, None], _nearest(width, values.shape[1])]
-    drawn = picture.copy()
+    drawn = image.copy()
     edge = max(1, round(min(values.shape) / 300))
     for value in np.unique(values[values > 0]).tolist():
         inside = values == value

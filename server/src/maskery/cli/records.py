@@ -60,7 +60,7 @@ def show_limits(limits: Limits) -> str:
     """Those that are set, in a few words."""
     shown = {
         "requests/min": limits.requests_per_minute,
-        "pictures/min": limits.pictures_per_minute,
+        "images/min": limits.images_per_minute,
         "at a time": limits.concurrent_requests,
         "pixels/day": limits.pixels_per_day,
     }

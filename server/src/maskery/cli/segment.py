@@ -1,4 +1,4 @@
-"""`maskery segment`: a picture, or a folder of them, without writing a program."""
+"""`maskery segment`: an image, or a folder of them, without writing a program."""
 
 import base64
 import io
@@ -23,7 +23,7 @@ from maskery.cli.prompts import read_prompt
 from maskery.cli.sources import Answer, Source, local, remote
 from maskery.engine import processors
 from maskery.models import DEFAULT_MODEL
-from maskery.segmentation import Exif, SegmentationError, open_picture
+from maskery.segmentation import Exif, SegmentationError, open_image
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"})
 
@@ -37,13 +37,13 @@ class Format(StrEnum):
 
 
 def segment(
-    image: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures that get the same prompt.")],
+    image: Annotated[Path, typer.Argument(help="An image, or a folder of images that get the same prompt.")],
     point: Annotated[
         list[str] | None,
         typer.Option("--point", "-p", metavar="X,Y[,0]", help="A point on the object; X,Y,0 is one that is not on it."),
     ] = None,
     box: Annotated[str | None, typer.Option(metavar="X0,Y0,X1,Y1", help="A box around the object.")] = None,
-    mask_prompt: Annotated[Path | None, typer.Option(help="A mask of the picture's size to start from, PNG.")] = None,
+    mask_prompt: Annotated[Path | None, typer.Option(help="A mask of the image's size to start from, PNG.")] = None,
     objects: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,7 +54,7 @@ def segment(
         Path | None, typer.Option("--output", "-o", help="The mask's file, or for a folder the folder of masks.")
     ] = None,
     overlay_path: Annotated[
-        Path | None, typer.Option("--overlay", help="Also the picture with the mask drawn over it (or a folder).")
+        Path | None, typer.Option("--overlay", help="Also the image with the mask drawn over it (or a folder).")
     ] = None,
     output_format: Annotated[
         Format, typer.Option("--format", help="png, or JSON with COCO RLE or polygons for each segment.")
@@ -63,8 +63,8 @@ def segment(
         int | None,
         typer.Option(min=1, max=3, help="Readings of an ambiguous click, best first: mask.png, mask-2.png …"),
     ] = None,
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="Size of the mask; else the picture's own.")] = None,
-    exif: Annotated[str | None, typer.Option(help="apply or ignore the picture's EXIF orientation.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Size of the mask; else the image's own.")] = None,
+    exif: Annotated[str | None, typer.Option(help="apply or ignore the image's EXIF orientation.")] = None,
     merge_iou: Annotated[
         float | None, typer.Option(help="Objects whose masks agree this much are one segment; 1: never.")
     ] = None,
@@ -78,9 +78,9 @@ def segment(
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for a server's answer.")] = 60.0,
 ) -> None:
-    """Segment a picture: one mask in which every object has its own value, 1, 2, …
+    """Segment an image: one mask in which every object has its own value, 1, 2, …
 
-    Points are in pixels from the top left corner of the picture as one sees it. --point and --box are of one object.
+    Points are in pixels from the top left corner of the image as one sees it. --point and --box are of one object.
 
     A folder's cat.jpg becomes cat.jpg.png, or with other formats cat.jpg.json. Folders that are missing are made.
 
@@ -118,14 +118,14 @@ def segment(
 
 @dataclass(frozen=True)
 class _Task:
-    """The same question for every picture."""
+    """The same question for every image."""
 
     source: Source
     suffix: str
     exif: Exif
 
     def file(self, path: Path, output: Path, overlay_path: Path | None) -> list[str]:
-        """Segment one picture; lines that say what was found and written."""
+        """Segment one image; lines that say what was found and written."""
         try:
             image = path.read_bytes()
         except OSError as error:
@@ -137,15 +137,15 @@ class _Task:
             lines.append(f"mask: {file}")
         if overlay_path:
             values = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["data"][0]["b64_json"]))))
-            _write(overlay_path, _png(overlay.draw(open_picture(image, self.exif).pixels, values)))
+            _write(overlay_path, _png(overlay.draw(open_image(image, self.exif).pixels, values)))
             lines.append(f"overlay: {overlay_path}")
         return lines
 
     def folder(self, folder: Path, output: Path, overlays: Path | None) -> None:
-        """Segment every picture of a folder, several at a time; a bad one does not stop the others."""
-        pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
-        if not pictures:
-            raise CommandError(f"{folder} holds no pictures.")
+        """Segment every image of a folder, several at a time; a bad one does not stop the others."""
+        images = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+        if not images:
+            raise CommandError(f"{folder} holds no images.")
 
         def attempt(path: Path) -> str | None:
             name = f"{path.name}.{self.suffix}"
@@ -157,9 +157,9 @@ class _Task:
 
         console = Console(stderr=True, soft_wrap=True, highlight=False)
         with ThreadPoolExecutor(processors()) as pool, Progress(console=console) as progress:
-            results = progress.track(pool.map(attempt, pictures), total=len(pictures), description="segmenting")
+            results = progress.track(pool.map(attempt, images), total=len(images), description="segmenting")
             failures = [failure for failure in results if failure]
-        typer.echo(f"{len(pictures) - len(failures)} of {len(pictures)} pictures segmented, masks in {output}")
+        typer.echo(f"{len(images) - len(failures)} of {len(images)} images segmented, masks in {output}")
         if failures:
             raise CommandError("\n".join([f"{len(failures)} failed:", *failures]))
 

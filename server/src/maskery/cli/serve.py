@@ -8,11 +8,11 @@ import typer
 from rich.console import Console
 
 from maskery import __version__, logs
-from maskery.accounts import KeyStore
+from maskery.accounts import KeyRepository
 from maskery.cli.errors import CommandError
 from maskery.cli.records import open_records
-from maskery.cli.server import leave_threads, run
-from maskery.cli.tls import read_tls
+from maskery.serving.server import leave_threads, run
+from maskery.serving.tls import read_tls
 from maskery.settings import Settings, misspelled
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def serve(
     needs_key = _needs_key(settings, keys)
     if not (settings.on_loopback or tls or settings.trusted_proxies):
         _log.warning(
-            "keys and pictures travel in the clear to %s: set MASKERY_TLS_CERTIFICATE and MASKERY_TLS_KEY, or name the "
+            "keys and images travel in the clear to %s: set MASKERY_TLS_CERTIFICATE and MASKERY_TLS_KEY, or name the "
             "proxy that speaks TLS in MASKERY_TRUSTED_PROXIES",
             settings.host,
         )
@@ -75,7 +75,7 @@ def playground_address(address: str, key: str | None, **more: str) -> str:
     return f"{address}/#{fragment}" if fragment else f"{address}/"
 
 
-def _needs_key(settings: Settings, keys: KeyStore) -> bool:
+def _needs_key(settings: Settings, keys: KeyRepository) -> bool:
     """Whether there is no key yet and one may be made, because only this machine can use it."""
     if settings.anonymous or keys.has_active():
         return False

@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 
-from maskery.api.body import Body
+from maskery.api.container import make_registry
 from maskery.api.errors import ApiError
-from maskery.api.request import parse_request, to_job
-from maskery.api.response import render
-from maskery.api.schemas import SegmentationResponse
-from maskery.api.services import make_registry
+from maskery.api.requests.body import Body
+from maskery.api.requests.segmentation import parse_request, to_job
+from maskery.api.schemas.rendering import render
+from maskery.api.schemas.segmentation import SegmentationResponse
 from maskery.cli.errors import CommandError
 from maskery.engine import segment_directly
 from maskery.settings import Settings
@@ -20,7 +20,7 @@ _HOW_TO_NAME_A_KEY = "name the key with --key, MASKERY_API_KEY or AIR_API_KEY"
 
 Answer = dict[str, Any]
 
-#: A picture's file to the answer; safe from several threads at once.
+#: An image's file to the answer; safe from several threads at once.
 Source = Callable[[bytes], Answer]
 
 
@@ -28,10 +28,10 @@ def local(fields: dict[str, Any]) -> Source:
     """Segments in this process.
 
     Args:
-        fields: the request's, without the picture.
+        fields: the request's, without the image.
 
     Raises:
-        ModelNotInstalled, StoreError: before any picture is read.
+        ModelNotInstalled, StoreError: before any image is read.
     """
     settings = Settings.load()
     models, image_limits, prompt_limits = make_registry(settings), settings.image_limits, settings.prompt_limits

@@ -28,9 +28,9 @@ def usage(
     if csv:
         typer.echo(to_csv(uses), nl=False)
         return
-    table = new_table("day", "account", numbers=("requests", "pictures", "objects", "pixels", "seconds"))
+    table = new_table("day", "account", numbers=("requests", "images", "objects", "pixels", "seconds"))
     for use in uses:
         amount = use.amount
-        counts = (amount.requests, amount.pictures, amount.objects, amount.pixels)
+        counts = (amount.requests, amount.images, amount.objects, amount.pixels)
         table.add_row(str(use.day), use.account, *(f"{count:,}" for count in counts), f"{amount.seconds:,.1f}")
     print_table(table)

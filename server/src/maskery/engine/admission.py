@@ -1,9 +1,31 @@
 """Who may come in: so many requests at a time, and so many bytes that they brought along."""
 
+import math
 import time
 
 from maskery.engine.errors import Busy
-from maskery.engine.pace import Pace
+
+# Weight of the newest in the running mean.
+_NEWEST = 0.2
+
+
+class RetryEstimate:
+    """A running mean.
+
+    Attributes:
+        seconds: that one took of late; 0 before the first.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def note(self, seconds: float) -> None:
+        """One more has taken that long."""
+        self.seconds += _NEWEST * (seconds - self.seconds) if self.seconds else seconds
+
+    def retry_after(self, here: int, at_a_time: int) -> int:
+        """Whole seconds in which half of those here are expected to be through."""
+        return max(1, math.ceil(self.seconds * here / at_a_time / 2))
 
 
 class Admission:
@@ -18,23 +40,23 @@ class Admission:
         self.max_requests = max_requests
         self.max_bytes = max_bytes
         self.requests = self.nbytes = 0
-        self.pace = Pace()
+        self.pace = RetryEstimate()
 
     @property
     def seconds_a_request(self) -> float:
         """That one stayed of late."""
         return self.pace.seconds
 
-    def arrive(self) -> "Visit":
+    def arrive(self) -> "Ticket":
         """A request has begun; a context manager around all of it."""
-        return Visit(self)
+        return Ticket(self)
 
     def retry_after(self) -> int:
         """Whole seconds in which half of those here are expected to be answered, by how long they took of late."""
         return self.pace.retry_after(self.requests, self.max_requests)
 
 
-class Visit:
+class Ticket:
     """One request's bytes and, once its body is there, its place."""
 
     def __init__(self, admission: Admission) -> None:
@@ -66,7 +88,7 @@ class Visit:
         here.requests += 1
         self._since = time.monotonic()
 
-    def __enter__(self) -> "Visit":
+    def __enter__(self) -> "Ticket":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Embeddings of the pictures used last, under a budget of bytes."""
+"""Embeddings of the images used last, under a budget of bytes."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Decoding: prompts for one picture that wait at the same time go into one call of the model."""
+"""Decoding: prompts for one image that wait at the same time go into one call of the model."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
-from maskery.engine.lane import Lane
+from maskery.engine.lanes import Lane
 from maskery.engine.threads import run_in
 from maskery.segmentation import Candidates, Embedding, Model, ObjectPrompt
 
@@ -55,7 +55,7 @@ class Decoder:
     def __init__(self, lane: Lane, pool: ThreadPoolExecutor) -> None:
         self._lane = lane
         self._pool = pool
-        # By identity: only the very same embedding is the same picture beyond doubt.
+        # By identity: only the very same embedding is the same image beyond doubt.
         self._waiting: dict[tuple[int, int], _Call] = {}
         self.calls = self.requests = 0
 

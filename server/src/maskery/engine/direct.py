@@ -2,7 +2,7 @@
 
 from maskery.engine.job import Job, Upload
 from maskery.models import Registry
-from maskery.segmentation import ImageLimits, PictureFile, PromptLimits, Segmentation, segment
+from maskery.segmentation import ImageFile, ImageLimits, PromptLimits, Segmentation, segment
 
 
 def segment_directly(
@@ -12,12 +12,12 @@ def segment_directly(
 
     Raises:
         ModelNotInstalled, StoreError: the model is not on this machine, or its files are damaged.
-        SegmentationError: the picture or the prompt is wrong.
-        TypeError: the job's picture is a reference; nothing is kept here that it could refer to.
+        SegmentationError: the image or the prompt is wrong.
+        TypeError: the job's image is a reference; nothing is kept here that it could refer to.
     """
     model = models.get(job.model)
     if not isinstance(job.image, Upload):
-        raise TypeError(f"only a picture's file can be segmented directly, not {job.image!r}")
-    file = PictureFile(job.image.data, job.image.exif, image_limits)
+        raise TypeError(f"only an image's file can be segmented directly, not {job.image!r}")
+    file = ImageFile(job.image.data, job.image.exif, image_limits)
     objects = job.prompt.check(file.size, prompt_limits)
     return segment(model, file.decode(), objects, job.options)

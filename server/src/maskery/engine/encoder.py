@@ -1,9 +1,9 @@
-"""A picture's file to its embedding, timed."""
+"""An image's file to its embedding, timed."""
 
 import time
 from dataclasses import dataclass
 
-from maskery.segmentation import Embedding, Model, PictureFile
+from maskery.segmentation import Embedding, ImageFile, Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,14 +20,14 @@ class Encoded:
     encode: float
 
 
-def encode_file(model: Model, file: PictureFile) -> Encoded:
-    """Decode the picture and encode it, in the calling thread.
+def encode_file(model: Model, file: ImageFile) -> Encoded:
+    """Decode the image and encode it, in the calling thread.
 
     Raises:
-        NotAPicture: its pixels are damaged.
+        NotAnImage: its pixels are damaged.
     """
     started = time.perf_counter()
-    picture = file.decode()
+    image = file.decode()
     decoded = time.perf_counter()
-    embedding = model.encode(picture)
+    embedding = model.encode(image)
     return Encoded(embedding, decoded - started, time.perf_counter() - decoded)

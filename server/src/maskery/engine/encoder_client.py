@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from maskery.engine import handover
-from maskery.engine.encoding import Encoded
+from maskery.engine import shared_memory
+from maskery.engine.encoder import Encoded
 from maskery.engine.errors import EncoderLost
 from maskery.engine.threads import run_in
 from maskery.logs import LogFormat
 from maskery.segmentation import Exif, ImageLimits
 
-# Seconds for a new process to come up and take the next picture, which is how long clients are told to wait.
+# Seconds for a new process to come up and take the next image, which is how long clients are told to wait.
 _COMES_UP = 2
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class EncoderOptions:
         max_model_bytes: as of `Registry`.
         precision: as of `Registry`.
         hq_token_only: as of `Registry`.
-        image_limits: what a picture may weigh.
+        image_limits: what an image may weigh.
         log_level, log_format: as of `maskery.logs.configure`.
     """
 
@@ -48,12 +48,12 @@ class EncoderOptions:
 
 @dataclass(frozen=True)
 class Order:
-    """A picture to encode.
+    """An image to encode.
 
     Attributes:
         model: its own name, no alias.
         revision: that the embedding is wanted of.
-        exif: as of `PictureFile`.
+        exif: as of `ImageFile`.
         image: the file's bytes.
         request_id: for the process' log.
     """
@@ -70,7 +70,7 @@ class EncoderProcess:
 
     Args:
         options: sent to each new process.
-        time_limit: seconds for one picture; a process that takes longer is taken for hung and ended.
+        time_limit: seconds for one image; a process that takes longer is taken for hung and ended.
 
     Attributes:
         restarts: since the start.
@@ -97,7 +97,7 @@ class EncoderProcess:
         await run_in(self._thread, self._running)
 
     async def encode(self, order: Order) -> Encoded:
-        """The embedding of one picture.
+        """The embedding of one image.
 
         Raises:
             EncoderLost: the process ended in the middle of it; another one is being started.
@@ -109,7 +109,7 @@ class EncoderProcess:
         return answer
 
     async def close(self) -> None:
-        """End the process, in the middle of a picture too: by now nobody waits for one."""
+        """End the process, in the middle of an image too: by now nobody waits for one."""
         self._closed = True
         self._kill()
         await asyncio.to_thread(self._thread.shutdown)
@@ -128,23 +128,21 @@ class EncoderProcess:
                 if self._closed:
                     raise
                 # That the connection is reset, not just ended, says that the order was not read: the process was
-                # ending already, and the picture has nothing to do with it.
+                # ending already, and the image has nothing to do with it.
                 self._restart(error)
                 return self._ask(order)
         except (EOFError, OSError) as error:
             if isinstance(error, BlockingIOError):
                 error = TimeoutError(f"took or sent nothing for {self._time_limit:g} seconds")
             self._restart(error)
-            raise EncoderLost(
-                "the process that encodes pictures ended while it worked on this one", _COMES_UP
-            ) from None
+            raise EncoderLost("the process that encodes images ended while it worked on this one", _COMES_UP) from None
 
     def _ask(self, order: Order) -> Encoded | Exception:
         link = self._running()
         link.send(order)
         if not link.poll(self._time_limit):
             raise TimeoutError(f"did not answer within {self._time_limit:g} seconds")
-        return handover.receive(link)
+        return shared_memory.receive(link)
 
     def _running(self) -> Connection:
         if self._link is None or self._process is None or self._process.poll() is not None:
@@ -159,12 +157,12 @@ class EncoderProcess:
         if self._link:
             self._link.close()
         mine, its = socket.socketpair()
-        # One that hangs does not read either, and a picture is larger than what fits into a socket.
+        # One that hangs does not read either, and an image is larger than what fits into a socket.
         for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
             mine.setsockopt(socket.SOL_SOCKET, option, _timeval(self._time_limit))
         with its:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-P", "-m", "maskery.engine.encoder_process", str(its.fileno())],
+                [sys.executable, "-P", "-m", "maskery.engine.encoder_worker", str(its.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[its.fileno()],
@@ -173,7 +171,7 @@ class EncoderProcess:
         self._link.send(self._options)
 
     def _restart(self, error: Exception) -> None:
-        """At once, so that the next picture waits less."""
+        """At once, so that the next image waits less."""
         if self._closed:
             return
         self._kill()
@@ -183,7 +181,7 @@ class EncoderProcess:
         try:
             self._start()
         except OSError:
-            _log.exception("another encoder could not be started; the next picture tries again")
+            _log.exception("another encoder could not be started; the next image tries again")
 
     def _kill(self) -> None:
         if self._process:

@@ -12,14 +12,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from maskery import logs
-from maskery.engine import handover
-from maskery.engine.encoder import EncoderOptions, Order
-from maskery.engine.encoding import Encoded, encode_file
+from maskery.engine import shared_memory
+from maskery.engine.encoder import Encoded, encode_file
+from maskery.engine.encoder_client import EncoderOptions, Order
 from maskery.engine.errors import Busy
 from maskery.models import ModelNotInstalled, Registry, Store
-from maskery.segmentation import Model, PictureFile
+from maskery.segmentation import ImageFile, Model
 
-# The weakest claim on the processors that there is: a click never waits for a new picture.
+# The weakest claim on the processors that there is: a click never waits for a new image.
 _NICENESS = 19
 
 # Where memory runs out, the kernel shall end this process and not the one that holds the connections; 1000 is most.
@@ -53,7 +53,7 @@ def main(handle: int) -> None:
 
 
 def _end_with_parent(handle: int) -> None:
-    """In the middle of a picture too, which may take long and which nobody is going to fetch."""
+    """In the middle of an image too, which may take long and which nobody is going to fetch."""
     end = select.poll()
     # Nothing is asked for: that the other end is closed is always told.
     end.register(handle, 0)
@@ -73,7 +73,7 @@ def _serve(link: Connection, models: Registry, options: EncoderOptions) -> None:
     if isinstance(answer, Exception):
         link.send(_portable(answer))
     else:
-        handover.send(link, answer)
+        shared_memory.send(link, answer)
 
 
 def _encode(models: Registry, order: Order, options: EncoderOptions) -> Encoded:
@@ -82,8 +82,8 @@ def _encode(models: Registry, order: Order, options: EncoderOptions) -> Encoded:
     except ModelNotInstalled:
         model = None
     if model is None or model.revision != order.revision:
-        raise Busy(f"model {order.model} was replaced or removed while a picture waited for it", 1)
-    return encode_file(model, PictureFile(order.image, order.exif, options.image_limits))
+        raise Busy(f"model {order.model} was replaced or removed while an image waited for it", 1)
+    return encode_file(model, ImageFile(order.image, order.exif, options.image_limits))
 
 
 def _portable(error: Exception) -> Exception:

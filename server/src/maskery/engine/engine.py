@@ -12,23 +12,23 @@ from maskery import logs
 from maskery.engine import warming
 from maskery.engine.admission import Admission
 from maskery.engine.cache import EmbeddingCache, Key
-from maskery.engine.decoding import Decoder
-from maskery.engine.encoder import EncoderProcess, Order
-from maskery.engine.encoding import Encoded, encode_file
+from maskery.engine.decoder import Decoder
+from maskery.engine.encoder import Encoded, encode_file
+from maskery.engine.encoder_client import EncoderProcess, Order
 from maskery.engine.errors import CannotPrepare, NotPrepared
-from maskery.engine.flights import Flights
-from maskery.engine.job import Job, Reference, Toll, Upload
-from maskery.engine.lane import Lane
-from maskery.engine.prepared import Prepared, PreparedPictures
+from maskery.engine.job import Job, QuotaHook, Reference, Upload
+from maskery.engine.lanes import Lane
+from maskery.engine.prepared import Prepared, PreparedImages
+from maskery.engine.single_flight import SingleFlight
 from maskery.engine.threads import run_in
-from maskery.engine.trace import Trace
+from maskery.engine.timings import Timings
 from maskery.models import Registry
 from maskery.segmentation import (
     Embedding,
+    ImageFile,
     ImageLimits,
     Model,
     ObjectPrompt,
-    PictureFile,
     PromptLimits,
     Segmentation,
     assemble,
@@ -42,15 +42,15 @@ class EngineLimits:
     """How much at a time.
 
     Attributes:
-        image: what a picture may weigh.
+        image: what an image may weigh.
         prompt: how much may be asked of one.
         workers: calls that decode at the same time.
         max_requests: being answered or waiting for something.
         max_request_bytes: of the bodies of all of them.
-        max_encodings: pictures that may wait for the encoder's process.
+        max_encodings: images that may wait for the encoder's process.
         cache_bytes: of kept embeddings.
-        share_pictures: an embedding serves every account that sends the same file, not only the first.
-        prepared_seconds: that a prepared picture lives on after its last use.
+        share_images: an embedding serves every account that sends the same file, not only the first.
+        prepared_seconds: that a prepared image lives on after its last use.
     """
 
     image: ImageLimits
@@ -60,12 +60,12 @@ class EngineLimits:
     max_request_bytes: int
     max_encodings: int
     cache_bytes: int
-    share_pictures: bool
+    share_images: bool
     prepared_seconds: float
 
 
 class _NotPassed(Exception):  # noqa: N818
-    """The toll of a picture refused it, for the reason that is the cause."""
+    """The toll of an image refused it, for the reason that is the cause."""
 
 
 class Engine:
@@ -82,9 +82,9 @@ class Engine:
         self.limits = limits
         self.encoder = encoder
         self.admission = Admission(limits.max_requests, limits.max_request_bytes)
-        self.prepared = PreparedPictures(limits.prepared_seconds)
+        self.prepared = PreparedImages(limits.prepared_seconds)
         self.cache = EmbeddingCache(limits.cache_bytes, self.prepared.forget_key)
-        #: By name. Pictures encoded by the process apart; those encoded here; calls that decode.
+        #: By name. Images encoded by the process apart; those encoded here; calls that decode.
         self.lanes = {
             "encode": Lane(1, limits.max_encodings, "being encoded"),
             "encode_here": Lane(limits.workers, limits.max_encodings, "being encoded"),
@@ -96,54 +96,61 @@ class Engine:
             for name in ("encode", "decode", "aside", "load")
         }
         self.decoder = Decoder(self.lanes["decode"], self._threads["decode"])
-        self._flights: Flights[Key, Encoded] = Flights()
+        self._flights: SingleFlight[Key, Encoded] = SingleFlight()
 
-    async def segment(self, job: Job, write: Callable[[Segmentation], Answer], trace: Trace | None = None) -> Answer:
+    async def segment(
+        self, job: Job, write: Callable[[Segmentation], Answer], timings: Timings | None = None
+    ) -> Answer:
         """The answer in the form that `write` gives it, in a thread. Every check comes before the work it would waste.
 
         Raises:
             ModelNotInstalled, StoreError: the model is not on this machine, or its files are damaged.
-            SegmentationError: the picture or the prompt is wrong.
-            NotPrepared: the picture is one that the account has not prepared for this model, or no longer.
-            Busy: too many pictures wait for the encoder, or it was lost in the middle of this one.
+            SegmentationError: the image or the prompt is wrong.
+            NotPrepared: the image is one that the account has not prepared for this model, or no longer.
+            Busy: too many images wait for the encoder, or it was lost in the middle of this one.
         """
-        trace = trace or Trace()
+        timings = timings or Timings()
         model = await self._model(job.model)
         if isinstance(job.image, Reference):
             embedding = self._referenced(job.image.id, job.account, model)
-            trace.picture = "known"
+            timings.embedding = "known"
             objects = await self._check(job, embedding)
         else:
-            embedding, objects = await self._uploaded(job, job.image, model, trace)
+            embedding, objects = await self._uploaded(job, job.image, model, timings)
         asked = time.perf_counter()
         candidates, seconds = await self.decoder.decode(model, embedding, objects, job.account)
-        trace.objects = len(objects)
-        trace.add("decode", seconds)
-        trace.add("wait", time.perf_counter() - asked - seconds)
+        timings.objects = len(objects)
+        timings.add("decode", seconds)
+        timings.add("wait", time.perf_counter() - asked - seconds)
 
         def finish() -> Answer:
-            with trace.stage("compose"):
+            with timings.stage("compose"):
                 segmentation = assemble(candidates, embedding, objects, job.options)
-            with trace.stage("write"):
+            with timings.stage("write"):
                 return write(segmentation)
 
         return await self.aside(finish)
 
     async def prepare(
-        self, model_name: str, image: Upload, account: str, trace: Trace | None = None, toll: Toll | None = None
+        self,
+        model_name: str,
+        image: Upload,
+        account: str,
+        timings: Timings | None = None,
+        quota_hook: QuotaHook | None = None,
     ) -> Prepared:
-        """Have a picture's embedding at hand, under an id. Errors as of `segment`, and:
+        """Have an image's embedding at hand, under an id. Errors as of `segment`, and:
 
         Raises:
             CannotPrepare: the cache is smaller than this embedding.
         """
-        trace = trace or Trace()
+        timings = timings or Timings()
         model = await self._model(model_name)
         key = self._key(model, image, account)
-        embedding = self._known(key, trace)
+        embedding = self._known(key, timings)
         if embedding is None:
             file = await self.aside(lambda: self._open(image))
-            embedding = await self._encode(model, file, image, key, account, trace, toll)
+            embedding = await self._encode(model, file, image, key, account, timings, quota_hook)
         if key not in self.cache:
             raise CannotPrepare(
                 f"an embedding of {model.name} has {embedding.nbytes:,} bytes; only {self.cache.max_bytes:,} are kept: "
@@ -151,21 +158,21 @@ class Engine:
             )
         return self.prepared.add(account, key, embedding.size)
 
-    def discard(self, picture_id: str, account: str) -> None:
-        """Forget a prepared picture, and its embedding unless something else may use it.
+    def discard(self, image_id: str, account: str) -> None:
+        """Forget a prepared image, and its embedding unless something else may use it.
 
         Raises:
             NotPrepared: the account has none of this id, or no longer.
         """
-        prepared = self.prepared.get(picture_id, account)
-        if self.prepared.remove(prepared) and not self.limits.share_pictures:
+        prepared = self.prepared.get(image_id, account)
+        if self.prepared.remove(prepared) and not self.limits.share_images:
             self.cache.remove(prepared.key)
 
     async def warm(self, model_name: str) -> Callable[[], Awaitable[None]]:
         """Load a model and let it run once, so that the first request does not wait for that.
 
         Returns:
-            What has it run on the other pictures and prompts that it is compiled for; that need not be waited for.
+            What has it run on the other images and prompts that it is compiled for; that need not be waited for.
 
         Raises:
             ModelNotInstalled, StoreError, Busy: as of `segment`.
@@ -176,9 +183,9 @@ class Engine:
         model = await self._model(model_name)
 
         async def encode(proportion: float) -> Embedding:
-            image = Upload(warming.picture(self.limits.image.max_pixels, proportion))
+            image = Upload(warming.image(self.limits.image.max_pixels, proportion))
             key = self._key(model, image, account="")
-            embedding = await self._encode(model, self._open(image), image, key, "", Trace())
+            embedding = await self._encode(model, self._open(image), image, key, "", Timings())
             self.cache.remove(key)
             return embedding
 
@@ -220,22 +227,22 @@ class Engine:
         return loaded if loaded else await run_in(self._threads["load"], lambda: self.models.get(name))
 
     def _key(self, model: Model, image: Upload, account: str) -> Key:
-        return Key("" if self.limits.share_pictures else account, image.digest, model.name, model.revision)
+        return Key("" if self.limits.share_images else account, image.digest, model.name, model.revision)
 
-    def _open(self, image: Upload) -> PictureFile:
-        return PictureFile(image.data, image.exif, self.limits.image)
+    def _open(self, image: Upload) -> ImageFile:
+        return ImageFile(image.data, image.exif, self.limits.image)
 
-    def _known(self, key: Key, trace: Trace) -> Embedding | None:
+    def _known(self, key: Key, timings: Timings) -> Embedding | None:
         embedding = self.cache.get(key)
         if embedding:
-            trace.picture = "known"
+            timings.embedding = "known"
         return embedding
 
-    def _referenced(self, picture_id: str, account: str, model: Model) -> Embedding:
-        prepared = self.prepared.get(picture_id, account)
+    def _referenced(self, image_id: str, account: str, model: Model) -> Embedding:
+        prepared = self.prepared.get(image_id, account)
         key = prepared.key
         if (key.model, key.revision) != (model.name, model.revision):
-            raise NotPrepared(f"picture {picture_id!r} was prepared for {key.model}, as it was then: send it again")
+            raise NotPrepared(f"image {image_id!r} was prepared for {key.model}, as it was then: send it again")
         embedding = self.cache.get(key)
         # An id is forgotten with its embedding.
         assert embedding  # noqa: S101
@@ -245,32 +252,32 @@ class Engine:
         return await self.aside(lambda: job.prompt.check(embedding.size, self.limits.prompt))
 
     async def _uploaded(
-        self, job: Job, image: Upload, model: Model, trace: Trace
+        self, job: Job, image: Upload, model: Model, timings: Timings
     ) -> tuple[Embedding, tuple[ObjectPrompt, ...]]:
-        """The embedding of a picture that was sent, and the prompt checked against its size."""
+        """The embedding of an image that was sent, and the prompt checked against its size."""
         key = self._key(model, image, job.account)
-        embedding = self._known(key, trace)
+        embedding = self._known(key, timings)
         if embedding:
             return embedding, await self._check(job, embedding)
 
-        def read() -> tuple[PictureFile, tuple[ObjectPrompt, ...]]:
+        def read() -> tuple[ImageFile, tuple[ObjectPrompt, ...]]:
             file = self._open(image)
             return file, job.prompt.check(file.size, self.limits.prompt)
 
         file, objects = await self.aside(read)
-        return await self._encode(model, file, image, key, job.account, trace, job.toll), objects
+        return await self._encode(model, file, image, key, job.account, timings, job.quota_hook), objects
 
     async def _encode(
         self,
         model: Model,
-        file: PictureFile,
+        file: ImageFile,
         image: Upload,
         key: Key,
         account: str,
-        trace: Trace,
-        toll: Toll | None = None,
+        timings: Timings,
+        quota_hook: QuotaHook | None = None,
     ) -> Embedding:
-        """One encoding, for all who ask for this picture now; kept for those who ask later."""
+        """One encoding, for all who ask for this image now; kept for those who ask later."""
         asked = time.perf_counter()
         apart = self.encoder if model.slow_encoder else None
 
@@ -289,10 +296,10 @@ class Engine:
         lane = self.lanes["encode" if apart else "encode_here"]
 
         async def pass_and_work() -> Encoded:
-            if not toll or key in self.cache:
+            if not quota_hook or key in self.cache:
                 return await lane.run(work, account)
             try:
-                refund = await toll(file.size.pixels)
+                refund = await quota_hook(file.size.pixels)
             except Exception as error:
                 raise _NotPassed from error
             try:
@@ -312,12 +319,12 @@ class Engine:
                     raise refusal.__cause__ from None
         # Another request may have made it just before this one's turn came.
         made_here = is_first and encoded.encode > 0
-        trace.picture = "new" if made_here else "shared"
+        timings.embedding = "new" if made_here else "shared"
         spent = 0.0
         if made_here:
-            trace.pixels = file.size.pixels
-            trace.add("decode_image", encoded.decode_image)
-            trace.add("encode", encoded.encode)
+            timings.pixels = file.size.pixels
+            timings.add("decode_image", encoded.decode_image)
+            timings.add("encode", encoded.encode)
             spent = encoded.decode_image + encoded.encode
-        trace.add("wait", time.perf_counter() - asked - spent)
+        timings.add("wait", time.perf_counter() - asked - spent)
         return encoded.embedding

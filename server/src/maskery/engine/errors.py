@@ -2,10 +2,10 @@
 
 EngineError
 ├── Busy                too many requests are waiting; come back after `retry_after` seconds
-│   └── EncoderLost     the process that encodes ended in the middle of this picture; it is started again
+│   └── EncoderLost     the process that encodes ended in the middle of this image; it is started again
 ├── DeadlineExceeded    its time was up before its answer was there
-├── NotPrepared         there is no such prepared picture, or no longer
-└── CannotPrepare       the cache has no room for even one picture
+├── NotPrepared         there is no such prepared image, or no longer
+└── CannotPrepare       the cache has no room for even one image
 """
 
 
@@ -30,7 +30,7 @@ class Busy(EngineError):  # noqa: N818
 
 
 class EncoderLost(Busy):
-    """The process that encodes ended, or hung, in the middle of this picture."""
+    """The process that encodes ended, or hung, in the middle of this image."""
 
 
 class DeadlineExceeded(EngineError):  # noqa: N818
@@ -38,8 +38,8 @@ class DeadlineExceeded(EngineError):  # noqa: N818
 
 
 class NotPrepared(EngineError):  # noqa: N818
-    """The caller has no prepared picture of this id, or no longer."""
+    """The caller has no prepared image of this id, or no longer."""
 
 
 class CannotPrepare(EngineError):  # noqa: N818
-    """The cache has no room for even one picture, as it was set up."""
+    """The cache has no room for even one image, as it was set up."""

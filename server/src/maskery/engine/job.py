@@ -6,14 +6,14 @@ from typing import Any
 
 from maskery.segmentation import Exif, ObjectPrompt, Options, PromptLimits, Size, digest, parse_prompt
 
-#: Called with the pixels of a picture before it is encoded; what it raises keeps it from being. What it returns is
+#: Called with the pixels of an image before it is encoded; what it raises keeps it from being. What it returns is
 #: called if encoding fails.
-Toll = Callable[[int], Awaitable[Callable[[], Awaitable[None]]]]
+QuotaHook = Callable[[int], Awaitable[Callable[[], Awaitable[None]]]]
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The prompt as it was sent; it can be checked only when the picture's size is known."""
+    """The prompt as it was sent; it can be checked only when the image's size is known."""
 
     segment_prompt: Any
     point_labels: Any = None
@@ -24,7 +24,7 @@ class Prompt:
         """The objects that it names.
 
         Args:
-            size: of the picture.
+            size: of the image.
 
         Raises:
             PromptError: with the path of what is wrong.
@@ -34,12 +34,12 @@ class Prompt:
 
 @dataclass(frozen=True, eq=False)
 class Upload:
-    """A picture as it was sent.
+    """An image as it was sent.
 
     Attributes:
         data: the file's bytes.
-        exif: as of `PictureFile`.
-        digest: name of the picture; made with the object, which for a large file is work for a thread.
+        exif: as of `ImageFile`.
+        digest: name of the image; made with the object, which for a large file is work for a thread.
     """
 
     data: bytes
@@ -52,7 +52,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Reference:
-    """A picture that was prepared before.
+    """An image that was prepared before.
 
     Attributes:
         id: that it was given.
@@ -63,11 +63,11 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A picture and what is asked of it.
+    """An image and what is asked of it.
 
     Attributes:
         account: whose job it is; embeddings are kept for it alone unless the engine shares them.
-        toll: what a new picture has to pass.
+        toll: what a new image has to pass.
     """
 
     model: str
@@ -75,4 +75,4 @@ class Job:
     prompt: Prompt
     options: Options = field(default_factory=Options)
     account: str = ""
-    toll: Toll | None = None
+    quota_hook: QuotaHook | None = None

@@ -6,8 +6,8 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from maskery.engine.admission import RetryEstimate
 from maskery.engine.errors import Busy
-from maskery.engine.pace import Pace
 
 Answer = TypeVar("Answer")
 
@@ -29,7 +29,7 @@ class Lane:
         self._slots = slots
         self._max_waiting = max_waiting
         self._doing = doing
-        self._pace = Pace()
+        self._pace = RetryEstimate()
         # By account, the next to be served first.
         self._line: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._tasks: set[asyncio.Task[object]] = set()

@@ -7,9 +7,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from maskery.engine.engine import Engine
-from maskery.engine.trace import Trace
+from maskery.engine.timings import Timings
 
-# From a known picture's composing to a large model's new picture on a small machine.
+# From a known image's composing to a large model's new image on a small machine.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 #: Type of the exposition, as Prometheus names it.
@@ -50,7 +50,7 @@ class Metrics:
             # Without a process the collector shows nothing.
             ProcessCollector("maskery_encoder", pid=lambda: encoder.pid or "none", registry=self._registry)
 
-    def count(self, route: str, model: str, status: int, seconds: float, trace: Trace | None = None) -> None:
+    def count(self, route: str, model: str, status: int, seconds: float, timings: Timings | None = None) -> None:
         """One request, answered or given up.
 
         Args:
@@ -60,7 +60,7 @@ class Metrics:
         """
         self._requests.labels(route, model, status).inc()
         self._seconds.labels(route).observe(seconds)
-        for stage, spent in (trace.stages if trace else {}).items():
+        for stage, spent in (timings.stages if timings else {}).items():
             self._stages.labels(stage, model).observe(spent)
 
     def exposition(self) -> bytes:
@@ -76,24 +76,26 @@ class _EngineState(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         engine, cache = self._engine, self._engine.cache
-        waiting = GaugeMetricFamily("maskery_lane_waiting", "Waiting for a turn.", labels=["lane"])
-        running = GaugeMetricFamily("maskery_lane_running", "Having their turn.", labels=["lane"])
+        waiting = GaugeMetricFamily("maskery_queue_waiting", "Waiting for a turn.", labels=["lane"])
+        running = GaugeMetricFamily("maskery_queue_running", "Having their turn.", labels=["lane"])
         for name, lane in engine.lanes.items():
             waiting.add_metric([name], lane.waiting)
             running.add_metric([name], lane.running)
         yield waiting
         yield running
         admission = engine.admission
-        yield GaugeMetricFamily("maskery_requests_here", "Requests being answered or waiting.", admission.requests)
-        yield GaugeMetricFamily("maskery_requests_here_bytes", "Bytes that requests brought along.", admission.nbytes)
-        yield GaugeMetricFamily("maskery_cache_pictures", "Pictures whose embedding is kept.", len(cache))
+        yield GaugeMetricFamily("maskery_requests_in_flight", "Requests being answered or waiting.", admission.requests)
+        yield GaugeMetricFamily(
+            "maskery_request_bytes_in_flight", "Bytes that requests brought along.", admission.nbytes
+        )
+        yield GaugeMetricFamily("maskery_cache_images", "Images whose embedding is kept.", len(cache))
         yield GaugeMetricFamily("maskery_cache_bytes", "Bytes of kept embeddings.", cache.nbytes)
         yield GaugeMetricFamily("maskery_cache_max_bytes", "Bytes that embeddings may take.", cache.max_bytes)
-        yield CounterMetricFamily("maskery_cache_hits", "Pictures that were known.", cache.hits)
-        yield CounterMetricFamily("maskery_cache_misses", "Pictures that were not known.", cache.misses)
+        yield CounterMetricFamily("maskery_cache_hits", "Images that were known.", cache.hits)
+        yield CounterMetricFamily("maskery_cache_misses", "Images that were not known.", cache.misses)
         yield CounterMetricFamily("maskery_cache_evictions", "Embeddings that made room.", cache.evictions)
         yield CounterMetricFamily("maskery_cache_evicted_bytes", "Bytes of those.", cache.evicted_bytes)
-        yield GaugeMetricFamily("maskery_prepared_pictures", "Ids of prepared pictures.", len(engine.prepared))
+        yield GaugeMetricFamily("maskery_prepared_images", "Ids of prepared images.", len(engine.prepared))
         yield CounterMetricFamily("maskery_decode_calls", "Calls of models that decode.", engine.decoder.calls)
         yield CounterMetricFamily("maskery_decoded_requests", "Requests these answered.", engine.decoder.requests)
         restarts = engine.encoder.restarts if engine.encoder else 0

@@ -1,4 +1,4 @@
-"""Prepared pictures: ids that stand for embeddings, each for one account and a limited time."""
+"""Prepared images: ids that stand for embeddings, each for one account and a limited time."""
 
 import secrets
 import time
@@ -14,13 +14,13 @@ _MOST = 100_000
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture that was encoded ahead.
+    """An image that was encoded ahead.
 
     Attributes:
         id: that it goes by.
         account: that made it, the only one that may use it.
         key: of its embedding.
-        size: of the upright picture.
+        size: of the upright image.
         created: Unix time.
     """
 
@@ -31,7 +31,7 @@ class Prepared:
     created: int
 
 
-class PreparedPictures:
+class PreparedImages:
     """Ids, each forgotten `time_to_live` seconds after its last use, or with its embedding. For one event loop.
 
     Args:
@@ -41,35 +41,35 @@ class PreparedPictures:
     def __init__(self, time_to_live: float) -> None:
         self.time_to_live = time_to_live
         # The least recently used first, with the time of their last use.
-        self._pictures: dict[str, tuple[Prepared, float]] = {}
+        self._images: dict[str, tuple[Prepared, float]] = {}
         self._by_key: dict[Key, set[str]] = {}
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def add(self, account: str, key: Key, size: Size) -> Prepared:
         """A new id for an embedding that is in the cache."""
         self._expire()
-        while len(self._pictures) >= _MOST:
-            self._forget(next(iter(self._pictures)))
+        while len(self._images) >= _MOST:
+            self._forget(next(iter(self._images)))
         # Not to be guessed, although guessing another account's would not help.
         prepared = Prepared(f"img_{secrets.token_urlsafe(18)}", account, key, size, int(time.time()))
-        self._pictures[prepared.id] = prepared, time.monotonic()
+        self._images[prepared.id] = prepared, time.monotonic()
         self._by_key.setdefault(key, set()).add(prepared.id)
         return prepared
 
-    def get(self, picture_id: str, account: str) -> Prepared:
-        """The picture, which counts as used just now.
+    def get(self, image_id: str, account: str) -> Prepared:
+        """The image, which counts as used just now.
 
         Raises:
             NotPrepared: the account has none of this id, or no longer.
         """
         self._expire()
-        prepared = self._pictures[picture_id][0] if picture_id in self._pictures else None
+        prepared = self._images[image_id][0] if image_id in self._images else None
         if prepared is None or prepared.account != account:
-            raise NotPrepared(f"there is no prepared picture {picture_id[:80]!r}, or no longer: send the picture again")
-        del self._pictures[picture_id]
-        self._pictures[picture_id] = prepared, time.monotonic()
+            raise NotPrepared(f"there is no prepared image {image_id[:80]!r}, or no longer: send the image again")
+        del self._images[image_id]
+        self._images[image_id] = prepared, time.monotonic()
         return prepared
 
     def remove(self, prepared: Prepared) -> bool:
@@ -79,22 +79,22 @@ class PreparedPictures:
 
     def forget_key(self, key: Key) -> None:
         """Forget every id of an embedding that is gone."""
-        for picture_id in list(self._by_key.get(key, ())):
-            self._forget(picture_id)
+        for image_id in list(self._by_key.get(key, ())):
+            self._forget(image_id)
 
     def _expire(self) -> None:
         limit = time.monotonic() - self.time_to_live
-        while self._pictures:
-            oldest = next(iter(self._pictures))
-            if self._pictures[oldest][1] > limit:
+        while self._images:
+            oldest = next(iter(self._images))
+            if self._images[oldest][1] > limit:
                 break
             self._forget(oldest)
 
-    def _forget(self, picture_id: str) -> None:
-        found = self._pictures.pop(picture_id, None)
+    def _forget(self, image_id: str) -> None:
+        found = self._images.pop(image_id, None)
         if found is None:
             return
         ids = self._by_key[found[0].key]
-        ids.discard(picture_id)
+        ids.discard(image_id)
         if not ids:
             del self._by_key[found[0].key]

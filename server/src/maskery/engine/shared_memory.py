@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.engine.encoding import Encoded
+from maskery.engine.encoder import Encoded
 from maskery.segmentation import Embedding, Size
 
 # Vector instructions load whole lines of the processor's cache.

@@ -15,7 +15,7 @@ class _Flight(Generic[Result]):
     waiting: int = 0
 
 
-class Flights(Generic[Name, Result]):
+class SingleFlight(Generic[Name, Result]):
     """Makes each thing once at a time, however many ask. For one event loop.
 
     A failure goes to all who wait, and is forgotten: who asks next tries again. One who goes away does not matter to

@@ -12,7 +12,7 @@ Answer = TypeVar("Answer")
 async def run_in(pool: ThreadPoolExecutor, work: Callable[[], Answer]) -> Answer:
     """The work's answer. A cancelled call takes its work off the pool's queue if it has not started."""
     context = contextvars.copy_context()
-    # The pool keeps what was taken off its queue until a thread comes by; it shall not keep a picture with it.
+    # The pool keeps what was taken off its queue until a thread comes by; it shall not keep an image with it.
     waiting = [work]
     del work
     try:

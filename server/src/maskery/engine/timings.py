@@ -10,17 +10,17 @@ Stage = Literal["read", "wait", "decode_image", "encode", "decode", "compose", "
 
 
 @dataclass(eq=False)
-class Trace:
+class Timings:
     """Filled in as a request goes its way.
 
     Attributes:
         stages: seconds by stage, in the order of their first appearance.
-        picture: whether the embedding was there ("known"), was made by this request ("new"), or by another one that
+        embedding: whether it was there ("known"), was made by this request ("new"), or by another one that
             this one waited for ("shared").
     """
 
     stages: dict[Stage, float] = field(default_factory=dict)
-    picture: Literal["known", "new", "shared"] | None = None
+    embedding: Literal["known", "new", "shared"] | None = None
     pixels: int = 0
     objects: int = 0
 

@@ -10,13 +10,13 @@ from maskery.segmentation import ObjectPrompt, Size, to_png
 
 _SIDE = 64
 
-# One object and several, a point and two: a network is compiled for each such shape. In shares of the picture's side.
+# One object and several, a point and two: a network is compiled for each such shape. In shares of the image's side.
 _PLACES = ((0.5, 0.5), (0.1, 0.1), (0.9, 0.9), (0.1, 0.9))
 _OBJECTS = (1, 2, 4)
 _POINTS = (1, 2)
 
 
-def picture(max_pixels: int, proportion: float = 1.0) -> bytes:
+def image(max_pixels: int, proportion: float = 1.0) -> bytes:
     """A PNG with something light in its middle, within the limit on pixels.
 
     Args:

@@ -30,7 +30,7 @@ from maskery.models.sam.weights import Weights, check, digest
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "card.json"
 
-# Either says how pictures are prepared: the first as the hub's repositories hold it, the second as transformers 5 does.
+# Either says how images are prepared: the first as the hub's repositories hold it, the second as transformers 5 does.
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 
 #: Called with what is being done to which file, bytes done, and bytes there are (None: not known).
@@ -347,7 +347,7 @@ def _check_files(names: set[str], where: str) -> None:
             )
         raise UnsupportedModel(f"{where} has no {WEIGHTS}")
     if not names & set(PREPROCESSING):
-        raise UnsupportedModel(f"{where} has no {PREPROCESSING[0]}, which says how pictures are prepared")
+        raise UnsupportedModel(f"{where} has no {PREPROCESSING[0]}, which says how images are prepared")
 
 
 def _read_json(path: Path) -> Any:

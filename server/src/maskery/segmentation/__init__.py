@@ -1,14 +1,14 @@
-"""The subject itself: pictures, prompts, masks. Knows no HTTP, no database and no particular model."""
+"""The subject itself: images, prompts, masks. Knows no HTTP, no database and no particular model."""
 
 from maskery.segmentation.compose import MERGE_IOU
 from maskery.segmentation.errors import (
-    NotAPicture,
-    PictureError,
-    PictureTooLarge,
+    ImageError,
+    ImageTooLarge,
+    NotAnImage,
     PromptError,
     SegmentationError,
 )
-from maskery.segmentation.image import READABLE, Exif, ImageLimits, Picture, PictureFile, Size, digest, open_picture
+from maskery.segmentation.image import READABLE, Exif, Image, ImageFile, ImageLimits, Size, digest, open_image
 from maskery.segmentation.mask import Mask, Segment
 from maskery.segmentation.model import Candidates, Embedding, Model
 from maskery.segmentation.png import to_png
@@ -21,16 +21,16 @@ __all__ = [
     "Candidates",
     "Embedding",
     "Exif",
+    "Image",
+    "ImageError",
+    "ImageFile",
     "ImageLimits",
+    "ImageTooLarge",
     "Mask",
     "Model",
-    "NotAPicture",
+    "NotAnImage",
     "ObjectPrompt",
     "Options",
-    "Picture",
-    "PictureError",
-    "PictureFile",
-    "PictureTooLarge",
     "PromptError",
     "PromptLimits",
     "Segment",
@@ -40,7 +40,7 @@ __all__ = [
     "Usage",
     "assemble",
     "digest",
-    "open_picture",
+    "open_image",
     "parse_prompt",
     "segment",
     "segment_embedding",

@@ -31,7 +31,7 @@ class Layer:
 
     Attributes:
         logits: float32 [rows, columns]; above zero is object.
-        extent: (columns, rows) of the grid that the picture covers.
+        extent: (columns, rows) of the grid that the image covers.
         score: predicted IoU.
     """
 

@@ -1,9 +1,9 @@
 """What can be wrong with a request, as the subject itself sees it.
 
 SegmentationError
-├── PictureError            the picture
-│   ├── NotAPicture             not an image, not one we read, or a damaged one
-│   └── PictureTooLarge         more bytes or pixels than the limit in force
+├── ImageError            the image
+│   ├── NotAnImage             not an image, not one we read, or a damaged one
+│   └── ImageTooLarge         more bytes or pixels than the limit in force
 └── PromptError             the prompt or an option, at `param`
 """
 
@@ -12,16 +12,16 @@ class SegmentationError(ValueError):
     """Base of every error that the sender of a request can mend."""
 
 
-class PictureError(SegmentationError):
-    """The picture cannot be segmented."""
+class ImageError(SegmentationError):
+    """The image cannot be segmented."""
 
 
-class NotAPicture(PictureError):  # noqa: N818 - the name states what was found
+class NotAnImage(ImageError):  # noqa: N818 - the name states what was found
     """The bytes are not an image, are of a kind we do not read, or are damaged."""
 
 
-class PictureTooLarge(PictureError):  # noqa: N818
-    """The picture has more bytes or pixels than the limit in force."""
+class ImageTooLarge(ImageError):  # noqa: N818
+    """The image has more bytes or pixels than the limit in force."""
 
 
 class PromptError(SegmentationError):

@@ -24,7 +24,7 @@ class Segment:
         area: pixels.
         region: bounding box of those pixels; empty where there are none.
         pixels: a region to bool [rows, columns], whether each of its pixels belongs to the segment. Asked for
-            when needed: 500 masks of a large picture would not fit in memory.
+            when needed: 500 masks of a large image would not fit in memory.
     """
 
     value: int
@@ -46,7 +46,7 @@ class Segment:
 
     def polygons(self) -> list[polygons.Polygon]:
         """Polygons along the pixels' edges; see `polygons.trace`."""
-        return polygons.trace(self.pixels(self.region), self.region[:2])
+        return polygons.timings(self.pixels(self.region), self.region[:2])
 
 
 @dataclass(frozen=True, eq=False)

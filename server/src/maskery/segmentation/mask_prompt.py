@@ -12,14 +12,14 @@ from maskery.segmentation import rle
 from maskery.segmentation.errors import PromptError
 from maskery.segmentation.image import Size
 
-_EXPECTED = 'a mask is a COCO RLE ({"size": [height, width], "counts": …}) or a base64 PNG of the picture\'s size'
+_EXPECTED = 'a mask is a COCO RLE ({"size": [height, width], "counts": …}) or a base64 PNG of the image\'s size'
 
 
 def read_mask_prompt(value: Any, path: str, size: Size) -> NDArray[np.bool_]:
     """What was sent as bool [height, width]; in a PNG, whatever is not 0 is object.
 
     Raises:
-        PromptError: it is neither, is damaged, or has another size than the picture.
+        PromptError: it is neither, is damaged, or has another size than the image.
     """
     if isinstance(value, dict):
         return _from_rle(value, path, size)
@@ -31,7 +31,7 @@ def read_mask_prompt(value: Any, path: str, size: Size) -> NDArray[np.bool_]:
 def _from_rle(value: dict[str, Any], path: str, size: Size) -> NDArray[np.bool_]:
     if value.get("size") != [size.height, size.width]:
         raise PromptError(
-            f"{path}.size must be [height, width] of the picture, [{size.height}, {size.width}]",
+            f"{path}.size must be [height, width] of the image, [{size.height}, {size.width}]",
             f"{path}.size",
         )
     try:
@@ -50,9 +50,7 @@ def _from_png(value: str, path: str, size: Size) -> NDArray[np.bool_]:
     except Exception:  # noqa: BLE001
         raise PromptError(f"{path} is text but not a base64 PNG; {_EXPECTED}", path) from None
     if image.size != size:
-        raise PromptError(
-            f"{path} is {image.width}x{image.height}, the picture is {size}: both must have one size", path
-        )
+        raise PromptError(f"{path} is {image.width}x{image.height}, the image is {size}: both must have one size", path)
     try:
         pixels: NDArray[np.generic] = np.asarray(image)
     except MemoryError:

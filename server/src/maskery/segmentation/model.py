@@ -7,17 +7,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.segmentation.image import Picture, Size
+from maskery.segmentation.image import Image, Size
 from maskery.segmentation.prompt import ObjectPrompt
 
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """What is kept of a picture so that further prompts need not see it again.
+    """What is kept of an image so that further prompts need not see it again.
 
     Attributes:
         arrays: by name, in the form in which they are stored; only the model that made them reads them.
-        size: of the upright picture.
+        size: of the upright image.
         tokens: patches that the encoder saw.
     """
 
@@ -37,7 +37,7 @@ class Candidates:
     Attributes:
         logits: float32 [candidates, rows, columns]; above zero is object.
         scores: float32 [candidates]; predicted IoU with the object that was meant, 0 to 1.
-        extent: (columns, rows) of the grid that the picture covers, from the grid's top left corner; the rest
+        extent: (columns, rows) of the grid that the image covers, from the grid's top left corner; the rest
             is padding. Fractions are meant: 683 rows of a 1024-pixel square are 170.75 rows of a 256 grid.
     """
 
@@ -54,12 +54,12 @@ class Model(Protocol):
 
     Attributes:
         name: as clients write it, a Hugging Face repository name.
-        revision: changes whenever the same picture could give another embedding; part of every cache key.
+        revision: changes whenever the same image could give another embedding; part of every cache key.
         created: Unix time of the revision.
         owned_by: who made it.
-        slow_encoder: whether a picture takes seconds of all processors.
+        slow_encoder: whether an image takes seconds of all processors.
         max_batch: objects that are decoded in one call at no loss; 1 for models that treat them one by one.
-        proportions: width over height of pictures of each kind that it has to be compiled for, the usual one first.
+        proportions: width over height of images of each kind that it has to be compiled for, the usual one first.
     """
 
     @property
@@ -83,8 +83,8 @@ class Model(Protocol):
     @property
     def proportions(self) -> tuple[float, ...]: ...
 
-    def encode(self, picture: Picture) -> Embedding:
-        """Everything that depends on the picture alone."""
+    def encode(self, image: Image) -> Embedding:
+        """Everything that depends on the image alone."""
         ...
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:

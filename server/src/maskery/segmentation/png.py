@@ -57,7 +57,7 @@ def _filtered(values: Values) -> Iterator[NDArray[np.uint8]]:
             data[:] = part
         else:
             kinds[:] = _UP
-            # Above the picture's first row there is nothing, which counts as zeros.
+            # Above the image's first row there is nothing, which counts as zeros.
             first = 1 if y == 0 else 0
             data[:first] = _as_bytes(part[:first])
             np.subtract(_as_bytes(part[first:]), _as_bytes(values[y + first - 1 : y + len(part) - 1]), out=data[first:])

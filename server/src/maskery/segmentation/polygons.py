@@ -14,7 +14,7 @@ Ring = list[list[int]]
 Polygon = list[Ring]
 
 
-def trace(crop: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) -> list[Polygon]:
+def timings(crop: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) -> list[Polygon]:
     """Polygons of a mask.
 
     Args:

@@ -24,10 +24,10 @@ class ObjectPrompt:
     """One object that is asked for.
 
     Attributes:
-        points: float32 [points, 2], (x, y) in pixels of the upright picture; may be empty.
+        points: float32 [points, 2], (x, y) in pixels of the upright image; may be empty.
         labels: uint8 [points], 1 = on the object, 0 = not on it.
         box: float32 [4], (x0, y0, x1, y1) in the same pixels, or None.
-        mask: bool [height, width] of the upright picture, a mask to start from, or None.
+        mask: bool [height, width] of the upright image, a mask to start from, or None.
     """
 
     points: NDArray[np.float32]
@@ -79,7 +79,7 @@ def parse_prompt(
     Args:
         segment_prompt: per object a list of points ``[x, y]``; or JSON text that holds it; or None when boxes
             or masks say where the objects are.
-        size: of the upright picture that the coordinates refer to.
+        size: of the upright image that the coordinates refer to.
         point_labels: per object and point 1 or 0; None (also per object) means all 1.
         boxes: per object ``[x0, y0, x1, y1]`` or None.
         mask_prompts: per object a COCO RLE, a base64 PNG or None.

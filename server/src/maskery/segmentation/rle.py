@@ -59,7 +59,7 @@ def decode(counts: Any, size: Size) -> NDArray[np.bool_]:
     """Mask bool [height, width] of compressed (text) or plain (list of numbers) counts.
 
     Raises:
-        ValueError: the counts are neither, are too many, or do not fill the picture exactly. The message goes on
+        ValueError: the counts are neither, are too many, or do not fill the image exactly. The message goes on
             from the name of the field.
     """
     max_runs = min(size.pixels + 1, _MAX_RUNS)
@@ -72,7 +72,7 @@ def decode(counts: Any, size: Size) -> NDArray[np.bool_]:
     else:
         raise ValueError("must be COCO's compressed text or a list of run lengths")
     if ((lengths < 0) | (lengths > size.pixels)).any() or lengths.sum() != size.pixels:
-        raise ValueError(f"must add up to the picture's {size.pixels} pixels, each run 0 or more")
+        raise ValueError(f"must add up to the image's {size.pixels} pixels, each run 0 or more")
     values = np.arange(len(lengths)) % 2 == 1
     return np.repeat(values, lengths).reshape(size.width, size.height).T
 

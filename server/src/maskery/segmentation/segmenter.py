@@ -1,10 +1,10 @@
-"""A picture and a prompt to masks: encode once, decode per prompt, compose."""
+"""An image and a prompt to masks: encode once, decode per prompt, compose."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maskery.segmentation.compose import MERGE_IOU, Layer, compose, keep_whole
-from maskery.segmentation.image import Picture, Size
+from maskery.segmentation.image import Image, Size
 from maskery.segmentation.mask import Mask
 from maskery.segmentation.model import Candidates, Embedding, Model
 from maskery.segmentation.prompt import ObjectPrompt
@@ -16,7 +16,7 @@ class Options:
 
     Attributes:
         n: readings of the prompt, best first; the j-th is made of every object's j-th candidate.
-        size: of the masks; None is the picture's own.
+        size: of the masks; None is the image's own.
         compose: one categorical mask; else every object's whole mask, which may overlap.
         merge_iou: objects whose masks have at least this IoU become one segment; 1 turns that off.
     """
@@ -32,7 +32,7 @@ class Usage:
     """What an answer took.
 
     Attributes:
-        image_tokens: patches that the encoder saw, also when the picture was known.
+        image_tokens: patches that the encoder saw, also when the image was known.
         point_tokens: points and box corners.
         output_tokens: masks decoded, candidates × objects.
     """
@@ -51,16 +51,16 @@ class Segmentation:
 
 
 def segment(
-    model: Model, picture: Picture, objects: Sequence[ObjectPrompt], options: Options | None = None
+    model: Model, image: Image, objects: Sequence[ObjectPrompt], options: Options | None = None
 ) -> Segmentation:
-    """Segment a picture that is not known yet."""
-    return segment_embedding(model, model.encode(picture), objects, options)
+    """Segment an image that is not known yet."""
+    return segment_embedding(model, model.encode(image), objects, options)
 
 
 def segment_embedding(
     model: Model, embedding: Embedding, objects: Sequence[ObjectPrompt], options: Options | None = None
 ) -> Segmentation:
-    """Segment a picture by what was kept of it."""
+    """Segment an image by what was kept of it."""
     return assemble(model.decode(embedding, objects), embedding, objects, options)
 
 

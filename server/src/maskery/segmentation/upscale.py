@@ -1,4 +1,4 @@
-"""Logits stretched over the answered picture, a region at a time."""
+"""Logits stretched over the answered image, a region at a time."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -63,7 +63,7 @@ class UpscaledLogits:
 
     Args:
         logits: float32 [rows, columns].
-        extent: (columns, rows) of the grid that the picture covers.
+        extent: (columns, rows) of the grid that the image covers.
         size: of the mask.
     """
 

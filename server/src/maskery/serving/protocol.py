@@ -5,7 +5,7 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from maskery.api.errors import not_http
-from maskery.api.security_headers import HEADERS
+from maskery.api.middleware.security_headers import HEADERS
 
 # Seconds for the head of a request: from the connection's beginning, or from the end of the answer before.
 _HEAD = 20.0

@@ -15,9 +15,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from maskery.api import State, create_app
-from maskery.cli.errors import CommandError
-from maskery.cli.protocol import Protocol
-from maskery.cli.tls import Tls
+from maskery.serving.errors import ServingError
+from maskery.serving.protocol import Protocol
+from maskery.serving.tls import Tls
 from maskery.settings import Settings
 
 # Seconds in which requests on connections that were accepted last can still be read.
@@ -36,13 +36,13 @@ def listen(settings: Settings) -> socket.socket:
     """A socket on the settings' address.
 
     Raises:
-        CommandError: it cannot be had.
+        ServingError: it cannot be had.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         listener = socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
-        raise CommandError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from None
+        raise ServingError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from None
     # Accepted connections inherit it. Without, the body of an answer waits 40 ms for the client to confirm its head.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
@@ -77,15 +77,15 @@ def run(
         tls: None: in the clear.
 
     Raises:
-        CommandError: it did not start.
+        ServingError: it did not start.
     """
     app = create_app(settings)
     listener = listen(settings)
     config = configure(app, settings, tls)
-    state: State = app.state.services.state
+    state: State = app.state.container.state
     _Server(config, settings, state, greet, tls).run(sockets=[listener])
     if state.failure:
-        raise CommandError(f"the server did not start: {state.failure}")
+        raise ServingError(f"the server did not start: {state.failure}")
 
 
 def leave_threads() -> None:

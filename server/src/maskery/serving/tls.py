@@ -4,7 +4,7 @@ import logging
 import ssl
 from pathlib import Path
 
-from maskery.cli.errors import CommandError
+from maskery.serving.errors import ServingError
 from maskery.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -14,7 +14,7 @@ def read_tls(settings: Settings) -> "Tls | None":
     """From the files that the settings name; None: they name none.
 
     Raises:
-        CommandError: the files cannot be used.
+        ServingError: the files cannot be used.
     """
     certificate, key = settings.tls_certificate, settings.tls_key
     return Tls(certificate, key) if certificate and key else None
@@ -28,7 +28,7 @@ class Tls:
         key: PEM, without a passphrase.
 
     Raises:
-        CommandError: the files cannot be used.
+        ServingError: the files cannot be used.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
@@ -44,7 +44,7 @@ class Tls:
         """Read the files again, for the connections from now on; if they cannot be used, it stays as it was."""
         try:
             self._current = self._load()
-        except CommandError as error:
+        except ServingError as error:
             _log.error("the certificate stays as it was: %s", error)
         else:
             _log.info("the certificate was read again from %s", self._certificate)
@@ -59,9 +59,9 @@ class Tls:
             try:
                 content = file.read_bytes()
             except OSError as error:
-                raise CommandError(f"the file {file} for TLS cannot be read: {error.strerror}.") from None
+                raise ServingError(f"the file {file} for TLS cannot be read: {error.strerror}.") from None
             if kind not in content:
-                raise CommandError(f"the file {file} holds no {kind.strip(b'-').decode().lower()} in PEM.")
+                raise ServingError(f"the file {file} holds no {kind.strip(b'-').decode().lower()} in PEM.")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
@@ -73,8 +73,8 @@ class Tls:
                 reason = f"{self._key} is not the key of the certificate {self._certificate}"
             else:
                 reason = f"{self._certificate} and {self._key} cannot be used for TLS ({error.reason or error})"
-            raise CommandError(f"{reason}.") from None
+            raise ServingError(f"{reason}.") from None
         return context
 
     def _refuse_passphrase(self) -> str:
-        raise CommandError(f"the key {self._key} has a passphrase, and there is nobody to ask for it.")
+        raise ServingError(f"the key {self._key} has a passphrase, and there is nobody to ask for it.")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from maskery.accounts.limits import Holder, Measure
+from maskery.accounts.rate_limit.limits import Measure, Subject
 
 #: Seconds of the moving window that "a minute" is.
 MINUTE = 60.0
@@ -14,17 +14,17 @@ Kind = Literal["minute", "day", "place"]
 
 _KINDS: dict[Measure, Kind] = {
     "requests_per_minute": "minute",
-    "pictures_per_minute": "minute",
+    "images_per_minute": "minute",
     "pixels_per_day": "day",
     "concurrent_requests": "place",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class QuotaRequest:
     """`cost` more of a measure, for a holder that may have `amount`."""
 
-    holder: Holder
+    subject: Subject
     measure: Measure
     amount: int
     cost: int = 1
@@ -36,7 +36,7 @@ class Claim:
     @property
     def name(self) -> str:
         """Under which it is counted. The holder's own name stands last, as it may have any characters."""
-        return f"{self.measure}:{self.holder.kind}:{self.holder.name}"
+        return f"{self.measure}:{self.subject.kind}:{self.subject.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ class Count:
     wait: float
 
 
-class TallyLost(Exception):  # noqa: N818
+class BackendUnavailable(Exception):  # noqa: N818
     """What keeps the counts does not answer, or refuses to count. The message has no secret of its address."""
 
 
-class Tally(Protocol):
+class CounterBackend(Protocol):
     """Keeps counts. All claims of a call are taken together or not at all, and nobody comes in between."""
 
-    async def take(self, claims: Sequence[Claim], token: str, lease: float) -> list[Count]:
+    async def take(self, quota_requests: Sequence[QuotaRequest], token: str, lease: float) -> list[Count]:
         """Take all claims, or none if one does not fit: it has a `wait` then.
 
         Args:
@@ -70,23 +70,23 @@ class Tally(Protocol):
         """
         ...
 
-    async def give_back(self, claims: Sequence[Claim], token: str) -> None:
+    async def give_back(self, quota_requests: Sequence[QuotaRequest], token: str) -> None:
         """The places among the claims are free again."""
         ...
 
-    async def refund(self, claims: Sequence[Claim]) -> None:
+    async def refund(self, quota_requests: Sequence[QuotaRequest]) -> None:
         """The counts among the claims, which were taken just now, are as if they had not been."""
         ...
 
 
-def claims_for(holders: Sequence[Holder], **costs: int) -> list[Claim]:
+def quota_requests_for(subjects: Sequence[Subject], **costs: int) -> list[QuotaRequest]:
     """Claims on the measures named, of those holders for whom they are limited."""
-    return list(_claims(holders, costs))
+    return list(_quota_requests(subjects, costs))
 
 
-def _claims(holders: Sequence[Holder], costs: dict[str, int]) -> Iterator[Claim]:
-    for holder in holders:
+def _quota_requests(subjects: Sequence[Subject], costs: dict[str, int]) -> Iterator[QuotaRequest]:
+    for subject in subjects:
         for measure in _KINDS:
-            amount = getattr(holder.limits, measure)
+            amount = getattr(subject.limits, measure)
             if measure in costs and amount:
-                yield Claim(holder, measure, amount, costs[measure])
+                yield QuotaRequest(subject, measure, amount, costs[measure])

@@ -3,27 +3,27 @@
 import math
 from collections.abc import Sequence
 
-from maskery.accounts.claims import Claim, Count
-from maskery.accounts.limits import Measure
+from maskery.accounts.rate_limit.backend import Count, QuotaRequest
+from maskery.accounts.rate_limit.limits import Measure
 
 # A place is free when a request ends, so that there is nothing to wait for by the clock.
 _WORDS: dict[Measure, str] = {
     "requests_per_minute": "requests",
-    "pictures_per_minute": "pictures",
+    "images_per_minute": "images",
     "pixels_per_day": "pixels",
 }
 
 
-def rate_headers(claims: Sequence[Claim], counts: Sequence[Count]) -> dict[str, str]:
+def rate_headers(quota_requests: Sequence[QuotaRequest], counts: Sequence[Count]) -> dict[str, str]:
     """Limit, what remains, and the time until it is more; of several holders, the one's with the least left."""
-    least: dict[str, tuple[Claim, Count]] = {}
-    for claim, count in zip(claims, counts, strict=True):
-        word = _WORDS.get(claim.measure)
+    least: dict[str, tuple[QuotaRequest, Count]] = {}
+    for quota_request, count in zip(quota_requests, counts, strict=True):
+        word = _WORDS.get(quota_request.measure)
         if word and (word not in least or count.left < least[word][1].left):
-            least[word] = claim, count
+            least[word] = quota_request, count
     headers = {}
-    for word, (claim, count) in least.items():
-        headers[f"x-ratelimit-limit-{word}"] = str(claim.amount)
+    for word, (quota_request, count) in least.items():
+        headers[f"x-ratelimit-limit-{word}"] = str(quota_request.amount)
         headers[f"x-ratelimit-remaining-{word}"] = str(count.left)
         headers[f"x-ratelimit-reset-{word}"] = _duration(count.reset)
     return headers

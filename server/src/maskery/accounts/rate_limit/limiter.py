@@ -11,13 +11,19 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from maskery.accounts.claims import Claim, Count, Tally, TallyLost, claims_for
-from maskery.accounts.limits import Holder, LimitsUnavailable, NeverAllowed, RateLimited
-from maskery.accounts.rate_headers import rate_headers
-from maskery.accounts.tally_memory import MemoryTally
+from maskery.accounts.rate_limit.backend import (
+    BackendUnavailable,
+    Count,
+    CounterBackend,
+    QuotaRequest,
+    quota_requests_for,
+)
+from maskery.accounts.rate_limit.headers import rate_headers
+from maskery.accounts.rate_limit.limits import LimitsUnavailable, NeverAllowed, RateLimited, Subject
+from maskery.accounts.rate_limit.memory import MemoryBackend
 
 if TYPE_CHECKING:
-    from maskery.accounts.tally_redis import RedisTally
+    from maskery.accounts.rate_limit.redis import RedisBackend
 
 _log = logging.getLogger("maskery.limits")
 
@@ -57,16 +63,16 @@ class Limiter:
     """
 
     def __init__(self, redis_url: str | None = None, on_failure: Literal["local", "refuse"] = "local") -> None:
-        self._own = MemoryTally()
+        self._own = MemoryBackend()
         self._shared = _connect(redis_url) if redis_url else None
         self._on_failure = on_failure
         self._ask_again = 0.0
-        self._owed: deque[tuple[Sequence[Claim], str]] = deque(maxlen=_MOST_OWED)
+        self._owed: deque[tuple[Sequence[QuotaRequest], str]] = deque(maxlen=_MOST_OWED)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failures = 0
         self.degraded = False
 
-    def admit(self, holders: Sequence[Holder], lease: float) -> AbstractAsyncContextManager[Standing]:
+    def admit(self, subjects: Sequence[Subject], lease: float) -> AbstractAsyncContextManager[Standing]:
         """A context manager around a request: counts it for each holder, and holds a place of each until it ends.
 
         Leave it before the end of the answer is sent: who has that may ask again at once.
@@ -78,31 +84,31 @@ class Limiter:
         Raises:
             RateLimited, LimitsUnavailable: at its entry.
         """
-        claims = claims_for(holders, requests_per_minute=1, concurrent_requests=1)
-        return _Admission(self, claims, lease) if claims else nullcontext(Standing({}))
+        quota_requests = quota_requests_for(subjects, requests_per_minute=1, concurrent_requests=1)
+        return _Admission(self, quota_requests, lease) if quota_requests else nullcontext(Standing({}))
 
-    async def charge_picture(self, holders: Sequence[Holder], pixels: int) -> Refund:
-        """Count a new picture for each holder, or for none.
+    async def charge_image(self, subjects: Sequence[Subject], pixels: int) -> Refund:
+        """Count a new image for each holder, or for none.
 
         Returns:
-            Takes it back, for a picture that was not encoded after all.
+            Takes it back, for an image that was not encoded after all.
 
         Raises:
             RateLimited: one has not as much left.
             NeverAllowed: one never will.
             LimitsUnavailable: Redis does not answer, and is to be asked.
         """
-        claims = claims_for(holders, pictures_per_minute=1, pixels_per_day=pixels)
-        for claim in claims:
-            if claim.cost > claim.amount:
-                raise NeverAllowed(claim.cost, claim.amount, claim.holder)
-        if not claims:
+        quota_requests = quota_requests_for(subjects, images_per_minute=1, pixels_per_day=pixels)
+        for quota_request in quota_requests:
+            if quota_request.cost > quota_request.amount:
+                raise NeverAllowed(quota_request.cost, quota_request.amount, quota_request.subject)
+        if not quota_requests:
             return _nothing
-        tally, _ = await self.take(claims)
+        backend, _ = await self.take(quota_requests)
 
         async def refund() -> None:
             # Where it cannot be done now it is not done later: it is not known then what still counts.
-            await self._reach(tally, lambda: tally.refund(claims))
+            await self._reach(backend, lambda: backend.refund(quota_requests))
 
         return refund
 
@@ -116,10 +122,10 @@ class Limiter:
         if self._shared is not None:
             self.begin(self._check(self._shared))
 
-    async def _check(self, shared: "RedisTally") -> None:
+    async def _check(self, shared: "RedisBackend") -> None:
         try:
             await shared.ping()
-        except TallyLost as error:
+        except BackendUnavailable as error:
             self._lose(error)
 
     async def close(self) -> None:
@@ -129,7 +135,9 @@ class Limiter:
         if self._shared is not None:
             await self._shared.close()
 
-    async def take(self, claims: Sequence[Claim], token: str = "", lease: float = 0) -> tuple[Tally, dict[str, str]]:
+    async def take(
+        self, quota_requests: Sequence[QuotaRequest], token: str = "", lease: float = 0
+    ) -> tuple[CounterBackend, dict[str, str]]:
         """Take all claims or none.
 
         Returns:
@@ -138,18 +146,24 @@ class Limiter:
         Raises:
             RateLimited, LimitsUnavailable: nothing was taken.
         """
-        tally, counts = await self._count(claims, token, lease)
-        headers = rate_headers(claims, counts)
+        backend, counts = await self._count(quota_requests, token, lease)
+        headers = rate_headers(quota_requests, counts)
         # Who comes back after the longest of the waits finds room in all of them.
-        claim, count = max(zip(claims, counts, strict=True), key=lambda pair: pair[1].wait)
+        quota_request, count = max(zip(quota_requests, counts, strict=True), key=lambda pair: pair[1].wait)
         if count.wait:
-            raise RateLimited(claim.measure, claim.amount, claim.holder, max(1, math.ceil(count.wait)), headers)
-        return tally, headers
+            raise RateLimited(
+                quota_request.measure,
+                quota_request.amount,
+                quota_request.subject,
+                max(1, math.ceil(count.wait)),
+                headers,
+            )
+        return backend, headers
 
-    async def give_back(self, tally: Tally, claims: Sequence[Claim], token: str) -> None:
+    async def give_back(self, backend: CounterBackend, quota_requests: Sequence[QuotaRequest], token: str) -> None:
         """Give back places to who has counted them, now or when it answers again."""
-        if not await self._reach(tally, lambda: tally.give_back(claims, token)):
-            self._owed.append((claims, token))
+        if not await self._reach(backend, lambda: backend.give_back(quota_requests, token)):
+            self._owed.append((quota_requests, token))
 
     def begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         """Have something done that nobody's cancellation ends."""
@@ -158,34 +172,36 @@ class Limiter:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _count(self, claims: Sequence[Claim], token: str, lease: float) -> tuple[Tally, list[Count]]:
+    async def _count(
+        self, quota_requests: Sequence[QuotaRequest], token: str, lease: float
+    ) -> tuple[CounterBackend, list[Count]]:
         if self._shared is None:
-            return self._own, await self._own.take(claims, token, lease)
+            return self._own, await self._own.take(quota_requests, token, lease)
         if self._may_ask():
             try:
-                counts = await self._shared.take(claims, token, lease)
-            except TallyLost as error:
+                counts = await self._shared.take(quota_requests, token, lease)
+            except BackendUnavailable as error:
                 # It may have taken them all the same.
                 if token:
-                    self._owed.append((claims, token))
+                    self._owed.append((quota_requests, token))
                 self._lose(error)
             else:
                 self._find()
                 return self._shared, counts
         if self._on_failure == "refuse":
             raise LimitsUnavailable(math.ceil(REST))
-        return self._own, await self._own.take(claims, token, lease)
+        return self._own, await self._own.take(quota_requests, token, lease)
 
-    async def _reach(self, tally: Tally, ask: Callable[[], Awaitable[None]]) -> bool:
+    async def _reach(self, backend: CounterBackend, ask: Callable[[], Awaitable[None]]) -> bool:
         """Ask something of who has counted; whether it was done."""
-        if tally is self._shared and not self._may_ask():
+        if backend is self._shared and not self._may_ask():
             return False
         try:
             await ask()
-        except TallyLost as error:
+        except BackendUnavailable as error:
             self._lose(error)
             return False
-        if tally is self._shared:
+        if backend is self._shared:
             self._find()
         return True
 
@@ -197,7 +213,7 @@ class Limiter:
         self._ask_again = now + REST
         return True
 
-    def _lose(self, error: TallyLost) -> None:
+    def _lose(self, error: BackendUnavailable) -> None:
         self.failures += 1
         self._ask_again = time.monotonic() + REST
         if not self.degraded and self._shared is not None:
@@ -220,29 +236,29 @@ class Limiter:
             self._owed.clear()
             self.begin(self._give_back_all(self._shared, owed))
 
-    async def _give_back_all(self, shared: Tally, owed: list[tuple[Sequence[Claim], str]]) -> None:
-        for claims, token in owed:
-            await self.give_back(shared, claims, token)
+    async def _give_back_all(self, shared: CounterBackend, owed: list[tuple[Sequence[QuotaRequest], str]]) -> None:
+        for quota_requests, token in owed:
+            await self.give_back(shared, quota_requests, token)
 
 
 class _Admission:
     """One request's places."""
 
-    def __init__(self, limiter: Limiter, claims: Sequence[Claim], lease: float) -> None:
+    def __init__(self, limiter: Limiter, quota_requests: Sequence[QuotaRequest], lease: float) -> None:
         self._limiter = limiter
-        self._claims = claims
+        self._quota_requests = quota_requests
         self._lease = lease
         self._token = secrets.token_hex(8)
-        self._holds_places = any(claim.kind == "place" for claim in claims)
+        self._holds_places = any(quota_request.kind == "place" for quota_request in quota_requests)
 
     async def __aenter__(self) -> Standing:
-        take = self._limiter.take(self._claims, self._token, self._lease)
+        take = self._limiter.take(self._quota_requests, self._token, self._lease)
         if not self._holds_places or not self._limiter.waits:
-            self._tally, headers = await take
+            self._backend, headers = await take
             return Standing(headers)
         taking = self._limiter.begin(take)
         try:
-            self._tally, headers = await asyncio.shield(taking)
+            self._backend, headers = await asyncio.shield(taking)
         except asyncio.CancelledError:
             # It is not known yet whether there are places to give back.
             taking.add_done_callback(self._give_up)
@@ -253,27 +269,27 @@ class _Admission:
         if not self._holds_places:
             return
         if self._limiter.waits:
-            await asyncio.shield(self._give_back(self._tally))
+            await asyncio.shield(self._give_back(self._backend))
         else:
-            await self._limiter.give_back(self._tally, self._claims, self._token)
+            await self._limiter.give_back(self._backend, self._quota_requests, self._token)
 
-    def _give_up(self, taking: "asyncio.Task[tuple[Tally, dict[str, str]]]") -> None:
+    def _give_up(self, taking: "asyncio.Task[tuple[CounterBackend, dict[str, str]]]") -> None:
         if not taking.cancelled() and taking.exception() is None:
             self._give_back(taking.result()[0])
 
-    def _give_back(self, tally: Tally) -> "asyncio.Task[None]":
-        return self._limiter.begin(self._limiter.give_back(tally, self._claims, self._token))
+    def _give_back(self, backend: CounterBackend) -> "asyncio.Task[None]":
+        return self._limiter.begin(self._limiter.give_back(backend, self._quota_requests, self._token))
 
 
 async def _nothing() -> None:
     """The refund of what nobody counts."""
 
 
-def _connect(url: str) -> "RedisTally":
+def _connect(url: str) -> "RedisBackend":
     try:
-        from maskery.accounts.tally_redis import RedisTally  # noqa: PLC0415 - an extra
+        from maskery.accounts.rate_limit.redis import RedisBackend  # noqa: PLC0415 - an extra
     except ModuleNotFoundError:
         raise ValueError(
             "limits are counted in a Redis where its package is installed: pip install 'maskery[redis]'"
         ) from None
-    return RedisTally(url)
+    return RedisBackend(url)

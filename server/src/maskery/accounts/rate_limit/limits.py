@@ -5,13 +5,13 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 #: What can be limited: the fields of `Limits`.
-Measure = Literal["requests_per_minute", "pictures_per_minute", "concurrent_requests", "pixels_per_day"]
+Measure = Literal["requests_per_minute", "images_per_minute", "concurrent_requests", "pixels_per_day"]
 
 _WORDS: dict[Measure, str] = {
     "requests_per_minute": "requests a minute",
-    "pictures_per_minute": "new pictures a minute",
+    "images_per_minute": "new images a minute",
     "concurrent_requests": "requests at a time",
-    "pixels_per_day": "pixels of new pictures a day (UTC)",
+    "pixels_per_day": "pixels of new images a day (UTC)",
 }
 
 
@@ -21,16 +21,16 @@ class Limits:
 
     Attributes:
         requests_per_minute: begun in any 60 seconds.
-        pictures_per_minute: pictures encoded that were not known yet, in any 60 seconds.
+        images_per_minute: images encoded that were not known yet, in any 60 seconds.
         concurrent_requests: being answered at a time.
-        pixels_per_day: of these pictures, from midnight to midnight UTC.
+        pixels_per_day: of these images, from midnight to midnight UTC.
 
     Raises:
         ValueError: a limit is negative.
     """
 
     requests_per_minute: int | None = None
-    pictures_per_minute: int | None = None
+    images_per_minute: int | None = None
     concurrent_requests: int | None = None
     pixels_per_day: int | None = None
 
@@ -42,7 +42,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Holder:
+class Subject:
     """Who has limits.
 
     Attributes:
@@ -69,24 +69,24 @@ class RateLimited(Exception):  # noqa: N818
     """
 
     def __init__(
-        self, limit: Measure, amount: int, holder: Holder, retry_after: int, headers: Mapping[str, str]
+        self, limit: Measure, amount: int, subject: Subject, retry_after: int, headers: Mapping[str, str]
     ) -> None:
         seconds = "1 second" if retry_after == 1 else f"{retry_after:,} seconds"
         words = _WORDS[limit].replace("s ", " ", 1) if amount == 1 else _WORDS[limit]
-        super().__init__(f"The {holder} may have {amount:,} {words}; come back in {seconds}.")
+        super().__init__(f"The {subject} may have {amount:,} {words}; come back in {seconds}.")
         self.limit = limit
         self.amount = amount
-        self.holder = holder
+        self.subject = subject
         self.retry_after = retry_after
         self.headers = dict(headers)
 
 
 class NeverAllowed(Exception):  # noqa: N818
-    """A picture has more pixels than a holder may have on any day."""
+    """An image has more pixels than a holder may have on any day."""
 
-    def __init__(self, pixels: int, amount: int, holder: Holder) -> None:
+    def __init__(self, pixels: int, amount: int, subject: Subject) -> None:
         super().__init__(
-            f"The picture has {pixels:,} pixels and the {holder} may have {amount:,} a day: it will never fit."
+            f"The image has {pixels:,} pixels and the {subject} may have {amount:,} a day: it will never fit."
         )
 
 

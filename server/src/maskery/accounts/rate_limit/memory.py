@@ -5,8 +5,8 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from maskery.accounts import claims as claiming
-from maskery.accounts.claims import Claim, Count
+from maskery.accounts.rate_limit import backend as backends
+from maskery.accounts.rate_limit.backend import Count, QuotaRequest
 
 _DAY = 86400
 
@@ -14,7 +14,7 @@ _DAY = 86400
 _FORGOTTEN_AT_ONCE = 8
 
 
-class MemoryTally:
+class MemoryBackend:
     """For one event loop. Nothing in here waits, so that nobody comes in between."""
 
     def __init__(self) -> None:
@@ -28,60 +28,63 @@ class MemoryTally:
         """How many counts are kept."""
         return len(self._minutes) + len(self._spent) + len(self._places)
 
-    async def take(self, claims: Sequence[Claim], token: str, lease: float) -> list[Count]:
+    async def take(self, quota_requests: Sequence[QuotaRequest], token: str, lease: float) -> list[Count]:
         """Like every tally's; places need neither token nor lease, as they die with the process."""
         now, today = time.monotonic(), time.time()
         self._forget(now, today)
-        counts = [self._look(claim, now, today) for claim in claims]
+        counts = [self._look(quota_request, now, today) for quota_request in quota_requests]
         if any(count.wait for count in counts):
             return counts
-        for claim in claims:
-            self._add(claim, now)
-        return [Count(count.left - claim.cost, count.reset, 0) for claim, count in zip(claims, counts, strict=True)]
+        for quota_request in quota_requests:
+            self._add(quota_request, now)
+        return [
+            Count(count.left - quota_request.cost, count.reset, 0)
+            for quota_request, count in zip(quota_requests, counts, strict=True)
+        ]
 
-    async def give_back(self, claims: Sequence[Claim], token: str) -> None:
-        for claim in claims:
-            if claim.kind == "place":
-                left = self._places.pop(claim.name) - claim.cost
+    async def give_back(self, quota_requests: Sequence[QuotaRequest], token: str) -> None:
+        for quota_request in quota_requests:
+            if quota_request.kind == "place":
+                left = self._places.pop(quota_request.name) - quota_request.cost
                 if left:
-                    self._places[claim.name] = left
+                    self._places[quota_request.name] = left
 
-    async def refund(self, claims: Sequence[Claim]) -> None:
+    async def refund(self, quota_requests: Sequence[QuotaRequest]) -> None:
         self._forget(time.monotonic(), time.time())
-        for claim in claims:
-            if claim.kind == "day" and claim.name in self._spent:
-                self._spent[claim.name] = max(0, self._spent[claim.name] - claim.cost)
-            elif claim.kind == "minute" and claim.name in self._minutes:
-                del self._minutes[claim.name][-claim.cost :]
+        for quota_request in quota_requests:
+            if quota_request.kind == "day" and quota_request.name in self._spent:
+                self._spent[quota_request.name] = max(0, self._spent[quota_request.name] - quota_request.cost)
+            elif quota_request.kind == "minute" and quota_request.name in self._minutes:
+                del self._minutes[quota_request.name][-quota_request.cost :]
 
-    def _look(self, claim: Claim, now: float, today: float) -> Count:
+    def _look(self, quota_request: QuotaRequest, now: float, today: float) -> Count:
         """How the claim stands before it is taken."""
-        if claim.kind == "place":
-            left = claim.amount - self._places.get(claim.name, 0)
+        if quota_request.kind == "place":
+            left = quota_request.amount - self._places.get(quota_request.name, 0)
             # Nobody knows when a request ends.
-            return Count(max(left, 0), 0, 0 if claim.cost <= left else 1)
-        if claim.kind == "day":
-            left = claim.amount - self._spent.get(claim.name, 0)
+            return Count(max(left, 0), 0, 0 if quota_request.cost <= left else 1)
+        if quota_request.kind == "day":
+            left = quota_request.amount - self._spent.get(quota_request.name, 0)
             midnight = _DAY - today % _DAY
-            return Count(max(left, 0), midnight, 0 if claim.cost <= left else midnight)
-        times = self._minutes.get(claim.name, array("d"))
-        del times[: bisect_right(times, now - claiming.MINUTE)]
-        missing = claim.cost - (claim.amount - len(times))
+            return Count(max(left, 0), midnight, 0 if quota_request.cost <= left else midnight)
+        times = self._minutes.get(quota_request.name, array("d"))
+        del times[: bisect_right(times, now - backends.MINUTE)]
+        missing = quota_request.cost - (quota_request.amount - len(times))
         return Count(
-            max(claim.amount - len(times), 0),
+            max(quota_request.amount - len(times), 0),
             _until_left(times, 0, now),
             _until_left(times, missing - 1, now) if missing > 0 else 0,
         )
 
-    def _add(self, claim: Claim, now: float) -> None:
-        if claim.kind == "place":
-            self._places[claim.name] = self._places.get(claim.name, 0) + claim.cost
-        elif claim.kind == "day":
-            self._spent[claim.name] = self._spent.get(claim.name, 0) + claim.cost
+    def _add(self, quota_request: QuotaRequest, now: float) -> None:
+        if quota_request.kind == "place":
+            self._places[quota_request.name] = self._places.get(quota_request.name, 0) + quota_request.cost
+        elif quota_request.kind == "day":
+            self._spent[quota_request.name] = self._spent.get(quota_request.name, 0) + quota_request.cost
         else:
-            times = self._minutes.pop(claim.name, array("d"))
-            times.extend([now] * claim.cost)
-            self._minutes[claim.name] = times
+            times = self._minutes.pop(quota_request.name, array("d"))
+            times.extend([now] * quota_request.cost)
+            self._minutes[quota_request.name] = times
 
     def _forget(self, now: float, today: float) -> None:
         """Drop what does not count any more."""
@@ -90,11 +93,11 @@ class MemoryTally:
             self._spent = {}
         for _ in range(_FORGOTTEN_AT_ONCE):
             name = next(iter(self._minutes), None)
-            if name is None or (self._minutes[name] and self._minutes[name][-1] > now - claiming.MINUTE):
+            if name is None or (self._minutes[name] and self._minutes[name][-1] > now - backends.MINUTE):
                 break
             del self._minutes[name]
 
 
 def _until_left(times: "array[float]", index: int, now: float) -> float:
     """Seconds until the one at an index leaves the window, a whole window where there is none."""
-    return times[index] + claiming.MINUTE - now if index < len(times) else claiming.MINUTE
+    return times[index] + backends.MINUTE - now if index < len(times) else backends.MINUTE

@@ -12,8 +12,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
-from maskery.accounts import claims as claiming
-from maskery.accounts.claims import Claim, Count, TallyLost
+from maskery.accounts.rate_limit import backend as backends
+from maskery.accounts.rate_limit.backend import BackendUnavailable, Count, QuotaRequest
 
 #: Seconds in which Redis must have answered.
 PATIENCE = 0.5
@@ -26,7 +26,7 @@ _SCHEMES = {"redis": "redis", "rediss": "rediss", "unix": "unix", "valkey": "red
 Answer = TypeVar("Answer")
 
 
-class RedisTally:
+class RedisBackend:
     """For one event loop; needs Redis 6 or newer, or a Valkey; one, not a cluster.
 
     Args:
@@ -56,47 +56,51 @@ class RedisTally:
         self._turns = asyncio.Semaphore(_CONNECTIONS)
         self._losses = 0
         self._redis = Redis.from_pool(pool)
-        self._take = self._redis.register_script(files(__package__).joinpath("tally.lua").read_text())
+        self._take = self._redis.register_script(files(__package__).joinpath("acquire.lua").read_text())
         self._refund = self._redis.register_script(files(__package__).joinpath("refund.lua").read_text())
 
-    async def take(self, claims: Sequence[Claim], token: str, lease: float) -> list[Count]:
+    async def take(self, quota_requests: Sequence[QuotaRequest], token: str, lease: float) -> list[Count]:
         """Like every tally's.
 
         Raises:
-            TallyLost: the claims were not taken, or it is not known whether they were.
+            BackendUnavailable: the claims were not taken, or it is not known whether they were.
         """
-        arguments: list[str | int] = [token, _microseconds(lease), _microseconds(claiming.MINUTE)]
-        for claim in claims:
-            arguments += (claim.kind, claim.amount, claim.cost)
-        counts = await self._ask(lambda: self._take([_key(claim) for claim in claims], arguments))
+        arguments: list[str | int] = [token, _microseconds(lease), _microseconds(backends.MINUTE)]
+        for quota_request in quota_requests:
+            arguments += (quota_request.kind, quota_request.amount, quota_request.cost)
+        counts = await self._ask(
+            lambda: self._take([_key(quota_request) for quota_request in quota_requests], arguments)
+        )
         return [Count(left, reset / 1e6, wait / 1e6) for left, reset, wait in counts]
 
-    async def give_back(self, claims: Sequence[Claim], token: str) -> None:
+    async def give_back(self, quota_requests: Sequence[QuotaRequest], token: str) -> None:
         """Like every tally's.
 
         Raises:
-            TallyLost: the places are taken until their lease ends.
+            BackendUnavailable: the places are taken until their lease ends.
         """
         pipeline = self._redis.pipeline(transaction=False)
-        for claim in claims:
-            if claim.kind == "place":
-                pipeline.zrem(_key(claim), token)
+        for quota_request in quota_requests:
+            if quota_request.kind == "place":
+                pipeline.zrem(_key(quota_request), token)
         await self._ask(pipeline.execute)
 
-    async def refund(self, claims: Sequence[Claim]) -> None:
+    async def refund(self, quota_requests: Sequence[QuotaRequest]) -> None:
         """Like every tally's.
 
         Raises:
-            TallyLost: it is not known whether they still count.
+            BackendUnavailable: it is not known whether they still count.
         """
-        arguments = [argument for claim in claims for argument in (claim.kind, claim.cost)]
-        await self._ask(lambda: self._refund([_key(claim) for claim in claims], arguments))
+        arguments = [
+            argument for quota_request in quota_requests for argument in (quota_request.kind, quota_request.cost)
+        ]
+        await self._ask(lambda: self._refund([_key(quota_request) for quota_request in quota_requests], arguments))
 
     async def ping(self) -> None:
         """Nothing.
 
         Raises:
-            TallyLost: it is not there, or lets nobody in.
+            BackendUnavailable: it is not there, or lets nobody in.
         """
         await self._ask(self._redis.ping)
 
@@ -108,20 +112,20 @@ class RedisTally:
         async with self._turns:
             # Those who queued behind one who waited in vain do not wait as long, one after the other.
             if self._losses != losses:
-                raise TallyLost("others got no answer")
+                raise BackendUnavailable("others got no answer")
             try:
                 async with asyncio.timeout(PATIENCE):
                     return await question()
             except TimeoutError:
                 self._losses += 1
-                raise TallyLost(f"no answer within {PATIENCE} s") from None
+                raise BackendUnavailable(f"no answer within {PATIENCE} s") from None
             except (RedisError, OSError) as error:
                 self._losses += 1
-                raise TallyLost(f"{type(error).__name__}: {error}") from error
+                raise BackendUnavailable(f"{type(error).__name__}: {error}") from error
 
 
-def _key(claim: Claim) -> str:
-    return f"maskery:{claim.name}"
+def _key(quota_request: QuotaRequest) -> str:
+    return f"maskery:{quota_request.name}"
 
 
 def _microseconds(seconds: float) -> int:

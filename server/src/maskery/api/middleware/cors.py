@@ -21,7 +21,7 @@ _SHOWN = (
     *(
         f"x-ratelimit-{what}-{of}"
         for what in ("limit", "remaining", "reset")
-        for of in ("requests", "pictures", "pixels")
+        for of in ("requests", "images", "pixels")
     ),
 )
 

@@ -13,7 +13,7 @@ _PREFIXES = frozenset({"", "v1", "inference"})
 _VERSIONED = frozenset({"images", "models", "limits", "admin"})
 
 
-class CanonicalPaths:
+class PathNormalization:
     """ASGI middleware that rewrites the request's path to its canonical spelling."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from maskery import logs
 from maskery.accounts import Amount
+from maskery.api.container import Container
 from maskery.api.errors import NOT_ANSWERED
-from maskery.api.services import Services
-from maskery.engine import Trace
+from maskery.engine import Timings
 
 _log = logging.getLogger("maskery.access")
 
@@ -27,9 +27,9 @@ class RequestLog:
     A client may name the id itself in `x-request-id`, so that it can be followed through several systems.
     """
 
-    def __init__(self, app: ASGIApp, services: Services) -> None:
+    def __init__(self, app: ASGIApp, container: Container) -> None:
         self._app = app
-        self._services = services
+        self._services = container
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -63,15 +63,15 @@ class RequestLog:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         """In the log and in the metrics."""
         state = scope["state"]
-        trace: Trace | None = state.get("trace")
+        timings: Timings | None = state.get("trace")
         model = state.get("model", "")
         route = getattr(scope.get("route"), "path", "other")
         self._services.metrics.count(
-            route, model if self._services.engine.models.knows(model) else "", status, seconds, trace
+            route, model if self._services.engine.models.knows(model) else "", status, seconds, timings
         )
-        if trace and (account := state.get("account")):
-            amount = Amount(1, int(trace.picture == "new"), trace.objects, trace.pixels, trace.work)
-            self._services.office.ledger.note(account, amount)
+        if timings and (account := state.get("account")):
+            amount = Amount(1, int(timings.embedding == "new"), timings.objects, timings.pixels, timings.work)
+            self._services.account_service.usage_recorder.note(account, amount)
         line = {
             "request_id": state["request_id"],
             "client": _address(scope),
@@ -84,8 +84,8 @@ class RequestLog:
             # Keys get into the wrong places, and not every log is of our making.
             "user": logs.without_secrets(state.get("user") or "") or None,
             "model": logs.without_secrets(model) or None,
-            "picture": trace.picture if trace else None,
-            "stages": {name: round(spent * 1e3, 1) for name, spent in trace.stages.items()} if trace else None,
+            "embedding": timings.embedding if timings else None,
+            "stages": {name: round(spent * 1e3, 1) for name, spent in timings.stages.items()} if timings else None,
         }
         _log.info(
             "%s %s %d %.1fms request=%s client=%s account=%s user=%r%s",

@@ -11,7 +11,7 @@ from maskery.api.errors import ApiError
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
-class HostGuard:
+class TrustedHosts:
     """Refuses requests for other hosts, and from other origins than those that are named.
 
     A page on the web can make its reader's browser send requests to a server on the reader's own machine, under a

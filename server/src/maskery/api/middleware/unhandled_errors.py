@@ -10,7 +10,7 @@ from maskery.api.errors import cut_off, unexpected
 _log = logging.getLogger(__name__)
 
 
-class LastResort:
+class UnhandledErrors:
     """Answers a request that failed in a way nobody thought of, or that the server can no longer wait for."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -14,10 +14,10 @@ from starlette.requests import Request
 
 from maskery.api.errors import ApiError
 
-#: Bytes of a form's field `request`, which holds everything but the picture.
+#: Bytes of a form's field `request`, which holds everything but the image.
 MAX_FORM_REQUEST = 8 * 2**20
 
-_FORM_HINT = "send the picture as the file `image` and the rest as JSON in one field `request`."
+_FORM_HINT = "send the image as the file `image` and the rest as JSON in one field `request`."
 
 # Of RFC 2046, less the quotation marks that nobody puts there.
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{1,70}")
@@ -29,7 +29,7 @@ class Body:
 
     Attributes:
         json: text of the request's JSON object.
-        image: the picture's file where it was sent beside the JSON.
+        image: the image's file where it was sent beside the JSON.
     """
 
     json: bytes
@@ -55,7 +55,7 @@ async def read_body(
             return await _read_form(request, stream, max_bytes)
         if kind == "application/json" or kind.endswith("+json"):
             return Body(b"".join([chunk async for chunk in stream]))
-    raise _unsupported(kind, "application/json, or multipart/form-data with the picture as `image`")
+    raise _unsupported(kind, "application/json, or multipart/form-data with the image as `image`")
 
 
 async def read_fields(request: Request, max_bytes: int, time_limit: float) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What every request with a picture goes through: time limit, place, body, and whether its client is still there."""
+"""What every request with an image goes through: time limit, place, body, and whether its client is still there."""
 
 import asyncio
 import math
@@ -8,18 +8,18 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from maskery.api.body import Body, read_body
-from maskery.api.disconnects import while_connected
+from maskery.api.container import Container
 from maskery.api.errors import ApiError
-from maskery.api.services import Services
-from maskery.engine import DeadlineExceeded, Trace
+from maskery.api.requests.body import Body, read_body
+from maskery.api.requests.disconnects import while_connected
+from maskery.engine import DeadlineExceeded, Timings
 from maskery.settings import Settings
 
 Answer = TypeVar("Answer")
 
 
 async def serve(
-    request: Request, services: Services, work: Callable[[Body, Trace], Coroutine[Any, Any, Answer]]
+    request: Request, container: Container, work: Callable[[Body, Timings], Coroutine[Any, Any, Answer]]
 ) -> Answer:
     """The answer of `work`, which is cancelled when its client goes away or its time is up.
 
@@ -29,14 +29,14 @@ async def serve(
         DeadlineExceeded: the answer was not there in time.
         ClientDisconnect: there is nobody to answer any more.
     """
-    seconds = time_limit(request, services.settings)
+    seconds = time_limit(request, container.settings)
     started = time.monotonic()
-    trace = request.state.trace = Trace()
-    with services.engine.admission.arrive() as visit:
-        with trace.stage("read"):
-            body = await read_body(request, services.settings.max_body_bytes, seconds, visit.bring)
-        visit.take_place()
-        answer = work(body, trace)
+    timings = request.state.timings = Timings()
+    with container.engine.admission.arrive() as ticket:
+        with timings.stage("read"):
+            body = await read_body(request, container.settings.max_body_bytes, seconds, ticket.bring)
+        ticket.take_place()
+        answer = work(body, timings)
         del body
         try:
             async with asyncio.timeout(seconds - (time.monotonic() - started)) as limit:

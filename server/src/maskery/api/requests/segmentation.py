@@ -1,4 +1,4 @@
-"""The fields of a request to a job for the engine; every check that needs no picture."""
+"""The fields of a request to a job for the engine; every check that needs no image."""
 
 import binascii
 from typing import Any, TypeVar
@@ -6,19 +6,19 @@ from typing import Any, TypeVar
 import pybase64
 from pydantic import ValidationError
 
-from maskery.api.body import Body
 from maskery.api.errors import ApiError
-from maskery.api.fields import invalid_field, unknown_field
-from maskery.api.json_object import parse_json_object
-from maskery.api.picture_field import TAKEN, take_picture
-from maskery.api.schemas import PreparationRequest, SegmentationRequest
-from maskery.engine import Job, Prompt, Reference, Toll, Upload
+from maskery.api.requests.body import Body
+from maskery.api.requests.fields import invalid_field, unknown_field
+from maskery.api.requests.image_field import TAKEN, take_image
+from maskery.api.requests.json_object import parse_json_object
+from maskery.api.schemas.segmentation import PreparationRequest, SegmentationRequest
+from maskery.engine import Job, Prompt, QuotaHook, Reference, Upload
 from maskery.segmentation import MERGE_IOU, ImageLimits, Options, Size
 
 _REQUIRED = ("model", "image_prompt")
 _NO_OPTIONS = (*_REQUIRED, "segment_prompt", "extra_body")
 
-# What stands in image_prompt before the id of a prepared picture. No base64 has a colon.
+# What stands in image_prompt before the id of a prepared image. No base64 has a colon.
 _REFERENCE = "id:"
 
 Fields = TypeVar("Fields", SegmentationRequest, PreparationRequest)
@@ -57,7 +57,7 @@ def parse_fields(fields: dict[str, Any], kind: type[Fields]) -> Fields:
 
 
 def parse_request(body: Body) -> tuple[SegmentationRequest, Upload | Reference]:
-    """The checked fields of a request, and its picture.
+    """The checked fields of a request, and its image.
 
     Raises:
         ApiError: 400, 422.
@@ -65,29 +65,29 @@ def parse_request(body: Body) -> tuple[SegmentationRequest, Upload | Reference]:
     request, data = _parse(body, SegmentationRequest)
     prompt = request.image_prompt
     if data is not None or not prompt.startswith(_REFERENCE):
-        return request, Upload(decode_picture(prompt) if data is None else data, request.exif or "apply")
+        return request, Upload(decode_image(prompt) if data is None else data, request.exif or "apply")
     if request.exif:
-        message = "exif was chosen when the picture was prepared; leave it out here."
+        message = "exif was chosen when the image was prepared; leave it out here."
         raise ApiError(422, "invalid_field", message, "exif")
     return request, Reference(prompt.removeprefix(_REFERENCE))
 
 
 def parse_preparation(body: Body) -> tuple[PreparationRequest, Upload]:
-    """The checked fields of a request to prepare a picture, and the picture. Errors as of `parse_request`."""
+    """The checked fields of a request to prepare an image, and the image. Errors as of `parse_request`."""
     request, data = _parse(body, PreparationRequest)
     if data is None and request.image_prompt.startswith(_REFERENCE):
-        message = "image_prompt is the id of a prepared picture; here the picture itself is needed."
+        message = "image_prompt is the id of a prepared image; here the image itself is needed."
         raise ApiError(422, "invalid_field", message, "image_prompt")
-    return request, Upload(decode_picture(request.image_prompt) if data is None else data, request.exif or "apply")
+    return request, Upload(decode_image(request.image_prompt) if data is None else data, request.exif or "apply")
 
 
 def _parse(body: Body, kind: type[Fields]) -> tuple[Fields, bytes | None]:
     if body.image is None:
-        fields, picture = take_picture(body.json)
-        return parse_fields(fields, kind), picture
+        fields, data = take_image(body.json)
+        return parse_fields(fields, kind), data
     fields = parse_json_object(body.json)
     if fields.get("image_prompt") is not None:
-        raise ApiError(422, "given_twice", "The picture is sent as a file and as image_prompt.", "image_prompt")
+        raise ApiError(422, "given_twice", "The image is sent as a file and as image_prompt.", "image_prompt")
     return parse_fields({**fields, "image_prompt": TAKEN}, kind), body.image
 
 
@@ -96,7 +96,7 @@ def to_job(
     image: Upload | Reference,
     limits: ImageLimits,
     account: str = "",
-    toll: Toll | None = None,
+    quota_hook: QuotaHook | None = None,
 ) -> Job:
     """A checked request as the engine takes it.
 
@@ -123,7 +123,7 @@ def to_job(
             merge_iou=MERGE_IOU if request.merge_iou is None else request.merge_iou,
         ),
         account=account,
-        toll=toll,
+        quota_hook=quota_hook,
     )
 
 
@@ -142,7 +142,7 @@ def _read_size(text: str | None, limits: ImageLimits) -> Size | None:
     return size
 
 
-def decode_picture(text: str) -> bytes:
+def decode_image(text: str) -> bytes:
     """The bytes behind bare base64 or a data: URL.
 
     Raises:
@@ -160,7 +160,7 @@ def decode_picture(text: str) -> bytes:
         try:
             data = pybase64.b64decode("".join(payload.split()), validate=True)
         except (binascii.Error, ValueError):
-            hint = "; pictures are not fetched from addresses" if "://" in text[:40] else ""
+            hint = "; images are not fetched from addresses" if "://" in text[:40] else ""
             raise _not_base64(f"is not base64{hint}") from None
     if not data:
         raise _not_base64("is empty")
@@ -168,4 +168,4 @@ def decode_picture(text: str) -> bytes:
 
 
 def _not_base64(reason: str) -> ApiError:
-    return ApiError(400, "invalid_base64", f"image_prompt {reason}: send the picture's file in base64.", "image_prompt")
+    return ApiError(400, "invalid_base64", f"image_prompt {reason}: send the image's file in base64.", "image_prompt")

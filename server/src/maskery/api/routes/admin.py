@@ -6,15 +6,15 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 
-from maskery.accounts import USUAL_RIGHTS, Caller, bare_id, to_csv
-from maskery.api import admin_schemas as schemas
-from maskery.api.body import read_body
-from maskery.api.callers import Administrator
+from maskery.accounts import DEFAULT_SCOPES, Caller, bare_id, to_csv
+from maskery.api.container import Container, ContainerDependency
+from maskery.api.dependencies import Administrator
 from maskery.api.errors import ApiError, responses
-from maskery.api.fields import Fields, parse_object
-from maskery.api.json_object import parse_json_object
-from maskery.api.openapi import object_body
-from maskery.api.services import Services, ServicesDependency
+from maskery.api.requests.body import read_body
+from maskery.api.requests.fields import Fields, parse_object
+from maskery.api.requests.json_object import parse_json_object
+from maskery.api.schemas import admin as schemas
+from maskery.api.schemas.openapi import object_body
 
 router = APIRouter(prefix="/v1/admin", tags=["administration"])
 
@@ -30,10 +30,10 @@ Answer = TypeVar("Answer")
 
 
 @router.get("/accounts", summary="List accounts", responses=_READ)
-async def list_accounts(services: ServicesDependency, caller: Administrator) -> schemas.AccountList:
+async def list_accounts(container: ContainerDependency, caller: Administrator) -> schemas.AccountList:
     """All of them, oldest first."""
     del caller
-    accounts = await _ask(services, services.office.records.book.list)
+    accounts = await _ask(container, container.account_service.records.book.list)
     return schemas.AccountList(data=[schemas.AccountSchema.of(account) for account in accounts])
 
 
@@ -45,21 +45,21 @@ async def list_accounts(services: ServicesDependency, caller: Administrator) -> 
     openapi_extra={"requestBody": object_body(schemas.AccountRequest)},
 )
 async def create_account(
-    request: Request, services: ServicesDependency, caller: Administrator
+    request: Request, container: ContainerDependency, caller: Administrator
 ) -> schemas.AccountSchema:
     """Keys make their account themselves; this is for limits that hold from the first key on."""
-    fields = await _read(request, services, schemas.AccountRequest)
-    book = services.office.records.book
-    account = await _ask(services, lambda: book.create(fields.name, fields.limits.limits()), "name")
-    _note(caller, services, "account %r created", account.name)
+    fields = await _read(request, container, schemas.AccountRequest)
+    book = container.account_service.records.book
+    account = await _ask(container, lambda: book.create(fields.name, fields.limits.limits()), "name")
+    _note(caller, container, "account %r created", account.name)
     return schemas.AccountSchema.of(account)
 
 
 @router.get("/accounts/{name}", summary="Show an account", responses=_FOUND)
-async def show_account(name: str, services: ServicesDependency, caller: Administrator) -> schemas.AccountSchema:
+async def show_account(name: str, container: ContainerDependency, caller: Administrator) -> schemas.AccountSchema:
     """Its limits, and whether it is disabled."""
     del caller
-    return schemas.AccountSchema.of(await _ask(services, lambda: services.office.records.book.get(name)))
+    return schemas.AccountSchema.of(await _ask(container, lambda: container.account_service.records.book.get(name)))
 
 
 @router.patch(
@@ -69,25 +69,27 @@ async def show_account(name: str, services: ServicesDependency, caller: Administ
     openapi_extra={"requestBody": object_body(schemas.AccountChange)},
 )
 async def change_account(
-    name: str, request: Request, services: ServicesDependency, caller: Administrator
+    name: str, request: Request, container: ContainerDependency, caller: Administrator
 ) -> schemas.AccountSchema:
     """In force at once here, within five seconds on every other server."""
-    fields = await _read(request, services, schemas.AccountChange)
-    book = services.office.records.book
-    account = await _ask(services, lambda: book.change(name, fields.limits.named(), fields.disabled))
-    _note(caller, services, "account %r changed: disabled=%s %s", name, fields.disabled, fields.limits.named())
+    fields = await _read(request, container, schemas.AccountChange)
+    book = container.account_service.records.book
+    account = await _ask(container, lambda: book.change(name, fields.limits.named(), fields.disabled))
+    _note(caller, container, "account %r changed: disabled=%s %s", name, fields.disabled, fields.limits.named())
     return schemas.AccountSchema.of(account)
 
 
 @router.get("/keys", summary="List keys", responses=responses(*_REFUSED, 404, 422))
 async def list_keys(
-    services: ServicesDependency,
+    container: ContainerDependency,
     caller: Administrator,
     query: Annotated[schemas.KeysQuery, Query()],
 ) -> schemas.KeyList:
     """Oldest first, those that are good no more too; never their secrets."""
     del caller
-    keys = await _ask(services, lambda: services.office.records.keys.list(query.account, query.after, query.limit + 1))
+    keys = await _ask(
+        container, lambda: container.account_service.records.keys.list(query.account, query.after, query.limit + 1)
+    )
     return schemas.KeyList(
         data=[schemas.KeySchema.of(key) for key in keys[: query.limit]], has_more=len(keys) > query.limit
     )
@@ -100,23 +102,23 @@ async def list_keys(
     responses=_WRITTEN,
     openapi_extra={"requestBody": object_body(schemas.KeyRequest)},
 )
-async def create_key(request: Request, services: ServicesDependency, caller: Administrator) -> schemas.NewKeySchema:
+async def create_key(request: Request, container: ContainerDependency, caller: Administrator) -> schemas.NewKeySchema:
     """The answer holds the key, which is not shown again."""
-    fields = await _read(request, services, schemas.KeyRequest)
-    seconds = services.settings.key_seconds if fields.days is None else fields.days * 86400 or None
-    rights = USUAL_RIGHTS if fields.rights is None else fields.rights
-    keys = services.office.records.keys
+    fields = await _read(request, container, schemas.KeyRequest)
+    seconds = container.settings.key_seconds if fields.days is None else fields.days * 86400 or None
+    scopes = DEFAULT_SCOPES if fields.scopes is None else fields.scopes
+    keys = container.account_service.records.keys
     limits = fields.limits.limits()
-    key, text = await _ask(services, lambda: keys.create(fields.account, fields.name, rights, seconds, limits))
-    _note(caller, services, "key %s created for account %r with %s", key.id, key.account, ", ".join(key.rights))
+    key, text = await _ask(container, lambda: keys.create(fields.account, fields.name, scopes, seconds, limits))
+    _note(caller, container, "key %s created for account %r with %s", key.id, key.account, ", ".join(key.scopes))
     return schemas.NewKeySchema.of_new(key, text)
 
 
 @router.get("/keys/{id}", summary="Show a key", responses=_FOUND)
-async def show_key(id: str, services: ServicesDependency, caller: Administrator) -> schemas.KeySchema:  # noqa: A002
+async def show_key(id: str, container: ContainerDependency, caller: Administrator) -> schemas.KeySchema:  # noqa: A002
     """Never its secret."""
     del caller
-    return schemas.KeySchema.of(await _ask(services, lambda: services.office.records.keys.get(id)))
+    return schemas.KeySchema.of(await _ask(container, lambda: container.account_service.records.keys.get(id)))
 
 
 @router.patch(
@@ -128,13 +130,13 @@ async def show_key(id: str, services: ServicesDependency, caller: Administrator)
 async def change_key(
     id: str,  # noqa: A002
     request: Request,
-    services: ServicesDependency,
+    container: ContainerDependency,
     caller: Administrator,
 ) -> schemas.KeySchema:
     """Beside the limits of its account."""
-    fields = await _read(request, services, schemas.KeyChange)
-    key = await _ask(services, lambda: services.office.records.keys.change(id, fields.limits.named()))
-    _note(caller, services, "key %s changed: %s", key.id, fields.limits.named())
+    fields = await _read(request, container, schemas.KeyChange)
+    key = await _ask(container, lambda: container.account_service.records.keys.change(id, fields.limits.named()))
+    _note(caller, container, "key %s changed: %s", key.id, fields.limits.named())
     return schemas.KeySchema.of(key)
 
 
@@ -148,21 +150,23 @@ async def change_key(
 async def rotate_key(
     id: str,  # noqa: A002
     request: Request,
-    services: ServicesDependency,
+    container: ContainerDependency,
     caller: Administrator,
 ) -> schemas.NewKeySchema:
     """A new key with the same account, name, rights, limits and span; the old one stays good for the overlap."""
-    fields = await _read(request, services, schemas.RotationRequest)
-    key, text = await _ask(services, lambda: services.office.records.keys.rotate(id, fields.overlap_hours * 3600))
-    _note(caller, services, "key %s replaced by %s", bare_id(id), key.id)
+    fields = await _read(request, container, schemas.RotationRequest)
+    key, text = await _ask(
+        container, lambda: container.account_service.records.keys.rotate(id, fields.overlap_hours * 3600)
+    )
+    _note(caller, container, "key %s replaced by %s", bare_id(id), key.id)
     return schemas.NewKeySchema.of_new(key, text)
 
 
 @router.delete("/keys/{id}", summary="Revoke a key", responses=_FOUND)
-async def revoke_key(id: str, services: ServicesDependency, caller: Administrator) -> schemas.KeySchema:  # noqa: A002
+async def revoke_key(id: str, container: ContainerDependency, caller: Administrator) -> schemas.KeySchema:  # noqa: A002
     """Useless at once here, within five seconds on every other server."""
-    key = await _ask(services, lambda: services.office.records.keys.revoke(id))
-    _note(caller, services, "key %s revoked", key.id)
+    key = await _ask(container, lambda: container.account_service.records.keys.revoke(id))
+    _note(caller, container, "key %s revoked", key.id)
     return schemas.KeySchema.of(key)
 
 
@@ -177,7 +181,7 @@ async def revoke_key(id: str, services: ServicesDependency, caller: Administrato
 )
 async def show_usage(
     request: Request,
-    services: ServicesDependency,
+    container: ContainerDependency,
     caller: Administrator,
     query: Annotated[schemas.UsageQuery, Query()],
 ) -> Any:
@@ -185,32 +189,34 @@ async def show_usage(
     del caller
     if query.first and query.last and query.last < query.first:
         raise ApiError(422, "invalid_field", f"last is {query.last}, which is before first, {query.first}.", "last")
-    await services.office.ledger.write()
-    uses = await _ask(services, lambda: services.office.records.usage.list(query.first, query.last, query.account))
+    await container.account_service.usage_recorder.write()
+    uses = await _ask(
+        container, lambda: container.account_service.records.usage.list(query.first, query.last, query.account)
+    )
     if "text/csv" in request.headers.get("accept", ""):
         return Response(to_csv(uses), media_type="text/csv", headers={"Vary": "Accept"})
     return schemas.UsageList(data=[schemas.UseSchema.of(use) for use in uses])
 
 
-async def _read(request: Request, services: Services, kind: type[Fields]) -> Fields:
-    body = await read_body(request, _MAX_BODY, services.settings.default_timeout)
+async def _read(request: Request, container: Container, kind: type[Fields]) -> Fields:
+    body = await read_body(request, _MAX_BODY, container.settings.default_timeout)
     return parse_object(parse_json_object(body.json or b"{}"), kind)
 
 
-async def _ask(services: Services, work: Callable[[], Answer], param: str | None = None) -> Answer:
+async def _ask(container: Container, work: Callable[[], Answer], param: str | None = None) -> Answer:
     """What the database is asked for, in a thread; what it cannot be asked for is the request's fault.
 
     Args:
         param: the field that alone can still be wrong.
     """
     try:
-        return await services.office.clerk.ask(work)
+        return await container.account_service.executor.ask(work)
     except ValueError as error:
         message = str(error)
         raise ApiError(422, "invalid_field", f"{message[:1].upper()}{message[1:]}.", param) from None
 
 
-def _note(caller: Caller, services: Services, what: str, *values: object) -> None:
+def _note(caller: Caller, container: Container, what: str, *values: object) -> None:
     """A change was made: for the log, and in force here at once."""
-    services.office.verifier.forget()
+    container.account_service.authenticator.forget()
     _log.info(what + ", by key %s of account %s", *values, caller.key, caller.account)

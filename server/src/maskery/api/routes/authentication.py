@@ -3,12 +3,12 @@
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from maskery.api.body import read_body, read_fields
-from maskery.api.callers import caller_of
+from maskery.api.container import ContainerDependency
+from maskery.api.dependencies import authenticate_key
 from maskery.api.errors import ApiError, responses
-from maskery.api.json_object import parse_json_object
-from maskery.api.openapi import token_body, validation_body
-from maskery.api.services import ServicesDependency
+from maskery.api.requests.body import read_body, read_fields
+from maskery.api.requests.json_object import parse_json_object
+from maskery.api.schemas.openapi import token_body, validation_body
 
 router = APIRouter(tags=["authentication"])
 
@@ -37,9 +37,9 @@ class Token(BaseModel):
     responses=_ERRORS,
     openapi_extra={"requestBody": validation_body(), "security": [{"HTTPBearer": []}, {}]},
 )
-async def validate(request: Request, services: ServicesDependency) -> Validation:
+async def validate(request: Request, container: ContainerDependency) -> Validation:
     """The key stands in the Authorization header, or, as older clients send it, in the body as `api_key`."""
-    body = await read_body(request, _MAX_BODY, services.settings.default_timeout)
+    body = await read_body(request, _MAX_BODY, container.settings.default_timeout)
     named = parse_json_object(body.json).get("api_key", "") if body.json.strip() else ""
     if not isinstance(named, str):
         raise ApiError(422, "invalid_field", "api_key is the key, as text.", "api_key")
@@ -47,7 +47,7 @@ async def validate(request: Request, services: ServicesDependency) -> Validation
     scheme, _, key = header.partition(" ")
     if scheme.lower() != "bearer" or not key:
         key = named
-    return Validation(organization_id=(await caller_of(services, key.strip(), header)).account)
+    return Validation(organization_id=(await authenticate_key(container, key.strip(), header)).account)
 
 
 @router.post(
@@ -56,9 +56,9 @@ async def validate(request: Request, services: ServicesDependency) -> Validation
     responses=_ERRORS,
     openapi_extra={"requestBody": token_body()},
 )
-async def token(request: Request, services: ServicesDependency) -> Token:
+async def token(request: Request, container: ContainerDependency) -> Token:
     """OAuth client credentials for SDK 1.10 to 1.12: `client_id` is the account, `client_secret` the key."""
-    form = await read_fields(request, _MAX_BODY, services.settings.default_timeout)
+    form = await read_fields(request, _MAX_BODY, container.settings.default_timeout)
     secret = form.get("client_secret")
     if form.get("grant_type") != "client_credentials" or secret is None:
         raise ApiError(
@@ -66,8 +66,8 @@ async def token(request: Request, services: ServicesDependency) -> Token:
             "invalid_grant",
             "Send the form fields client_id (the account), client_secret (the key) and grant_type=client_credentials.",
         )
-    account = (await caller_of(services, secret)).account
-    if form.get("client_id") != account and not services.settings.anonymous:
+    account = (await authenticate_key(container, secret)).account
+    if form.get("client_id") != account and not container.settings.anonymous:
         message = "The key belongs to another account than client_id."
         raise ApiError(401, "wrong_account", message, "client_id", {"WWW-Authenticate": "Bearer"})
     return Token(access_token=secret)

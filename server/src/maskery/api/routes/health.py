@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from maskery.api.services import ServicesDependency
+from maskery.api.container import ContainerDependency
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -23,9 +23,9 @@ async def live() -> Health:
 
 
 @router.get("/ready", summary="Readiness", responses={503: {"model": Health, "description": "Not now"}})
-async def ready(response: Response, services: ServicesDependency) -> Health:
+async def ready(response: Response, container: ContainerDependency) -> Health:
     """Models are loaded, and the server has not been told to stop."""
-    state = services.state
+    state = container.state
     if state.failure:
         response.status_code = 503
         return Health(status="failed")

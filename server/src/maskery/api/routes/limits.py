@@ -2,12 +2,12 @@
 
 from fastapi import APIRouter
 
-from maskery.api import schemas
-from maskery.api.body import MAX_FORM_REQUEST
-from maskery.api.callers import AnyCaller
+from maskery.api.container import ContainerDependency
+from maskery.api.dependencies import AnyCaller
 from maskery.api.errors import responses
-from maskery.api.json_object import MAX_DEPTH, MAX_VALUES
-from maskery.api.services import ServicesDependency
+from maskery.api.requests.body import MAX_FORM_REQUEST
+from maskery.api.requests.json_object import MAX_DEPTH, MAX_VALUES
+from maskery.api.schemas import segmentation as schemas
 from maskery.segmentation import READABLE
 
 router = APIRouter(tags=["limits"])
@@ -18,9 +18,9 @@ router = APIRouter(tags=["limits"])
     summary="Show the limits in force",
     responses=responses(401, 403, 503),
 )
-async def show_limits(services: ServicesDependency, caller: AnyCaller) -> schemas.LimitsSchema:
+async def show_limits(container: ContainerDependency, caller: AnyCaller) -> schemas.LimitsSchema:
     """What is larger is refused before it costs anything, with 413 or 422."""
-    settings = services.settings
+    settings = container.settings
     return schemas.LimitsSchema(
         max_body_bytes=settings.max_body_bytes,
         max_form_request_bytes=MAX_FORM_REQUEST,

@@ -2,17 +2,17 @@
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from maskery.api.callers import Credentials, authenticate, having
+from maskery.api.container import ContainerDependency
+from maskery.api.dependencies import Credentials, authenticate, require_scope
 from maskery.api.errors import responses
-from maskery.api.services import ServicesDependency
 from maskery.engine import CONTENT_TYPE
 
 router = APIRouter(tags=["operation"])
 
 
-async def _may_read(request: Request, services: ServicesDependency, credentials: Credentials) -> None:
-    if not services.settings.open_metrics:
-        await having("metrics")(await authenticate(request, services, credentials))
+async def _may_read(request: Request, container: ContainerDependency, credentials: Credentials) -> None:
+    if not container.settings.open_metrics:
+        await require_scope("metrics")(await authenticate(request, container, credentials))
 
 
 @router.get(
@@ -25,6 +25,6 @@ async def _may_read(request: Request, services: ServicesDependency, credentials:
     },
     dependencies=[Depends(_may_read)],
 )
-async def show_metrics(services: ServicesDependency) -> Response:
+async def show_metrics(container: ContainerDependency) -> Response:
     """Requests, seconds by stage, queues, cache and memory."""
-    return Response(services.metrics.exposition(), media_type=CONTENT_TYPE)
+    return Response(container.metrics.exposition(), media_type=CONTENT_TYPE)

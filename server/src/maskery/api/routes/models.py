@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from maskery.api import schemas
-from maskery.api.callers import AnyCaller
+from maskery.api.container import ContainerDependency
+from maskery.api.dependencies import AnyCaller
 from maskery.api.errors import responses
-from maskery.api.services import ServicesDependency
+from maskery.api.schemas import segmentation as schemas
 from maskery.models import Listing
 
 router = APIRouter(tags=["models"])
@@ -16,9 +16,9 @@ router = APIRouter(tags=["models"])
     summary="List models",
     responses=responses(401, 403, 503),
 )
-def list_models(services: ServicesDependency, caller: AnyCaller) -> schemas.ModelListSchema:
+def list_models(container: ContainerDependency, caller: AnyCaller) -> schemas.ModelListSchema:
     """The installed models, and the names that stand for one of them."""
-    return schemas.ModelListSchema(data=[_schema(listing) for listing in services.engine.models.listings()])
+    return schemas.ModelListSchema(data=[_schema(listing) for listing in container.engine.models.listings()])
 
 
 def _schema(listing: Listing) -> schemas.ModelSchema:

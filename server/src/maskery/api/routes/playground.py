@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from maskery import playground
-from maskery.api.services import ServicesDependency
+from maskery.api.container import ContainerDependency
 
 router = APIRouter(include_in_schema=False)
 
@@ -15,7 +15,7 @@ _POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
     "style-src": "'self'",
-    # Pictures that were dropped, pasted or chosen are blobs.
+    # Images that were dropped, pasted or chosen are blobs.
     "img-src": "'self' blob:",
     "connect-src": "'self'",
     "base-uri": "'none'",
@@ -53,8 +53,8 @@ async def show_playground(request: Request) -> Response:
 
 
 @router.get("/playground/server.json")
-async def show_server(request: Request, services: ServicesDependency) -> ServerCard:
-    return ServerCard(version=request.app.version, key_needed=not services.settings.anonymous)
+async def show_server(request: Request, container: ContainerDependency) -> ServerCard:
+    return ServerCard(version=request.app.version, key_needed=not container.settings.anonymous)
 
 
 @router.api_route("/playground/{path:path}", methods=["GET", "HEAD"])

@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from maskery.accounts import Account, ApiKey, Limits, Use, check_key_name, check_name, check_rights
+from maskery.accounts import Account, ApiKey, Limits, Use, check_key_name, check_name, parse_scopes
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _HINT = "; null: the server's default for an account, none for a key; 0: no limit."
@@ -27,18 +27,18 @@ def _passing(check: Callable[[Value], object]) -> AfterValidator:
 
 AccountName = Annotated[str, _passing(check_name)]
 KeyName = Annotated[str, _passing(check_key_name)]
-Rights = Annotated[list[str], _passing(check_rights)]
+Rights = Annotated[list[str], _passing(parse_scopes)]
 
 
 class LimitsSchema(BaseModel):
     """Limits of an account or of a key; a request has to keep to both."""
 
     requests_per_minute: int | None = Field(None, ge=0, lt=2**31, description="Begun in any 60 seconds" + _HINT)
-    pictures_per_minute: int | None = Field(
-        None, ge=0, lt=2**31, description="New pictures encoded in any 60 seconds" + _HINT
+    images_per_minute: int | None = Field(
+        None, ge=0, lt=2**31, description="New images encoded in any 60 seconds" + _HINT
     )
     concurrent_requests: int | None = Field(None, ge=0, lt=2**31, description="At a time" + _HINT)
-    pixels_per_day: int | None = Field(None, ge=0, lt=2**53, description="Of new pictures, by days of UTC" + _HINT)
+    pixels_per_day: int | None = Field(None, ge=0, lt=2**53, description="Of new images, by days of UTC" + _HINT)
 
 
 class LimitsChange(LimitsSchema):
@@ -121,7 +121,7 @@ class KeyRequest(BaseModel):
 
     account: AccountName = Field(description="Whose it is; made when there is none of that name.")
     name: KeyName = Field("", max_length=128, description="What it is for.")
-    rights: Rights | None = Field(None, description="Of segment, metrics and admin; default segment and metrics.")
+    scopes: Rights | None = Field(None, description="Of segment, metrics and admin; default segment and metrics.")
     days: float | None = Field(
         None, ge=0, le=36500, description="That it is good for; 0: for ever; default: the server's setting."
     )
@@ -150,7 +150,7 @@ class KeySchema(BaseModel):
     id: str = Field(description="The part of the key by which people tell keys apart.")
     account: str
     name: str
-    rights: list[str]
+    scopes: list[str]
     state: str = Field(description="active, expired or revoked.")
     created: int
     expires: int | None
@@ -192,9 +192,9 @@ class UseSchema(BaseModel):
     account: str
     day: date
     requests: int = Field(description="That were let in.")
-    pictures: int = Field(description="That were encoded; one that is known already costs nothing.")
+    images: int = Field(description="That were encoded; one that is known already costs nothing.")
     objects: int = Field(description="That were segmented.")
-    pixels: int = Field(description="Of the encoded pictures.")
+    pixels: int = Field(description="Of the encoded images.")
     seconds: float = Field(description="That the server worked on it.")
 
     @classmethod
@@ -204,7 +204,7 @@ class UseSchema(BaseModel):
             account=use.account,
             day=use.day,
             requests=amount.requests,
-            pictures=amount.pictures,
+            images=amount.images,
             objects=amount.objects,
             pixels=amount.pixels,
             seconds=round(amount.seconds, 3),
@@ -229,7 +229,7 @@ def _key_values(key: ApiKey) -> dict[str, object]:
         "id": key.id,
         "account": key.account,
         "name": key.name,
-        "rights": list(key.rights),
+        "scopes": list(key.scopes),
         "state": key.state,
         "created": int(key.created),
         "expires": whole(key.expires),

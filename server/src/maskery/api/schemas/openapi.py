@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI cannot see, because routes with a picture read their body themselves."""
+"""The OpenAPI document: what FastAPI cannot see, because routes with an image read their body themselves."""
 
 import base64
 from typing import Any
@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from maskery.api import docs_page
-from maskery.api.schemas import PreparationRequest, SegmentationRequest
+from maskery.api.routes import docs_page
+from maskery.api.schemas.segmentation import PreparationRequest, SegmentationRequest
 from maskery.models import DEFAULT_MODEL
 from maskery.segmentation import to_png
 
@@ -18,13 +18,13 @@ _FORM_SCHEMA = "SegmentationForm"
 
 
 def _form(title: str, of: str) -> dict[str, Any]:
-    """A form with the picture's file, and the rest of a request as JSON text."""
+    """A form with the image's file, and the rest of a request as JSON text."""
     return {
         "title": title,
-        "description": "The picture's file beside the rest of the request, without base64.",
+        "description": "The image's file beside the rest of the request, without base64.",
         "type": "object",
         "properties": {
-            "image": {"type": "string", "format": "binary", "description": "The picture's file."},
+            "image": {"type": "string", "format": "binary", "description": "The image's file."},
             "request": {
                 "type": "string",
                 "contentMediaType": "application/json",
@@ -55,8 +55,8 @@ _OBJECTS: dict[str, type[BaseModel]] = {_SCHEMA: SegmentationRequest, _PREPARATI
 
 def segmentation_body() -> dict[str, Any]:
     """The body of POST /v1/images/segmentations, with examples that can be sent as they stand."""
-    picture = base64.b64encode(_tiny_picture()).decode("ascii")
-    base = {"model": DEFAULT_MODEL, "image_prompt": picture}
+    image = base64.b64encode(_tiny_image()).decode("ascii")
+    base = {"model": DEFAULT_MODEL, "image_prompt": image}
     examples: dict[str, dict[str, Any]] = {
         "one object": {**base, "segment_prompt": [[[12, 12]]]},
         "two objects": {**base, "segment_prompt": [[[12, 12]], [[40, 40]]]},
@@ -67,8 +67,8 @@ def segmentation_body() -> dict[str, Any]:
 
 def preparation_body() -> dict[str, Any]:
     """The body of POST /v1/images."""
-    picture = base64.b64encode(_tiny_picture()).decode("ascii")
-    examples: dict[str, dict[str, Any]] = {"a picture": {"model": DEFAULT_MODEL, "image_prompt": picture}}
+    image = base64.b64encode(_tiny_image()).decode("ascii")
+    examples: dict[str, dict[str, Any]] = {"an image": {"model": DEFAULT_MODEL, "image_prompt": image}}
     return _body(_PREPARATION_SCHEMA, _PREPARATION_FORM_SCHEMA, examples)
 
 
@@ -125,9 +125,9 @@ def describe(app: FastAPI) -> None:
     docs_page.add_to(app)
 
 
-def _tiny_picture() -> bytes:
+def _tiny_image() -> bytes:
     """A light and a dark square on gray, 56 × 56 pixels: a PNG short enough for a page of documentation."""
-    picture = np.full((56, 56), 128, np.uint8)
-    picture[6:20, 6:20] = 250
-    picture[32:48, 32:48] = 10
-    return to_png(picture)
+    image = np.full((56, 56), 128, np.uint8)
+    image[6:20, 6:20] = 250
+    image[32:48, 32:48] = 10
+    return to_png(image)

@@ -4,7 +4,7 @@ import time
 
 import pybase64
 
-from maskery.api import schemas
+from maskery.api.schemas import segmentation as schemas
 from maskery.segmentation import Mask, Segment, Segmentation, Size, to_png
 
 

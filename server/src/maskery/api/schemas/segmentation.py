@@ -24,7 +24,7 @@ _RLE = {
 }
 _MASKS = {"type": ["array", "null"], "items": {"anyOf": [_RLE, {"type": "string"}, {"type": "null"}]}}
 
-# Checked by `maskery.segmentation.parse_prompt`, which knows the picture's size; here only described.
+# Checked by `maskery.segmentation.parse_prompt`, which knows the image's size; here only described.
 Groups = Annotated[Any, WithJsonSchema({"anyOf": [_GROUPS, {"type": "string"}, {"type": "null"}]})]
 Labels = Annotated[Any, WithJsonSchema(_LABELS)]
 Boxes = Annotated[Any, WithJsonSchema(_BOXES)]
@@ -34,19 +34,19 @@ ResponseFormat = Literal["b64_json", "rle", "polygons"]
 
 
 class SegmentationRequest(BaseModel):
-    """A picture, and what is asked of it. Every option may stand here or inside `extra_body`; null is its default."""
+    """An image, and what is asked of it. Every option may stand here or inside `extra_body`; null is its default."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str = Field(max_length=256, description="Name of an installed model, as GET /v1/models lists them.")
     image_prompt: str = Field(
         min_length=1,
-        description="The picture's file (JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF) in base64, bare or as a data: URL; "
-        "or `id:` and the id of a prepared picture.",
+        description="The image's file (JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF) in base64, bare or as a data: URL; "
+        "or `id:` and the id of a prepared image.",
     )
     segment_prompt: Groups = Field(
         None,
-        description="Per object a list of points [x, y] in pixels of the upright picture; the points of one list "
+        description="Per object a list of points [x, y] in pixels of the upright image; the points of one list "
         "refine one object. May also be JSON text that holds the list, or null where boxes or masks say it all.",
     )
     point_labels: Labels = Field(
@@ -54,7 +54,7 @@ class SegmentationRequest(BaseModel):
     )
     boxes: Boxes = Field(None, description="Per object a box [x0, y0, x1, y1] around it, or null.")
     mask_prompts: Masks = Field(
-        None, description="Per object a mask to start from, of the picture's size: COCO RLE or base64 PNG, or null."
+        None, description="Per object a mask to start from, of the image's size: COCO RLE or base64 PNG, or null."
     )
     n: int | None = Field(
         None, ge=1, le=3, description="Readings of an ambiguous prompt (whole, part, sub-part), best first; default 1."
@@ -62,11 +62,11 @@ class SegmentationRequest(BaseModel):
     size: str | None = Field(
         None,
         pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$",
-        description="WIDTHxHEIGHT of the answered mask; default the picture's own. Coordinates are the picture's all "
+        description="WIDTHxHEIGHT of the answered mask; default the image's own. Coordinates are the image's all "
         "the same.",
     )
     exif: Exif | None = Field(
-        None, description="Whether the picture is turned as its EXIF orientation says; default apply."
+        None, description="Whether the image is turned as its EXIF orientation says; default apply."
     )
     response_format: ResponseFormat | None = Field(
         None, description="A PNG for all, or COCO RLE or polygons for each segment; default b64_json."
@@ -91,27 +91,27 @@ def _is_none(value: object) -> bool:
 
 
 class PreparationRequest(BaseModel):
-    """A picture to encode ahead."""
+    """An image to encode ahead."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str = Field(max_length=256, description="Name of an installed model, as GET /v1/models lists them.")
-    image_prompt: str = Field(min_length=1, description="The picture's file in base64, bare or as a data: URL.")
+    image_prompt: str = Field(min_length=1, description="The image's file in base64, bare or as a data: URL.")
     exif: Exif | None = Field(
-        None, description="Whether the picture is turned as its EXIF orientation says; default apply."
+        None, description="Whether the image is turned as its EXIF orientation says; default apply."
     )
     user: str | None = Field(None, max_length=256, description="Your end user, for the server's access log.")
 
 
 class PreparedSchema(BaseModel):
-    """A picture that is ready to be segmented."""
+    """An image that is ready to be segmented."""
 
-    id: str = Field(description="Stands for the picture: `image_prompt` may be `id:` and this.")
+    id: str = Field(description="Stands for the image: `image_prompt` may be `id:` and this.")
     object: Literal["image"] = "image"
     created: int = Field(description="Unix time.")
     model: str = Field(description="That it was prepared for.")
-    width: int = Field(description="Of the upright picture, in pixels.")
-    height: int = Field(description="Of the upright picture, in pixels.")
+    width: int = Field(description="Of the upright image, in pixels.")
+    height: int = Field(description="Of the upright image, in pixels.")
     expires_in: float = Field(description="Seconds without use after which it is forgotten.")
 
 
@@ -212,8 +212,8 @@ class LimitsSchema(BaseModel):
 
     max_body_bytes: int = Field(description="Bytes of a request.")
     max_form_request_bytes: int = Field(description="Bytes of a form's field `request`.")
-    max_image_bytes: int = Field(description="Bytes of a picture's file.")
-    max_image_pixels: int = Field(description="Pixels of a picture, and of an answered mask.")
+    max_image_bytes: int = Field(description="Bytes of an image's file.")
+    max_image_pixels: int = Field(description="Pixels of an image, and of an answered mask.")
     max_objects: int = Field(description="Objects in one request.")
     max_points: int = Field(description="Points in one request, over all objects.")
     max_mask_prompt_pixels: int = Field(description="Pixels of all masks in one request's mask_prompts together.")

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture, Size
+from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt, Size
 
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
@@ -23,7 +23,7 @@ _WORKING_PIXELS = 50_000
 # Sizes of the first guess that are tried: a part of the object, the object, what it belongs to.
 _EXTENTS = (0.56, 1.0, 1.4)
 
-# Radius of the disc around a point that is first taken for the object, in short sides of the picture.
+# Radius of the disc around a point that is first taken for the object, in short sides of the image.
 _DISC = 0.25
 
 # A cut that leaves less of its first guess than this has found nothing: the colours do not tell the two apart.
@@ -39,7 +39,7 @@ class GrabCut:
     """The model `maskery/grabcut`: a cut from each of three first guesses of different size.
 
     The score of a candidate rises with its mean IoU with the other two (an object with a clear edge is found
-    from any guess), with the picture's gradient along its edge, and falls with the share of the picture's
+    from any guess), with the image's gradient along its edge, and falls with the share of the image's
     border that it covers. A constant factor brings the sum to the height of the IoUs that were measured.
     """
 
@@ -51,35 +51,35 @@ class GrabCut:
     max_batch = 1
     proportions = (1.0,)
 
-    def encode(self, picture: Picture) -> Embedding:
-        """Keeps a small copy: ``picture``, uint8 [rows, columns, 3]."""
-        columns, rows = _working_size(picture.size)
-        small = cv2.resize(picture.pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+    def encode(self, image: Image) -> Embedding:
+        """Keeps a small copy: ``image``, uint8 [rows, columns, 3]."""
+        columns, rows = _working_size(image.size)
+        small = cv2.resize(image.pixels, (columns, rows), interpolation=cv2.INTER_AREA)
         tokens = -(-columns // _TOKEN_SIDE) * -(-rows // _TOKEN_SIDE)
-        return Embedding({"picture": small}, picture.size, tokens)
+        return Embedding({"image": small}, image.size, tokens)
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
         """Three candidates per object; logits are distances to the edge, in cells of the small copy.
 
         A cell that holds a positive point is inside, one that holds only negative points is outside.
         """
-        picture = embedding.arrays["picture"].astype(np.uint8, copy=False)
-        gradient = _relative_gradient(picture)
-        return [_candidates(picture, gradient, _Hints.of(each, embedding.size, picture)) for each in objects]
+        image = embedding.arrays["image"].astype(np.uint8, copy=False)
+        gradient = _relative_gradient(image)
+        return [_candidates(image, gradient, _Hints.of(each, embedding.size, image)) for each in objects]
 
 
 def _working_size(size: Size) -> tuple[int, int]:
-    """(columns, rows) with the picture's proportions, at most `_WORKING_PIXELS` and no more than it has."""
+    """(columns, rows) with the image's proportions, at most `_WORKING_PIXELS` and no more than it has."""
     shrink = min(1.0, (_WORKING_PIXELS / size.pixels) ** 0.5)
     rows = min(max(1, round(size.height * shrink)), _WORKING_PIXELS)
     columns = min(max(1, round(size.width * shrink)), _WORKING_PIXELS // rows)
     return columns, rows
 
 
-def _relative_gradient(picture: Bytes) -> Floats:
-    """Length of the gradient over its mean, float32 [rows, columns]; 0 everywhere in a picture of one colour."""
-    smooth = cv2.GaussianBlur(picture, (0, 0), 1).astype(np.float32)
-    slopes = [cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx).reshape(picture.shape) for dx in (0, 1)]
+def _relative_gradient(image: Bytes) -> Floats:
+    """Length of the gradient over its mean, float32 [rows, columns]; 0 everywhere in an image of one colour."""
+    smooth = cv2.GaussianBlur(image, (0, 0), 1).astype(np.float32)
+    slopes = [cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx).reshape(image.shape) for dx in (0, 1)]
     length: Floats = np.sqrt((slopes[0] ** 2 + slopes[1] ** 2).sum(axis=2))
     return length / max(float(length.mean()), 1e-3)
 
@@ -105,8 +105,8 @@ class _Hints:
     mask: Floats | None
 
     @classmethod
-    def of(cls, prompt: ObjectPrompt, size: Size, picture: Bytes) -> "_Hints":
-        rows, columns = picture.shape[:2]
+    def of(cls, prompt: ObjectPrompt, size: Size, image: Bytes) -> "_Hints":
+        rows, columns = image.shape[:2]
         scale = np.array((columns / size.width, rows / size.height))
         cells = ((np.floor(prompt.points) + 0.5) * scale).astype(np.intp).clip(0, (columns - 1, rows - 1))
         to_on, to_off = (_distance_to(cells[prompt.labels == label], (rows, columns)) for label in (1, 0))
@@ -164,8 +164,8 @@ def _box_and_ellipse(corners: NDArray[np.float64], shape: tuple[int, int]) -> tu
     return (x <= 1) & (y <= 1), np.hypot(x, y).astype(np.float32)
 
 
-def _candidates(picture: Bytes, gradient: Floats, hints: _Hints) -> Candidates:
-    masks = np.stack([_cut(picture, hints, *hints.guess(extent)) for extent in _EXTENTS])
+def _candidates(image: Bytes, gradient: Floats, hints: _Hints) -> Candidates:
+    masks = np.stack([_cut(image, hints, *hints.guess(extent)) for extent in _EXTENTS])
     scores = _scores(masks, gradient)
     order = np.argsort(-scores, kind="stable")
     logits = np.stack([_signed_distance(mask) for mask in masks[order]])
@@ -173,16 +173,16 @@ def _candidates(picture: Bytes, gradient: Floats, hints: _Hints) -> Candidates:
     return Candidates(logits, scores[order], (float(columns), float(rows)))
 
 
-def _cut(picture: Bytes, hints: _Hints, possible: Bools, guessed: Bools) -> Bools:
+def _cut(image: Bytes, hints: _Hints, possible: Bools, guessed: Bools) -> Bools:
     """The object that GrabCut makes of a first guess, or the guess itself where colours say nothing."""
-    if guessed.all() or not guessed.any() or (picture == picture[0, 0]).all():
+    if guessed.all() or not guessed.any() or (image == image[0, 0]).all():
         return _tidy(guessed, hints)
     trimap = np.where(guessed, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     trimap[~possible] = cv2.GC_BGD
     trimap[hints.on] = cv2.GC_FGD
     # OpenCV keeps a random generator per thread: seeded here, the same prompt has the same answer on any of them.
     cv2.setRNGSeed(0)
-    cv2.grabCut(picture, trimap, _NO_BOX, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(image, trimap, _NO_BOX, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
     found = _tidy((trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD), hints)
     collapsed = np.count_nonzero(found & guessed) < _COLLAPSED * np.count_nonzero(guessed)
     return _tidy(guessed, hints) if collapsed else found

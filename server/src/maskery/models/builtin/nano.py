@@ -10,24 +10,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from maskery.models.builtin.nano_postprocess import remove_small_regions
 from maskery.models.builtin.nano_prompt import lab_colours
-from maskery.models.builtin.nano_tidy import tidied
-from maskery.models.builtin.nano_view import (
+from maskery.models.builtin.nano_window import (
     PROPORTIONS,
     Bytes,
     Floats,
     Window,
-    around,
     cells,
     cut,
+    paste_window,
     planes,
-    put_in,
     resized,
-    seen_in,
+    sample_window,
     stretched,
+    window_around,
 )
 from maskery.models.runtime import Network, Precision, best_precision
-from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture, Size
+from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt, Size
 
 #: Files of the graphs.
 ENCODER, DECODER = "nano-encoder.onnx", "nano-decoder.onnx"
@@ -38,19 +38,19 @@ _OUTPUTS = ("logits", "scores")
 
 _TOKEN_SIDE = 16
 
-# The copy of a picture from which windows are cut, longer side.
+# The copy of an image from which windows are cut, longer side.
 _KEPT_SIDE = 768
 
-# A window that is a larger share of the picture shows little more than the whole.
+# A window that is a larger share of the image shows little more than the whole.
 _SHARE = 0.75
 
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """A window of a picture as the network sees it.
+    """A window of an image as the network sees it.
 
     Attributes:
-        window: in pixels of the picture.
+        window: in pixels of the image.
         features: by name, float32 [1 or 2, channels, rows, columns] each: of the pixels as they are and, if there are
             two, mirrored.
         colours: float32 [rows, columns, 3], see `lab_colours`.
@@ -66,12 +66,12 @@ class _View:
 
 
 class Nano:
-    """A picture's features are kept; every prompt is joined to them, and looked at twice.
+    """An image's features are kept; every prompt is joined to them, and looked at twice.
 
     A single click has three readings, ordered by predicted IoU; the second look goes to the first of them, whose score
-    is the mean of both looks' own. A single click says least of what is meant, so its first look is at the picture and
+    is the mean of both looks' own. A single click says least of what is meant, so its first look is at the image and
     at its mirror image, and the mean counts. Any other prompt has one reading. A second look starts from the answer of
-    the first: at a window about it that is cut from a copy of the picture, or where that would be most of the picture,
+    the first: at a window about it that is cut from a copy of the image, or where that would be most of the image,
     at the whole again.
 
     Objects are decoded one by one, so that none depends on another. Safe from several threads.
@@ -96,19 +96,19 @@ class Nano:
     def revision(self) -> str:
         return f"5-{self._precision}"
 
-    def encode(self, picture: Picture) -> Embedding:
-        """Keeps the network's features of the picture and of its mirror image, in half precision, and ``picture``.
+    def encode(self, image: Image) -> Embedding:
+        """Keeps the network's features of the image and of its mirror image, in half precision, and ``image``.
 
         That is a copy of at most 768 pixels a side.
         """
-        window = Window.whole(picture.size)
-        pixels = _copy(picture.pixels)
+        window = Window.whole(image.size)
+        pixels = _copy(image.pixels)
         features, small = self._encode(pixels, window, mirrored=True)
         arrays: dict[str, NDArray[np.generic]] = {name: features[name].astype(np.float16) for name in _FEATURES}
         arrays["colours"] = small
-        arrays["picture"] = pixels
+        arrays["image"] = pixels
         shape = window.shape
-        return Embedding(arrays, picture.size, (shape.rows // _TOKEN_SIDE) * (shape.columns // _TOKEN_SIDE))
+        return Embedding(arrays, image.size, (shape.rows // _TOKEN_SIDE) * (shape.columns // _TOKEN_SIDE))
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
         """Three candidates for an object asked for by a single point, one for any other."""
@@ -116,10 +116,10 @@ class Nano:
         features = {name: embedding.arrays[name][:views].astype(np.float32) for name in _FEATURES}
         colours = lab_colours(embedding.arrays["colours"].astype(np.uint8, copy=False))
         whole = _View(Window.whole(embedding.size), features, colours)
-        pixels = embedding.arrays["picture"].astype(np.uint8, copy=False)
+        pixels = embedding.arrays["image"].astype(np.uint8, copy=False)
         found = (self._answer(whole, pixels, embedding.size, asked) for asked in objects)
         return [
-            _candidates([tidied(answer, asked, embedding.size) for answer in answers], scores)
+            _candidates([remove_small_regions(answer, asked, embedding.size) for answer in answers], scores)
             for asked, (answers, scores) in zip(objects, found, strict=True)
         ]
 
@@ -156,25 +156,25 @@ class Nano:
     def _second(
         self, answer: Floats, asked: ObjectPrompt, whole: _View, pixels: Bytes, size: Size
     ) -> tuple[Floats, float]:
-        """Another look at an answer, and its score: at its own window unless that is a larger share of the picture."""
+        """Another look at an answer, and its score: at its own window unless that is a larger share of the image."""
         return self._closer(answer, asked, pixels, size) or self._again(answer, asked, whole)
 
     def _closer(self, answer: Floats, asked: ObjectPrompt, pixels: Bytes, size: Size) -> tuple[Floats, float] | None:
-        """Another look at an answer's own window, and its score; None if that is a larger share of the picture."""
-        window = around(answer, asked, size)
+        """Another look at an answer's own window, and its score; None if that is a larger share of the image."""
+        window = window_around(answer, asked, size)
         if window is None or window.width * window.height > _SHARE * size.pixels:
             return None
         part, window = cut(pixels, window, size)
         features, small = self._encode(part, window)
         view = _View(window, features, lab_colours(small))
         rows, columns = small.shape[:2]
-        begun = seen_in(answer, window, size, 2 * rows, 2 * columns)
+        begun = sample_window(answer, window, size, 2 * rows, 2 * columns)
         logits, scores = self._look(view, asked, np.tanh(begun / 2), False)
         finest = Size(max(pixels.shape[1], answer.shape[1]), max(pixels.shape[0], answer.shape[0]))
-        return put_in(answer, logits[0], window, size, finest), float(scores[0])
+        return paste_window(answer, logits[0], window, size, finest), float(scores[0])
 
     def _again(self, answer: Floats, asked: ObjectPrompt, whole: _View) -> tuple[Floats, float]:
-        """Another look at the whole picture, and its score."""
+        """Another look at the whole image, and its score."""
         logits, scores = self._look(whole, asked, np.tanh(answer / 2), False)
         return logits[0], float(scores[0])
 
@@ -187,11 +187,11 @@ class Nano:
         return found["logits"][0], found["scores"][0]
 
     def _encode(self, pixels: Bytes, window: Window, mirrored: bool = False) -> tuple[dict[str, Floats], Bytes]:
-        """Features, and the picture at a quarter of the size that the network sees."""
+        """Features, and the image at a quarter of the size that the network sees."""
         rows, columns = window.shape
         seen = resized(pixels, rows, columns)
         views = np.stack([seen, seen[:, ::-1]] if mirrored else [seen])
-        features = self._encoder.run({"picture": views.transpose(0, 3, 1, 2).astype(np.float32)})
+        features = self._encoder.run({"image": views.transpose(0, 3, 1, 2).astype(np.float32)})
         return features, resized(seen, rows // 4, columns // 4)
 
 
@@ -216,7 +216,7 @@ def _copy(pixels: Bytes) -> Bytes:
 
 
 def _at_click(logits: Floats, asked: ObjectPrompt, size: Size) -> Floats:
-    """Logits [readings] at a single click, from logits [readings, rows, columns] of the whole picture."""
+    """Logits [readings] at a single click, from logits [readings, rows, columns] of the whole image."""
     rows, columns = logits.shape[1:]
     [(column, row)] = cells(asked.points, size, rows, columns)
     found: Floats = logits[:, row, column]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.models.builtin.nano_view import Floats, cells
+from maskery.models.builtin.nano_window import Floats, cells
 from maskery.segmentation import ObjectPrompt, Size
 
 Numbers = NDArray[np.int32]
@@ -16,13 +16,13 @@ _ISLAND, _HOLE = 0.1, 0.03
 _UNSURE = 0.5
 
 
-def tidied(logits: Floats, asked: ObjectPrompt, size: Size) -> Floats:
+def remove_small_regions(logits: Floats, asked: ObjectPrompt, size: Size) -> Floats:
     """Logits without small islands and holes.
 
     Args:
-        logits: float32 [rows, columns] of the whole picture; left as they are.
+        logits: float32 [rows, columns] of the whole image; left as they are.
         asked: an island with a click on the object stays, a hole with one off it too.
-        size: of the picture.
+        size: of the image.
     """
     rows, columns = logits.shape
     clicked = cells(asked.points, size, rows, columns)

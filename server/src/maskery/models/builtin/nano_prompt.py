@@ -1,4 +1,4 @@
-"""What is asked, as planes beside the picture: the form in which `maskery/nano` reads a prompt.
+"""What is asked, as planes beside the image: the form in which `maskery/nano` reads a prompt.
 
 The network is trained on what this module makes, so it is changed only together with the weights.
 """
@@ -22,9 +22,9 @@ _REACH = 0.15
 _ALIKE = 20.0
 
 
-def lab_colours(picture: Bytes) -> Floats:
-    """Lab of a picture of the grid's size, uint8 [rows, columns, 3], slightly smoothed; float32 likewise."""
-    smooth = cv2.blur(cv2.cvtColor(picture, cv2.COLOR_RGB2LAB), (3, 3))
+def lab_colours(image: Bytes) -> Floats:
+    """Lab of an image of the grid's size, uint8 [rows, columns, 3], slightly smoothed; float32 likewise."""
+    smooth = cv2.blur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), (3, 3))
     return smooth.astype(np.float32)
 
 
@@ -37,7 +37,7 @@ def prompt_planes(
     box and -1 outside, 0 without one; 1 everywhere if the prompt is a single point, which may mean more than one thing.
 
     Args:
-        colours: of the picture, see `lab_colours`.
+        colours: of the image, see `lab_colours`.
         points: float32 [points, 2], (x, y) in cells; the middle of the first cell is (0.5, 0.5).
         labels: uint8 [points], 1 on the object, 0 off it.
         box: float32 [4], (x0, y0, x1, y1) in cells.

@@ -1,6 +1,6 @@
-"""What `maskery/nano` sees at once: a picture or a window of it, stretched to one of few shapes.
+"""What `maskery/nano` sees at once: an image or a window of it, stretched to one of few shapes.
 
-Windows are in pixels of the upright picture; grids of answers have half the shape's rows and columns.
+Windows are in pixels of the upright image; grids of answers have half the shape's rows and columns.
 """
 
 from typing import NamedTuple
@@ -23,13 +23,13 @@ _LONGEST = 2.0
 
 
 class Shape(NamedTuple):
-    """Rows and columns of the picture as the network sees it, whole multiples of 16."""
+    """Rows and columns of the image as the network sees it, whole multiples of 16."""
 
     rows: int
     columns: int
 
 
-# Few shapes, so that few are compiled; a picture is stretched to the nearest in proportion.
+# Few shapes, so that few are compiled; an image is stretched to the nearest in proportion.
 _SHAPES = (Shape(176, 272), Shape(208, 240), Shape(240, 208), Shape(272, 176))
 
 #: Width over height of each.
@@ -37,7 +37,7 @@ PROPORTIONS = tuple(shape.columns / shape.rows for shape in _SHAPES)
 
 
 class Window(NamedTuple):
-    """Pixels x0 ≤ x < x1, y0 ≤ y < y1 of the picture, fractions allowed."""
+    """Pixels x0 ≤ x < x1, y0 ≤ y < y1 of the image, fractions allowed."""
 
     x0: float
     y0: float
@@ -76,14 +76,14 @@ def stretched(logits: Floats, rows: int, columns: int) -> Floats:
 
 
 def cells(points: Floats, size: Size, rows: int, columns: int) -> NDArray[np.intp]:
-    """Where points of a picture lie on a grid over it, [points, 2], column and row."""
+    """Where points of an image lie on a grid over it, [points, 2], column and row."""
     scale = np.array((columns / size.width, rows / size.height))
     found: NDArray[np.intp] = (points * scale).astype(np.intp).clip(0, (columns - 1, rows - 1))
     return found
 
 
 def cut(pixels: Bytes, window: Window, size: Size) -> tuple[Bytes, Window]:
-    """A window's pixels from a copy of the picture of any size; the window grows to whole pixels of the copy."""
+    """A window's pixels from a copy of the image of any size; the window grows to whole pixels of the copy."""
     across, down = pixels.shape[1] / size.width, pixels.shape[0] / size.height
     x0, y0 = int(window.x0 * across), int(window.y0 * down)
     x1, y1 = (max(start + 1, int(np.ceil(end))) for start, end in ((x0, window.x1 * across), (y0, window.y1 * down)))
@@ -111,11 +111,11 @@ def planes(asked: ObjectPrompt, colours: Floats, window: Window, single: bool) -
     return found[None]
 
 
-def around(logits: Floats, asked: ObjectPrompt, size: Size) -> Window | None:
+def window_around(logits: Floats, asked: ObjectPrompt, size: Size) -> Window | None:
     """A window about an answer and what was asked, with a margin; None where the answer is empty.
 
     Args:
-        logits: float32 [rows, columns], of the whole picture.
+        logits: float32 [rows, columns], of the whole image.
     """
     inside = logits > 0
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
@@ -135,8 +135,8 @@ def around(logits: Floats, asked: ObjectPrompt, size: Size) -> Window | None:
     return Window(max(0.0, x), max(0.0, y), min(size.width, x + width), min(size.height, y + height))
 
 
-def seen_in(logits: Floats, window: Window, size: Size, rows: int, columns: int) -> Floats:
-    """Logits of the whole picture on a grid over a window, float32 [rows, columns]."""
+def sample_window(logits: Floats, window: Window, size: Size, rows: int, columns: int) -> Floats:
+    """Logits of the whole image on a grid over a window, float32 [rows, columns]."""
     across, down = logits.shape[1] / size.width, logits.shape[0] / size.height
     return _moved(
         logits,
@@ -147,8 +147,8 @@ def seen_in(logits: Floats, window: Window, size: Size, rows: int, columns: int)
     )
 
 
-def put_in(whole: Floats, logits: Floats, window: Window, size: Size, limit: Size) -> Floats:
-    """An answer for a window put into one for the whole picture, on as fine a grid as the window's.
+def paste_window(whole: Floats, logits: Floats, window: Window, size: Size, limit: Size) -> Floats:
+    """An answer for a window put into one for the whole image, on as fine a grid as the window's.
 
     Args:
         whole, logits: float32 [rows, columns] each.

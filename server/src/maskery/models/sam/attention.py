@@ -1,4 +1,4 @@
-"""The image encoder's attention, within windows and over the whole picture.
+"""The image encoder's attention, within windows and over the whole image.
 
 Both add what a query's distance from a key along rows and along columns is worth to it (decomposed relative positions,
 Li et al., MViTv2, CVPR 2022).
@@ -22,7 +22,7 @@ class Windows:
 
     Attributes:
         count: how many.
-        height, width: patches of the picture in each.
+        height, width: patches of the image in each.
         start: of their tokens.
     """
 
@@ -37,7 +37,7 @@ class Windows:
 
 
 def window_order(vision: VisionConfig) -> tuple[NDArray[np.int64], list[Windows]]:
-    """Places of the tokens in the picture's order, in the order of windows; and the windows, by shape."""
+    """Places of the tokens in the image's order, in the order of windows; and the windows, by shape."""
     grid, side = vision.grid, vision.window_size
     places = np.arange(grid * grid, dtype=np.int64).reshape(grid, grid)
     parts, windows, start = [], [], 0
@@ -70,7 +70,7 @@ def _attend_in_group(graph: Graph, qkv: Value, name: str, vision: VisionConfig, 
     own = graph.reshape(graph.rows(qkv, group.start, group.stop), count, height, width, 3 * hidden)
     query = graph.reshape(graph.rows(own, 0, hidden, axis=3), count, height, width, heads, head_size)
     query = graph.transpose(query, 0, 3, 1, 2, 4)
-    # Tokens beyond the picture are zero before the projection, so its bias is what is left of them.
+    # Tokens beyond the image are zero before the projection, so its bias is what is left of them.
     beyond = graph.reshape(graph.weight(f"{name}.qkv.bias"), 1, 1, 1, 3 * hidden)
     full = _extend(graph, own, beyond, (count, height, side - width), axis=2)
     full = _extend(graph, full, beyond, (count, side - height, side), axis=1)
@@ -86,7 +86,7 @@ def _attend_in_group(graph: Graph, qkv: Value, name: str, vision: VisionConfig, 
 
 
 def attend_globally(graph: Graph, tokens: Value, name: str, vision: VisionConfig) -> Value:
-    """[grid², hidden], tokens in the picture's order, to the same.
+    """[grid², hidden], tokens in the image's order, to the same.
 
     Queries go in chunks: all scores at once would be heads × grid⁴ numbers, 800 MB for ViT-B.
     """

@@ -22,7 +22,7 @@ class VisionConfig:
         image_size: side of its square input, in pixels.
         patch_size: side of a patch, in pixels.
         window_size: side of an attention window, in patches.
-        global_layers: layers that attend to the whole picture instead.
+        global_layers: layers that attend to the whole image instead.
         output_channels: of the embedding.
         eps: of layer normalisation.
     """

@@ -1,8 +1,8 @@
 """The image encoder as an ONNX graph: pixel values to what decoding needs.
 
-Tokens stand in the order of the attention windows, not of the picture's rows: most layers attend within windows,
+Tokens stand in the order of the attention windows, not of the image's rows: most layers attend within windows,
 and everything else in a layer treats tokens one by one, so that only the few layers of global attention reorder
-them. Windows at the right and lower edge reach over the picture; their missing tokens are zero before the
+them. Windows at the right and lower edge reach over the image; their missing tokens are zero before the
 projection to queries, keys and values, so after it they are its bias, and only keys and values need them.
 """
 
@@ -18,7 +18,7 @@ def write_encoder(graph: Graph, config: SamConfig) -> None:
     """Inputs and outputs of the graph:
 
     - ``pixel_values`` float32 [1, 3, image_size, image_size], normalised and padded with zeros;
-    - ``embedding`` float32 [1, grid², channels], rows of the picture one after the other;
+    - ``embedding`` float32 [1, grid², channels], rows of the image one after the other;
     - ``hq_features`` float32 [1, channels / 8, 4 × grid, 4 × grid], for SAM-HQ only.
     """
     vision = config.vision
@@ -40,8 +40,8 @@ def write_encoder(graph: Graph, config: SamConfig) -> None:
         tokens = graph.op("Add", tokens, graph.linear_rows(inner, f"{name}.mlp.lin2"))
         if first_global is None and layer in vision.global_layers:
             first_global = tokens
-    picture = graph.gather(tokens, back)
-    embedding = _neck(graph, picture, vision)
+    image = graph.gather(tokens, back)
+    embedding = _neck(graph, image, vision)
     channels, grid = vision.output_channels, vision.grid
     flat = graph.transpose(graph.reshape(embedding, 1, channels, grid * grid), 0, 2, 1)
     graph.output("embedding", flat, (1, grid * grid, channels))

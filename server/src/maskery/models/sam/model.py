@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from maskery.models.runtime import Network, Precision, best_precision, pad_rows
 from maskery.models.sam.config import SamConfig, UnsupportedModel
-from maskery.models.sam.files import graph_files, quantised_encoder
+from maskery.models.sam.graph_cache import graph_files, quantised_encoder
 from maskery.models.sam.processing import Processor
 from maskery.models.sam.prompts import PromptEncoder, token_count
 from maskery.models.sam.weights import Weights, check
-from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture, Size
+from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt, Size
 
 Floats = NDArray[np.float32]
 
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 _OBJECT_COUNTS = (1, 2, 4)
 _FEWEST_TOKENS = 2
 
-# Of several requests' objects that wait for one picture, those that go into one call: about a second's work.
+# Of several requests' objects that wait for one image, those that go into one call: about a second's work.
 _MAX_BATCH = 64
 
 # Logit that a mask prompt's pixels start from, on the object and off it.
@@ -89,11 +89,11 @@ class Sam:
                 )
             self.networks["encode"] = Network(file, precision, stored, file.with_suffix(".bin"))
 
-    def encode(self, picture: Picture) -> Embedding:
+    def encode(self, image: Image) -> Embedding:
         """The embedding, and for SAM-HQ the fused features; half precision unless the network computes in f32."""
-        arrays = self.networks["encode"].run({"pixel_values": self.processor.pixel_values(picture)})
+        arrays = self.networks["encode"].run({"pixel_values": self.processor.pixel_values(image)})
         kept = {name: array.astype(self._kept, copy=False) for name, array in arrays.items()}
-        return Embedding(kept, picture.size, self._config.vision.grid**2)
+        return Embedding(kept, image.size, self._config.vision.grid**2)
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
         """A single click is answered by the three masks of the multimask mode, best first; any other prompt by the
@@ -140,7 +140,7 @@ class Sam:
         order = 1 + np.argsort(-scores[1:], kind="stable")
         if not prompt.is_ambiguous:
             order = np.concatenate([[0], order])
-        # No more of the padding than interpolation at the picture's edge looks at.
+        # No more of the padding than interpolation at the image's edge looks at.
         columns, rows = (int(length) + 2 for length in extent)
         logits = outputs["logits"][index, order, :rows, :columns]
         if self._config.is_hq:
@@ -149,7 +149,7 @@ class Sam:
         return Candidates(logits, scores[order].clip(0, 1), extent)
 
     def start_from(self, mask: NDArray[np.bool_]) -> Floats:
-        """A mask to start from, bool [height, width] of the picture, as logits float32 [1, side, side]."""
+        """A mask to start from, bool [height, width] of the image, as logits float32 [1, side, side]."""
         side, height, width = self._config.low_resolution, *mask.shape
         fitted = self.processor.fit(Size(width, height))
         columns = max(1, round(fitted.width / self.processor.side * side))

@@ -1,4 +1,4 @@
-"""A picture as the network sees it, equal to transformers' `SamImageProcessor` and `SamHQImageProcessor`."""
+"""An image as the network sees it, equal to transformers' `SamImageProcessor` and `SamHQImageProcessor`."""
 
 import json
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image as PILImage
 
 from maskery.models.sam.config import UnsupportedModel
-from maskery.segmentation import Picture, Size
+from maskery.segmentation import Image, Size
 
 _BILINEAR = 2
 
@@ -20,7 +20,7 @@ class Processor:
     """Scaling to a square, and normalisation.
 
     Attributes:
-        side: of the square, in pixels; the picture's longer side is scaled to it, the rest is zero.
+        side: of the square, in pixels; the image's longer side is scaled to it, the rest is zero.
         mean, std: per channel, of values from 0 to 1.
         factor: from 8-bit values to those.
     """
@@ -43,10 +43,10 @@ class Processor:
             raise UnsupportedModel(f"the preprocessor's size is {size!r}, not an object with longest_edge")
         longest = size.get("longest_edge", side)
         if longest != side:
-            raise UnsupportedModel(f"pictures are scaled to {longest} pixels, but the network takes {side}")
+            raise UnsupportedModel(f"images are scaled to {longest} pixels, but the network takes {side}")
         if fields.get("resample", _BILINEAR) != _BILINEAR:
             raise UnsupportedModel(
-                f"pictures are resampled by method {fields['resample']}; only 2, bilinear, is done here"
+                f"images are resampled by method {fields['resample']}; only 2, bilinear, is done here"
             )
         for step in ("do_resize", "do_rescale", "do_normalize", "do_pad"):
             if not fields.get(step, True):
@@ -58,15 +58,15 @@ class Processor:
         return cls(side, mean, std, float(factor))
 
     def fit(self, size: Size) -> Size:
-        """Size of the scaled picture within the square."""
+        """Size of the scaled image within the square."""
         scale = self.side / max(size)
         # A side that scaling would lose is kept as one pixel.
         return Size(max(1, int(size.width * scale + 0.5)), max(1, int(size.height * scale + 0.5)))
 
-    def pixel_values(self, picture: Picture) -> NDArray[np.float32]:
+    def pixel_values(self, image: Image) -> NDArray[np.float32]:
         """float32 [1, 3, side, side]."""
-        size = self.fit(picture.size)
-        scaled = np.asarray(Image.fromarray(picture.pixels).resize(size, Image.Resampling.BILINEAR))
+        size = self.fit(image.size)
+        scaled = np.asarray(PILImage.fromarray(image.pixels).resize(size, PILImage.Resampling.BILINEAR))
         values = np.zeros((1, 3, self.side, self.side), np.float32)
         steps = np.arange(256, dtype=np.float32) * np.float32(self.factor)
         for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):

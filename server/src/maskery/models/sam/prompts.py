@@ -40,8 +40,8 @@ class PromptEncoder:
         """Tokens of several objects, filled up to one length with padding that nothing sees.
 
         Args:
-            objects: with coordinates in pixels of the picture.
-            scale: of the network's input over the picture, (x, y).
+            objects: with coordinates in pixels of the image.
+            scale: of the network's input over the image, (x, y).
             tokens: per object; at least `token_count` of each.
 
         Returns:

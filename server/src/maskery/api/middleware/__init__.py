@@ -1,0 +1,1 @@
+"""ASGI middleware, each doing one thing to every request."""

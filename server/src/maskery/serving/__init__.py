@@ -1,0 +1,1 @@
+"""The HTTP server process: uvicorn, its protocol class, TLS."""

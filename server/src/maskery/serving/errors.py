@@ -1,0 +1,5 @@
+"""Why the server process could not start or renew its certificate."""
+
+
+class ServingError(Exception):
+    """The server cannot do what its settings ask for; the message is one sentence that says why."""
