@@ -275,7 +275,7 @@ def one_authority(authority_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("air._retries._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("air._budget._FIRST_WAIT", 0.01)
 
 
 @pytest.fixture

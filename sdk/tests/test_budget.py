@@ -6,7 +6,7 @@ from email.utils import formatdate
 import pytest
 
 from air import APIConnectionError, APIStatusError, RateLimitError, ServiceUnavailableError
-from air._retries import parse_retry_after, seconds_to_wait
+from air._budget import parse_retry_after, seconds_to_wait
 
 
 @pytest.mark.parametrize("status", [429, 502, 503])
@@ -81,7 +81,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun_and_the_real_error_is_raised(tw
 
 
 def test_backoff_doubles_up_to_a_ceiling_and_is_spread_over_its_whole_range(monkeypatch):
-    monkeypatch.setattr("air._retries._FIRST_WAIT", 0.5)
+    monkeypatch.setattr("air._budget._FIRST_WAIT", 0.5)
     for failures, ceiling in ((1, 0.5), (2, 1), (3, 2), (10, 8)):
         waits = [seconds_to_wait(APIConnectionError(), failures) for _ in range(500)]
         assert max(waits) <= ceiling

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from ._config import Upload
-from ._pictures import Picture, as_base64, as_file
+from ._image_input import Picture, as_base64, as_file
 from ._transport import Body
 from .errors import InputError
 

@@ -14,7 +14,7 @@ from ._base64 import decode_mask
 from .errors import MaskError
 
 if TYPE_CHECKING:
-    from .types import Mask, Segment
+    from .types.images import Mask, Segment
 
 Categorical = NDArray[np.uint8] | NDArray[np.uint16]
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import _masks
-from ._pictures import Picture
+from . import _mask_arrays as _masks
+from ._image_input import Picture
 from ._pixels import open_rgb
 from .errors import InputError
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ._pictures import ArrayLike, Picture, as_file, is_array, is_pil_image
+from ._image_input import ArrayLike, Picture, as_file, is_array, is_pil_image
 from ._prepared import PreparedImage
 from .errors import InputError
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from ._answers import AnswerT
-from ._bodies import picture_body
+from ._responses import AnswerT
+from ._encoding import picture_body
 from ._config import Config
-from ._pictures import Picture, as_kept
+from ._image_input import Picture, as_kept
 from ._prepared import Exif, ImageAnswer, Place, PreparedImage
 from ._transport import Call, Program, ask
 from .errors import (

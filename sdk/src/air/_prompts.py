@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from . import _base64
 from ._extra import images_extra
-from ._pictures import ArrayLike, is_array, is_pil_image
+from ._image_input import ArrayLike, is_array, is_pil_image
 from .errors import InputError
 from .types import RLE
 

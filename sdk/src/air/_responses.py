@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import httpx
 import pydantic
 
-from ._retries import parse_retry_after
+from ._budget import parse_retry_after
 from .errors import BY_STATUS, BY_STATUS_AND_CODE, APIStatusError, BadResponseError
 from .types import Answer, Nothing
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import _prompts
-from ._bodies import json_body, picture_body
+from ._encoding import json_body, picture_body
 from ._config import Config
-from ._pictures import Picture, is_id
+from ._image_input import Picture, is_id
 from ._prepared import PreparedImage
-from ._preparing import with_prepared
+from ._prepared_images import with_prepared
 from ._transport import Body, Call, Program, ask
 from .errors import InputError
 from .types import SegmentationResponse

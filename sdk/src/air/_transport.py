@@ -16,10 +16,10 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import httpx
 
-from ._answers import AnswerT, read_answer
+from ._responses import AnswerT, read_answer
 from ._config import Config, checked_timeout
 from ._cutoff import Abort, Cutoff, Sockets
-from ._retries import is_worth_repeating, seconds_to_wait
+from ._budget import is_worth_repeating, seconds_to_wait
 from .errors import (
     AirError,
     APIConnectionError,

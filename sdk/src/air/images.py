@@ -5,11 +5,11 @@ from typing import Any, Literal
 
 from ._batch import Progress, SegmentResult, run_all, run_all_async
 from ._cutoff import Abort
-from ._pictures import Picture
+from ._image_input import Picture
 from ._prepared import PreparedImage
-from ._preparing import deletion, preparation
+from ._prepared_images import deletion, preparation
 from ._prompts import Boxes, MaskPrompts, PointLabels, SegmentPrompt
-from ._segmentation import segmentation
+from ._segment_request import segmentation
 from ._transport import AsyncTransport, Transport
 from .types import SegmentationResponse
 

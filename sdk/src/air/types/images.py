@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from ._base64 import decode_mask
-from ._extra import images_extra
-from .errors import InputError, MaskError, MissingExtraError
+from .._base64 import decode_mask
+from .._extra import images_extra
+from ..errors import InputError, MaskError, MissingExtraError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image as PILImage
 
-    from ._pictures import Picture
+    from .._image_input import Picture
 
 # A mask in base64 or polygons may be a megabyte; a notebook shows the repr of every result.
 _shorten = reprlib.Repr()
@@ -142,7 +142,7 @@ class Segment(Record):
             MissingExtraError: numpy or Pillow is not installed.
         """
         with images_extra("Segment.to_numpy()"):
-            from . import _masks  # noqa: PLC0415
+            from .. import _mask_arrays as _masks  # noqa: PLC0415
         return _masks.segment_pixels(self, *self._mask)
 
 
@@ -180,13 +180,13 @@ class Mask(Record):
             MissingExtraError: numpy or Pillow is not installed.
         """
         with images_extra("Mask.to_numpy()"):
-            from . import _masks  # noqa: PLC0415
+            from .. import _mask_arrays as _masks  # noqa: PLC0415
         return _masks.categorical(self)
 
     def to_image(self) -> "PILImage":
         """The categorical mask as a PIL image, mode ``L`` (8 bits) or ``I;16``. Raises as `to_numpy` does."""
         with images_extra("Mask.to_image()"):
-            from . import _masks  # noqa: PLC0415
+            from .. import _mask_arrays as _masks  # noqa: PLC0415
         return _masks.to_image(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -209,7 +209,7 @@ class Mask(Record):
         """What a notebook shows: every value in its colour. None, so that it shows the text, where that cannot be."""
         try:
             with images_extra("Showing a mask"):
-                from . import _overlay  # noqa: PLC0415
+                from .. import _overlay  # noqa: PLC0415
             return _overlay.portrait(self)
         except (MaskError, MissingExtraError):
             return None
@@ -234,7 +234,7 @@ class Mask(Record):
             MissingExtraError: numpy or Pillow is not installed.
         """
         with images_extra("Mask.overlay()"):
-            from . import _overlay  # noqa: PLC0415
+            from .. import _overlay  # noqa: PLC0415
         return _overlay.overlay(self, image, alpha, exif)
 
 
