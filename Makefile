@@ -22,8 +22,15 @@ demo: $(READY) ## Segment a photograph through a server of your own; images go t
 	@$(BIN)/python examples/demo.py
 
 .PHONY: test
-test: $(DEV_READY) ## Run every test that needs nothing outside this folder
-	@$(BIN)/python -m pytest -q
+test: $(DEV_READY) ## Run the tests of the client and the server, in parallel
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile $(PYTEST)
+
+.PHONY: test-slow
+test-slow: $(DEV_READY) page-tools ## Run the other tests: browsers, databases, faults, crowds, generated clients
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow or services" $(PYTEST)
+
+.PHONY: test-all
+test-all: test test-slow test-parity ## Run every test
 
 .PHONY: test-parity
 test-parity: $(PARITY)/.ready ## Compare SAM and SAM-HQ with transformers, test training, in an environment of its own (PyTorch)
