@@ -25,9 +25,10 @@ from pydantic_settings import (
 )
 
 from maskery.accounts import Limits
-from maskery.engine import EncoderOptions, EngineLimits, memory, processors
+from maskery.engine import EncoderOptions, EngineLimits
 from maskery.logs import LogFormat
 from maskery.models import BUILT_IN
+from maskery.resources import memory, processors
 from maskery.segmentation import ImageLimits, PromptLimits
 
 # Read elsewhere; the last by the tests.

@@ -21,8 +21,8 @@ from maskery.cli.errors import CommandError
 from maskery.cli.outputs import check_outputs, reading_path
 from maskery.cli.prompts import read_prompt
 from maskery.cli.sources import Answer, Source, local, remote
-from maskery.engine import processors
 from maskery.models import DEFAULT_MODEL
+from maskery.resources import processors
 from maskery.segmentation import Exif, SegmentationError, open_image
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"})

@@ -8,7 +8,6 @@ from maskery.engine.errors import Busy, CannotPrepare, DeadlineExceeded, Encoder
 from maskery.engine.job import Job, Prompt, QuotaHook, Reference, Upload
 from maskery.engine.metrics import CONTENT_TYPE, Metrics
 from maskery.engine.prepared import Prepared
-from maskery.engine.resources import memory, processors
 from maskery.engine.timings import Timings
 
 __all__ = [
@@ -33,7 +32,5 @@ __all__ = [
     "Ticket",
     "Timings",
     "Upload",
-    "memory",
-    "processors",
     "segment_directly",
 ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from maskery.engine import memory, processors
+from maskery.resources import memory, processors
 
 AVAILABLE = processors(Path("/nowhere"))
 
