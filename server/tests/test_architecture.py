@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "resources": set(),
     "accounts": set(),
     "playground": set(),
-    "settings": {"segmentation", "models", "engine", "accounts", "logs", "resources"},
+    "settings": {"logs", "resources"},
     "api": {"segmentation", "models", "engine", "accounts", "settings", "logs", "playground"},
     "serving": {"settings", "api"},
     "cli": {"segmentation", "models", "engine", "accounts", "settings", "api", "serving", "logs", "resources", "__version__"},

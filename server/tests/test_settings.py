@@ -157,5 +157,5 @@ def test_variables_that_are_no_settings_are_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("MASKERY_API_KEY", "for the command line")
     monkeypatch.setenv("MASKERY_PORT", "1")
     assert misspelled() == [
-        "MASKERY_REQUEST_PER_MINUTE is no setting and changes nothing; perhaps MASKERY_REQUESTS_PER_MINUTE was meant"
+        "MASKERY_REQUEST_PER_MINUTE is not a setting and has no effect; did you mean MASKERY_REQUESTS_PER_MINUTE?"
     ]

@@ -1,4 +1,4 @@
-"""What the routes work with."""
+"""Builds what the routes work with from the settings."""
 
 import socket
 from dataclasses import dataclass
@@ -6,41 +6,47 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, Request
 
-from maskery.accounts import AccountMetrics, AccountService, Limiter, Records
-from maskery.engine import EncoderProcess, Engine, Metrics
-from maskery.models import Registry, Store
+from maskery.accounts import AccountMetrics, AccountService, AccountStore, Limiter, Limits
+from maskery.engine import EncoderOptions, EncoderProcess, Engine, EngineLimits, Metrics
+from maskery.models import BUILT_IN, Registry, Store
+from maskery.segmentation import ImageLimits, PromptLimits
 from maskery.settings import Settings, SettingsError
-
-
-@dataclass(frozen=True)
-class Container:
-    """Everything behind the routes."""
-
-    settings: Settings
-    engine: Engine
-    metrics: Metrics
-    account_service: AccountService
-    state: "State"
 
 
 @dataclass
 class State:
-    """How far the server is.
+    """The server's state.
 
     Attributes:
-        phase: "starting" while models are loaded, "ready", "stopping" once it was told to.
-        failure: why a model that was to be loaded first could not be.
+        phase: "starting" while models are loaded, "ready", "stopping" after a signal to stop.
+        failure: why a model of the setting `preload` could not be loaded.
     """
 
     phase: Literal["starting", "ready", "stopping"] = "starting"
     failure: Exception | None = None
 
 
+@dataclass(frozen=True)
+class Container:
+    """The application's objects, shared by all requests.
+
+    Attributes:
+        preload: names of the models to load before the server is ready.
+    """
+
+    settings: Settings
+    engine: Engine
+    metrics: Metrics
+    account_service: AccountService
+    state: State
+    preload: tuple[str, ...]
+
+
 def make_registry(settings: Settings) -> Registry:
     """The models that the settings describe.
 
     Raises:
-        ModelNotInstalled: an alias stands for a model that is not installed.
+        ModelNotInstalled: an alias refers to a model that is not installed.
     """
     return Registry(
         settings.aliases,
@@ -51,30 +57,78 @@ def make_registry(settings: Settings) -> Registry:
     )
 
 
+def image_limits(settings: Settings) -> ImageLimits:
+    """The limits on an image's file."""
+    return ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+
+
+def prompt_limits(settings: Settings) -> PromptLimits:
+    """The limits on a prompt."""
+    # A mask prompt takes one byte per pixel: four of them stay within the memory that the default allows per image.
+    return PromptLimits(settings.max_objects, settings.max_points, 4 * settings.max_image_pixels)
+
+
 def make_container(settings: Settings) -> Container:
-    """Everything behind the routes. The encoder's process is started when it is needed.
+    """Build the application's objects. The encoder process starts with the first image that needs it.
 
     Raises:
         ModelNotInstalled: an alias, or the setting `preload`, names a model that is not installed.
-        DatabaseError: the database of accounts cannot be used.
-        SettingsError: the address of the Redis is none, or what is needed for it is not installed.
+        DatabaseError: the accounts database cannot be used.
+        SettingsError: the Redis URL is invalid, or the package `redis` is not installed.
     """
     registry = make_registry(settings)
-    for name in settings.preload:
+    preload = BUILT_IN if settings.preload is None else settings.preload
+    for name in preload:
         registry.describe(name)
-    # The way to hand memory to another process is Unix' own.
-    apart = hasattr(socket, "send_fds")
-    encoder = EncoderProcess(settings.encoder_options, settings.encode_timeout) if apart else None
-    engine = Engine(registry, settings.engine_limits, encoder)
+    engine = Engine(registry, _engine_limits(settings), _make_encoder(settings))
     try:
         limiter = Limiter(settings.redis_url, settings.without_redis)
     except ValueError as error:
         raise SettingsError(f"setting redis_url (MASKERY_REDIS_URL): {error}") from None
-    account_service = AccountService(Records.open(settings.database), settings.default_limits, limiter)
-    return Container(settings, engine, Metrics(engine, AccountMetrics(account_service)), account_service, State())
+    default_limits = Limits(
+        settings.requests_per_minute,
+        settings.images_per_minute,
+        settings.concurrent_requests,
+        settings.pixels_per_day,
+    )
+    account_service = AccountService(AccountStore.open(settings.database), default_limits, limiter)
+    metrics = Metrics(engine, AccountMetrics(account_service))
+    return Container(settings, engine, metrics, account_service, State(), preload)
+
+
+def _engine_limits(settings: Settings) -> EngineLimits:
+    return EngineLimits(
+        image=image_limits(settings),
+        prompt=prompt_limits(settings),
+        workers=settings.workers,
+        max_requests=settings.workers + settings.max_queue,
+        # There is always room for one request of the largest size.
+        max_request_bytes=max(settings.max_upload_bytes, settings.max_body_bytes),
+        max_encodings=settings.max_encode_queue,
+        cache_bytes=settings.cache_bytes,
+        share_images=settings.share_images,
+        prepared_seconds=settings.prepared_seconds,
+    )
+
+
+def _make_encoder(settings: Settings) -> EncoderProcess | None:
+    """The encoder process; None where the platform cannot pass shared memory to another process."""
+    if not hasattr(socket, "send_fds"):
+        return None
+    options = EncoderOptions(
+        models=settings.models,
+        max_model_bytes=settings.model_memory,
+        precision=settings.precision,
+        hq_token_only=settings.hq_token_only,
+        image_limits=image_limits(settings),
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+    return EncoderProcess(options, settings.encode_timeout)
 
 
 async def get_container(request: Request) -> Container:
+    """The application's container, as a FastAPI dependency."""
     container: Container = request.app.state.container
     return container
 

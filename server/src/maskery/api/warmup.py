@@ -15,7 +15,7 @@ async def warm(container: Container) -> None:
     state = container.state
     later = []
     try:
-        for name in container.settings.preload:
+        for name in container.preload:
             started = time.monotonic()
             later.append(await container.engine.warm(name))
             _log.info("%s is loaded and has run, after %.1f s", name, time.monotonic() - started)
