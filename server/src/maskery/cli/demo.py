@@ -9,7 +9,7 @@ from rich.console import Console
 
 from maskery import logs
 from maskery.accounts import ApiKey
-from maskery.cli.records import open_records
+from maskery.cli.records import open_account_store
 from maskery.cli.serve import playground_address
 from maskery.serving.errors import ServingError
 from maskery.serving.server import leave_threads, listen, run
@@ -36,7 +36,7 @@ def demo(
     """
     settings = Settings.load(host="127.0.0.1", port=port, log_level="warning")
     logs.configure(settings.log_level, settings.log_format)
-    keys = open_records(settings).keys
+    keys = open_account_store(settings).keys
     made: list[ApiKey] = []
 
     def greet(address: str) -> None:

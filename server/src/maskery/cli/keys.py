@@ -11,7 +11,7 @@ from maskery.cli.records import (
     LimitOptions,
     mendable,
     new_table,
-    open_records,
+    open_account_store,
     print_table,
     read_limits,
     show_limits,
@@ -46,7 +46,7 @@ def create(
     settings = Settings.load()
     named = [right.strip() for right in scopes.split(",") if right.strip()]
     with mendable():
-        key, text = open_records(settings).keys.create(
+        key, text = open_account_store(settings).keys.create(
             account, name, named, _seconds(expires, settings.key_seconds), Limits(**read_limits(limit))
         )
     _show(key, text, quiet)
@@ -58,7 +58,7 @@ def list_keys(
 ) -> None:
     """Show keys, without their secrets. Times are UTC."""
     table = new_table("id", "account", "name", "scopes", "created", "last used", "state", "limits")
-    for key in open_records().keys.list(account):
+    for key in open_account_store().keys.list(account):
         shown = show_time(key.created), show_time(key.last_used), _state(key), show_limits(key.limits)
         table.add_row(key.id, key.account, key.name or "-", ", ".join(key.scopes), *shown)
     print_table(table)
@@ -71,7 +71,7 @@ def limit(
 ) -> None:
     """Bound what a key may use, beside the limits of its account."""
     with mendable():
-        key = open_records().keys.change(key_id, read_limits(limits))
+        key = open_account_store().keys.update(key_id, read_limits(limits))
     typer.echo(f"Limits of key {key.id}: {show_limits(key.limits)}.")
 
 
@@ -83,7 +83,7 @@ def rotate(
 ) -> None:
     """Replace a key by a new one with the same account, name, rights, limits and span, and print it."""
     with mendable():
-        key, text = open_records().keys.rotate(key_id, overlap * 3600)
+        key, text = open_account_store().keys.rotate(key_id, overlap * 3600)
     _show(key, text, quiet)
     if not quiet:
         typer.echo(f"The old key stays good for {overlap:g} hours.", err=True)
@@ -92,7 +92,7 @@ def rotate(
 @app.command()
 def revoke(key_id: KeyId) -> None:
     """Make a key useless: here at once, on running servers within five seconds."""
-    key = open_records().keys.revoke(key_id)
+    key = open_account_store().keys.revoke(key_id)
     typer.echo(f"Key {key.id} of account {key.account} is revoked.")
 
 

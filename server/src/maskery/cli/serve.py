@@ -10,7 +10,7 @@ from rich.console import Console
 from maskery import __version__, logs
 from maskery.accounts import KeyRepository
 from maskery.cli.errors import CommandError
-from maskery.cli.records import open_records
+from maskery.cli.records import open_account_store
 from maskery.serving.server import leave_threads, run
 from maskery.serving.tls import read_tls
 from maskery.settings import Settings, misspelled
@@ -47,7 +47,7 @@ def serve(
     for mistake in misspelled():
         _log.warning(mistake)
     tls = read_tls(settings)
-    keys = open_records(settings).keys
+    keys = open_account_store(settings).keys
     needs_key = _needs_key(settings, keys)
     if not (settings.on_loopback or tls or settings.trusted_proxies):
         _log.warning(

@@ -7,7 +7,7 @@ import typer
 
 from maskery.accounts import to_csv
 from maskery.cli.errors import CommandError
-from maskery.cli.records import new_table, open_records, print_table
+from maskery.cli.records import new_table, open_account_store, print_table
 
 _DAY = "%Y-%m-%d"
 
@@ -24,13 +24,13 @@ def usage(
     since = first.date() if first else datetime.now(UTC).date() - timedelta(days=30)
     if last and last.date() < since:
         raise CommandError(f"--last is {last.date()}, which is before the first day, {since}.")
-    uses = open_records().usage.list(since, last.date() if last else None, account)
+    uses = open_account_store().usage.list(since, last.date() if last else None, account)
     if csv:
         typer.echo(to_csv(uses), nl=False)
         return
     table = new_table("day", "account", numbers=("requests", "images", "objects", "pixels", "seconds"))
     for use in uses:
-        amount = use.amount
+        amount = use.usage
         counts = (amount.requests, amount.images, amount.objects, amount.pixels)
         table.add_row(str(use.day), use.account, *(f"{count:,}" for count in counts), f"{amount.seconds:,.1f}")
     print_table(table)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from maskery.accounts import Limits, Records
+from maskery.accounts import AccountStore, Limits
 from maskery.cli.errors import CommandError
 from maskery.settings import Settings
 
@@ -25,13 +25,13 @@ LimitOptions = Annotated[list[str] | None, typer.Option("--limit", metavar="NAME
 LimitArguments = Annotated[list[str], typer.Argument(metavar="NAME=N...", help=_HELP)]
 
 
-def open_records(settings: Settings | None = None) -> Records:
+def open_account_store(settings: Settings | None = None) -> AccountStore:
     """The database of accounts that the settings name, brought up to date.
 
     Raises:
         DatabaseError: it cannot be used.
     """
-    return Records.open((settings or Settings.load()).database)
+    return AccountStore.open((settings or Settings.load()).database)
 
 
 @contextmanager

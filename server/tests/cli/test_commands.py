@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from samples import png, squares
 
-from maskery.accounts import Records
-from maskery.accounts.keys import is_its_text
+from maskery.accounts import AccountStore
+from maskery.accounts.keys import verify_secret
 
 
 def maskery(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -142,10 +142,10 @@ def test_a_first_start_that_fails_makes_no_key(tmp_path: Path) -> None:
         server.terminate()
         server.communicate(timeout=20)
     key = lines.partition("Key: ")[2].strip()
-    records = Records.open(home / "maskery.db")
-    entry = records.keys.find([key.split("_")[1]]).popitem()[1]
-    records.close()
-    assert is_its_text(entry, key)
+    store = AccountStore.open(home / "maskery.db")
+    entry = store.keys.find_records([key.split("_")[1]]).popitem()[1]
+    store.close()
+    assert verify_secret(entry, key)
     assert entry.key.state == "active"
 
 

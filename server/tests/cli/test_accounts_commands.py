@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from maskery.accounts import Amount, Records
-from maskery.accounts.keys import is_its_text, read_id
+from maskery.accounts import AccountStore, Usage
+from maskery.accounts.keys import parse_key_id, verify_secret
 
 # Longer than a line of any terminal.
 LONG = "a-very-long-name-" + "x" * 100
@@ -99,7 +99,7 @@ def rows(table: str) -> list[str]:
     return table.splitlines()[1:]
 
 
-def test_a_key_is_printed_alone_with_what_to_know_beside_it(records: Records) -> None:
+def test_a_key_is_printed_alone_with_what_to_know_beside_it(store: AccountStore) -> None:
     made = maskery("keys", "create", "--account", "team", "--name", "the camera")
     assert KEY.fullmatch(made.stdout)
     assert re.search(r"Key [0-9a-f]{12} of account team expires 20\d\d-\d\d-\d\d \d\d:\d\d UTC", made.stderr)
@@ -107,32 +107,32 @@ def test_a_key_is_printed_alone_with_what_to_know_beside_it(records: Records) ->
     quiet = maskery("keys", "create", "--account", "team", "--expires", "never", "-q")
     assert KEY.fullmatch(quiet.stdout)
     assert quiet.stderr == ""
-    first, second = records.keys.list()
+    first, second = store.keys.list()
     assert (first.name, first.scopes) == ("the camera", ("segment", "metrics"))
     assert first.expires == pytest.approx(time.time() + 90 * 86400, abs=120)
     assert second.expires is None
     for text in (made.stdout.strip(), quiet.stdout.strip()):
-        key_id = read_id(text) or ""
-        assert is_its_text(records.keys.find([key_id])[key_id], text)
+        key_id = parse_key_id(text) or ""
+        assert verify_secret(store.keys.find_records([key_id])[key_id], text)
 
 
-def test_a_key_has_what_it_was_made_with(records: Records) -> None:
+def test_a_key_has_what_it_was_made_with(store: AccountStore) -> None:
     options = ("--scopes", " admin ,segment", "--expires", "1.5", "--limit", "requests-per-minute=60")
     done("keys", "create", "--account", "team", *options, "--limit", "pixels-per-day=none")
-    (key,) = records.keys.list()
+    (key,) = store.keys.list()
     assert key.scopes == ("segment", "admin")
     assert key.expires == pytest.approx(key.created + 1.5 * 86400)
     assert (key.limits.requests_per_minute, key.limits.pixels_per_day) == (60, 0)
     done("keys", "create", "--account", "team", MASKERY_KEY_DAYS="0")
-    assert records.keys.list()[1].expires is None
+    assert store.keys.list()[1].expires is None
 
 
-def test_keys_are_shown_without_secrets_in_every_state(records: Records) -> None:
-    names = {name: records.keys.create(name) for name in ("active", "expiring", "revoked", "expired")}
-    records.keys.rotate(names["expiring"][0].id, 3600)
-    records.keys.revoke(names["revoked"][0].id)
-    records.keys.rotate(names["expired"][0].id, 0)
-    records.keys.used({names["active"][0].id: 1_800_000_000.0})
+def test_keys_are_shown_without_secrets_in_every_state(store: AccountStore) -> None:
+    names = {name: store.keys.create(name) for name in ("active", "expiring", "revoked", "expired")}
+    store.keys.rotate(names["expiring"][0].id, 3600)
+    store.keys.revoke(names["revoked"][0].id)
+    store.keys.rotate(names["expired"][0].id, 0)
+    store.keys.record_uses({names["active"][0].id: 1_800_000_000.0})
     listed = done("keys", "list")
     assert listed.splitlines()[0].split() == [
         "id",
@@ -162,11 +162,11 @@ def test_keys_are_shown_without_secrets_in_every_state(records: Records) -> None
     assert rows(done("keys", "list", "--account", "nobody")) == []
 
 
-def test_tables_in_a_pipe_are_not_cut(records: Records) -> None:
+def test_tables_in_a_pipe_are_not_cut(store: AccountStore) -> None:
     limits = ("requests-per-minute=2000000000", "pixels-per-day=9000000000000000", "concurrent-requests=2000000000")
     done("accounts", "create", LONG, *(f"--limit={limit}" for limit in limits))
-    key, _ = records.keys.create(LONG, "n" * 128, ["segment", "metrics", "admin"])
-    records.usage.add({(LONG, datetime.now(UTC).date()): Amount(2**62, 2**62, 2**62, 2**62, 1e12)})
+    key, _ = store.keys.create(LONG, "n" * 128, ["segment", "metrics", "admin"])
+    store.usage.add({(LONG, datetime.now(UTC).date()): Usage(2**62, 2**62, 2**62, 2**62, 1e12)})
     for table in (done("accounts", "list"), done("keys", "list"), done("usage")):
         (row,) = rows(table)
         assert LONG in row
@@ -178,7 +178,7 @@ def test_tables_in_a_pipe_are_not_cut(records: Records) -> None:
     assert "segment, metrics, admin" in row
 
 
-def test_a_key_is_limited_replaced_and_revoked(records: Records) -> None:
+def test_a_key_is_limited_replaced_and_revoked(store: AccountStore) -> None:
     old = done("keys", "create", "--account", "team", "-q").strip()
     old_id = old.split("_")[1]
     said = done("keys", "limit", old_id, "images-per-minute=5", "concurrent-requests=none")
@@ -187,25 +187,25 @@ def test_a_key_is_limited_replaced_and_revoked(records: Records) -> None:
     assert KEY.fullmatch(rotated.stdout)
     assert "stays good for 2 hours" in rotated.stderr
     new_id = rotated.stdout.split("_")[1]
-    new = records.keys.get(new_id)
-    assert new.limits == records.keys.get(old_id).limits
-    assert records.keys.get(old_id).expires == pytest.approx(time.time() + 7200, abs=120)
+    new = store.keys.get(new_id)
+    assert new.limits == store.keys.get(old_id).limits
+    assert store.keys.get(old_id).expires == pytest.approx(time.time() + 7200, abs=120)
     quiet = maskery("keys", "rotate", new_id, "-q")
     assert KEY.fullmatch(quiet.stdout)
     assert quiet.stderr == ""
     # People paste the whole of it.
     revoked = done("keys", "revoke", old)
     assert revoked == f"Key {old_id} of account team is revoked.\n"
-    assert records.keys.get(old_id).state == "revoked"
+    assert store.keys.get(old_id).state == "revoked"
 
 
-def test_an_account_is_made_limited_disabled_and_enabled(records: Records) -> None:
+def test_an_account_is_made_limited_disabled_and_enabled(store: AccountStore) -> None:
     said = done("accounts", "create", "a team", "--limit", "requests-per-minute=60")
     assert said == "Account a team is made. Limits: 60 requests/min.\n"
     said = done("accounts", "limit", "a team", "requests-per-minute=default", "pixels-per-day=none")
     assert said == "Limits of account a team: none pixels/day.\n"
     assert done("accounts", "disable", "a team") == "Account a team is disabled.\n"
-    assert records.book.get("a team").disabled is not None
+    assert store.accounts.get("a team").disabled is not None
     assert "disabled 20" in done("accounts", "list")
     assert done("accounts", "enable", "a team") == "Account a team is enabled.\n"
     (row,) = rows(done("accounts", "list"))
@@ -213,10 +213,10 @@ def test_an_account_is_made_limited_disabled_and_enabled(records: Records) -> No
     assert "active" in row
 
 
-def test_usage_is_shown_by_day_and_account(records: Records) -> None:
+def test_usage_is_shown_by_day_and_account(store: AccountStore) -> None:
     today = datetime.now(UTC).date()
     for account in ("a", "b"):
-        records.usage.add({(account, today - timedelta(days=days)): Amount(1000, 2, 3, 4, 5.25) for days in (0, 40)})
+        store.usage.add({(account, today - timedelta(days=days)): Usage(1000, 2, 3, 4, 5.25) for days in (0, 40)})
     assert len(rows(done("usage"))) == 2
     (row,) = rows(done("usage", "--account", "b"))
     assert row.split() == [today.isoformat(), "b", "1,000", "2", "3", "4", "5.2"]
@@ -273,14 +273,14 @@ MISTAKES = {
 }
 
 
-def test_a_mistake_is_one_sentence(records: Records) -> None:
-    records.book.create("there")
-    before: list[Any] = [records.book.list(), records.keys.list()]
+def test_a_mistake_is_one_sentence(store: AccountStore) -> None:
+    store.accounts.create("there")
+    before: list[Any] = [store.accounts.list(), store.keys.list()]
     for command, said in MISTAKES.items():
         message = sentence(maskery(*command.split()))
         assert said in message, command
         assert "s" * 43 not in message
-    assert [records.book.list(), records.keys.list()] == before
+    assert [store.accounts.list(), store.keys.list()] == before
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
