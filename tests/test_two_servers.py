@@ -20,7 +20,7 @@ import pytest
 from outside import PostgresServer, RedisServer
 from PIL import Image
 
-from maskery.accounts import Records
+from maskery.accounts import AccountStore
 
 SEGMENT = "/v1/images/segmentations"
 SECRET = "open-sesame"
@@ -49,11 +49,11 @@ class Pair:
         keys: of account `team`, and of an administrator.
     """
 
-    def __init__(self, servers: list[Server], records: Records) -> None:
+    def __init__(self, servers: list[Server], store: AccountStore) -> None:
         self.servers = servers
-        self.records = records
+        self.store = store
         self.keys = {
-            name: records.keys.create(name, scopes=[right])[1]
+            name: store.keys.create(name, scopes=[right])[1]
             for name, right in (("team", "segment"), ("office", "admin"))
         }
         self._client = httpx.Client(timeout=60)
@@ -128,7 +128,7 @@ def start(tmp_path: Path, own_postgres: PostgresServer, own_redis: RedisServer) 
         homes = tmp_path / "one", tmp_path / "two"
         launched.extend(launch(home, database_url=database, redis_url=redis, **settings) for home in homes)
         servers = [is_ready(process, log) for process, log in launched]
-        pairs.append(Pair(servers, Records.open(database)))
+        pairs.append(Pair(servers, AccountStore.open(database)))
         return pairs[-1]
 
     try:
@@ -141,7 +141,7 @@ def start(tmp_path: Path, own_postgres: PostgresServer, own_redis: RedisServer) 
     finally:
         for pair in pairs:
             pair.close()
-            pair.records.close()
+            pair.store.close()
         for process, _ in launched:
             process.terminate()
         for process, _ in launched:
@@ -212,7 +212,7 @@ def test_sixty_a_minute_are_sixty_over_both(start: Start) -> None:
     # On a machine that is busy with other things Redis may take too long, for which there is a test of its own.
     for number in range(5):
         before = failures()
-        key = pair.records.keys.create(f"sixty {number}")[1]
+        key = pair.store.keys.create(f"sixty {number}")[1]
         with ThreadPoolExecutor(6) as pool:
             statuses = Counter(pool.map(lambda which, key=key: pair.use(which, key).status_code, [0, 1] * 45))
         if failures() == before:
@@ -222,7 +222,7 @@ def test_sixty_a_minute_are_sixty_over_both(start: Start) -> None:
     assert 1 <= int(response.headers["retry-after"]) <= 60
     assert response.headers["x-ratelimit-limit-requests"] == "60"
     assert response.headers["x-ratelimit-remaining-requests"] == "0"
-    other = pair.records.keys.create("other")[1]
+    other = pair.store.keys.create("other")[1]
     assert pair.use(0, other).headers["x-ratelimit-remaining-requests"] == "59"
     assert pair.use(1, other).headers["x-ratelimit-remaining-requests"] == "58"
 
@@ -263,7 +263,7 @@ def test_a_postgresql_that_stops_and_comes_back(start: Start, own_postgres: Post
     pair = start()
     assert pair.ask(0, "POST", SEGMENT, json=body(1)).status_code == 200
     assert pair.use(1).status_code == 404
-    pair.records.close()
+    pair.store.close()
     own_postgres.stop()
     # What was asked a moment ago is believed for a moment.
     for which in (0, 1):

@@ -22,7 +22,7 @@ from benchmarks.access import checks, flood
 from benchmarks.arguments import count
 from benchmarks.machine import describe
 from benchmarks.soak.server import running
-from maskery.accounts import Records
+from maskery.accounts import AccountStore
 
 _PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "coffee.png"
 _CLICK = [[[285, 150]]]
@@ -47,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         few = checks.measure(database, _FEW, options.checks)
         many = checks.measure(database, options.keys, options.checks)
         _show_checks(console, few, many, options.keys)
-        records = Records.open(database)
-        key = records.keys.create("good")[1]
-        records.close()
+        store = AccountStore.open(database)
+        key = store.keys.create("good")[1]
+        store.close()
         settings = {"database_url": options.database} if options.database else {}
         body = {
             "model": options.model,

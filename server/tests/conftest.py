@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from samples import MODEL, b64, png, squares
 
-from maskery.accounts import Records
+from maskery.accounts import AccountStore
 from maskery.api import create_app
 from maskery.serving.server import configure
 from maskery.settings import Settings
@@ -37,11 +37,11 @@ def body(image: bytes) -> dict[str, Any]:
 
 
 @pytest.fixture
-def records(own_home: Path) -> Iterator[Records]:
+def store(own_home: Path) -> Iterator[AccountStore]:
     """Accounts and keys of the servers of this test."""
-    records = Records.open(own_home / "maskery.db")
-    yield records
-    records.close()
+    store = AccountStore.open(own_home / "maskery.db")
+    yield store
+    store.close()
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def make_key(own_home: Path) -> Callable[..., str]:
     """A key of an account, as text, for servers of this test; further arguments as of `KeyRepository.create`."""
 
     def make(account: str = "team", database: str | Path = own_home / "maskery.db", **more: Any) -> str:
-        records = Records.open(database)
-        _, text = records.keys.create(account, **more)
-        records.close()
+        store = AccountStore.open(database)
+        _, text = store.keys.create(account, **more)
+        store.close()
         return text
 
     return make

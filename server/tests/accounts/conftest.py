@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from outside import PostgresServer
 
-from maskery.accounts import AccountRepository, Database, KeyRepository, Records, UsageRepository
+from maskery.accounts import AccountRepository, AccountStore, Database, KeyRepository, UsageRepository
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def shared_postgres(postgres_server: PostgresServer) -> Iterator[str]:
     """A database with its tables: to make one takes longer than most tests."""
     name = postgres_server.new_database()
     url = postgres_server.url(name)
-    Records.open(url).close()
+    AccountStore.open(url).close()
     yield url
     postgres_server.drop_database(name)
 
@@ -38,27 +38,27 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
 
 
 @pytest.fixture
-def records(location: str | Path) -> Iterator[Records]:
-    records = Records.open(location)
-    yield records
-    records.close()
+def store(location: str | Path) -> Iterator[AccountStore]:
+    store = AccountStore.open(location)
+    yield store
+    store.close()
 
 
 @pytest.fixture
-def database(records: Records) -> Database:
-    return records.database
+def database(store: AccountStore) -> Database:
+    return store.database
 
 
 @pytest.fixture
-def book(records: Records) -> AccountRepository:
-    return records.book
+def accounts(store: AccountStore) -> AccountRepository:
+    return store.accounts
 
 
 @pytest.fixture
-def keys(records: Records) -> KeyRepository:
-    return records.keys
+def keys(store: AccountStore) -> KeyRepository:
+    return store.keys
 
 
 @pytest.fixture
-def usage(records: Records) -> UsageRepository:
-    return records.usage
+def usage(store: AccountStore) -> UsageRepository:
+    return store.usage

@@ -7,77 +7,77 @@ from pathlib import Path
 
 import pytest
 
-from maskery.accounts import AccountRepository, KeyRepository, Limits, NoSuchAccount, Records
+from maskery.accounts import AccountRepository, AccountStore, KeyRepository, Limits, NoSuchAccount
 from maskery.accounts import accounts as module
 
 
-def test_an_account_is_made_with_its_limits(book: AccountRepository) -> None:
+def test_an_account_is_made_with_its_limits(accounts: AccountRepository) -> None:
     before = time.time()
-    made = book.create("team", Limits(requests_per_minute=60, images_per_minute=0))
-    assert book.get("team") == made
+    made = accounts.create("team", Limits(requests_per_minute=60, images_per_minute=0))
+    assert accounts.get("team") == made
     assert (made.name, made.disabled) == ("team", None)
     assert made.limits == Limits(60, 0, None, None)
     assert before <= made.created <= time.time()
-    assert book.create("other").limits == Limits()
+    assert accounts.create("other").limits == Limits()
 
 
 @pytest.mark.parametrize("name", ["a", "9", "A.b_c@d-e f", "a" * 128, "x--; DROP TABLE accounts"[:3]])
-def test_names_that_accounts_may_have(book: AccountRepository, name: str) -> None:
-    assert book.create(name).name == name
+def test_names_that_accounts_may_have(accounts: AccountRepository, name: str) -> None:
+    assert accounts.create(name).name == name
 
 
 @pytest.mark.parametrize("name", ["", " ", "a" * 129, "-a", "@a", "=1+1", "a\nb", "a\n", "a/b", "<b>", "ä", "a\0", "'"])
-def test_names_that_accounts_may_not_have(book: AccountRepository, name: str) -> None:
+def test_names_that_accounts_may_not_have(accounts: AccountRepository, name: str) -> None:
     with pytest.raises(ValueError, match="account's name"):
-        book.create(name)
-    for ask in (book.get, lambda odd: book.change(odd, disabled=True)):
+        accounts.create(name)
+    for ask in (accounts.get, lambda odd: accounts.update(odd, disabled=True)):
         with pytest.raises(NoSuchAccount, match="accounts list"):
             ask(name)
 
 
-def test_a_name_is_taken_once(book: AccountRepository) -> None:
-    book.create("team", Limits(requests_per_minute=1))
+def test_a_name_is_taken_once(accounts: AccountRepository) -> None:
+    accounts.create("team", Limits(requests_per_minute=1))
     with pytest.raises(ValueError, match="'team' already"):
-        book.create("team", Limits(requests_per_minute=2))
-    assert book.get("team").limits.requests_per_minute == 1
-    assert book.create("Team").name == "Team"
+        accounts.create("team", Limits(requests_per_minute=2))
+    assert accounts.get("team").limits.requests_per_minute == 1
+    assert accounts.create("Team").name == "Team"
 
 
 def test_a_key_makes_its_account_and_leaves_one_that_is_there_alone(
-    book: AccountRepository, keys: KeyRepository
+    accounts: AccountRepository, keys: KeyRepository
 ) -> None:
     keys.create("new")
-    assert book.get("new").limits == Limits()
-    book.change("new", {"requests_per_minute": 7}, disabled=True)
-    before = book.get("new")
+    assert accounts.get("new").limits == Limits()
+    accounts.update("new", {"requests_per_minute": 7}, disabled=True)
+    before = accounts.get("new")
     keys.create("new")
-    assert book.get("new") == before
+    assert accounts.get("new") == before
 
 
-def test_accounts_are_listed_oldest_first(book: AccountRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accounts_are_listed_oldest_first(accounts: AccountRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, moment in (("c", 1.0), ("b", 3.0), ("a", 3.0), ("d", 2.0)):
         monkeypatch.setattr(module.time, "time", lambda at=moment: at)
-        book.create(name)
-    assert [account.name for account in book.list()] == ["c", "d", "a", "b"]
+        accounts.create(name)
+    assert [account.name for account in accounts.list()] == ["c", "d", "a", "b"]
 
 
-def test_an_account_is_disabled_and_enabled(book: AccountRepository) -> None:
-    book.create("team", Limits(requests_per_minute=5))
-    disabled = book.change("team", disabled=True)
+def test_an_account_is_disabled_and_enabled(accounts: AccountRepository) -> None:
+    accounts.create("team", Limits(requests_per_minute=5))
+    disabled = accounts.update("team", disabled=True)
     assert disabled.disabled == pytest.approx(time.time(), abs=5)
-    assert book.change("team", disabled=True) == disabled, "it was disabled then, not now"
-    assert book.change("team") == disabled
-    enabled = book.change("team", disabled=False)
+    assert accounts.update("team", disabled=True) == disabled, "it was disabled then, not now"
+    assert accounts.update("team") == disabled
+    enabled = accounts.update("team", disabled=False)
     assert (enabled.disabled, enabled.limits) == (None, Limits(requests_per_minute=5))
 
 
-def test_limits_are_changed_one_by_one(book: AccountRepository) -> None:
-    book.create("team", Limits(1, 2, 3, 4))
-    changed = book.change("team", {"images_per_minute": 0, "pixels_per_day": None})
+def test_limits_are_changed_one_by_one(accounts: AccountRepository) -> None:
+    accounts.create("team", Limits(1, 2, 3, 4))
+    changed = accounts.update("team", {"images_per_minute": 0, "pixels_per_day": None})
     assert changed.limits == Limits(1, 0, 3, None)
-    assert book.get("team") == changed
+    assert accounts.get("team") == changed
     largest = Limits(2**31 - 1, 2**31 - 1, 2**31 - 1, 2**53 - 1)
-    assert book.change("team", vars(largest)).limits == largest
+    assert accounts.update("team", vars(largest)).limits == largest
 
 
 @pytest.mark.parametrize(
@@ -90,50 +90,50 @@ def test_limits_are_changed_one_by_one(book: AccountRepository) -> None:
         ("pixels_per_day", -1),
     ],
 )
-def test_a_limit_that_cannot_be_stored_changes_nothing(book: AccountRepository, name: str, value: int) -> None:
-    before = book.create("team", Limits(requests_per_minute=5))
+def test_a_limit_that_cannot_be_stored_changes_nothing(accounts: AccountRepository, name: str, value: int) -> None:
+    before = accounts.create("team", Limits(requests_per_minute=5))
     with pytest.raises(ValueError, match=name):
-        book.change("team", {"requests_per_minute": 6, name: value}, disabled=True)
-    assert book.get("team") == before
+        accounts.update("team", {"requests_per_minute": 6, name: value}, disabled=True)
+    assert accounts.get("team") == before
     if value > 0:
         with pytest.raises(ValueError, match=name):
-            book.create("other", Limits(**{name: value}))
-    assert [account.name for account in book.list()] == ["team"]
+            accounts.create("other", Limits(**{name: value}))
+    assert [account.name for account in accounts.list()] == ["team"]
 
 
-def test_changes_at_the_same_time_are_all_kept(book: AccountRepository, location: str | Path) -> None:
+def test_changes_at_the_same_time_are_all_kept(accounts: AccountRepository, location: str | Path) -> None:
     """Each reads the account before it writes it."""
-    book.create("team")
+    accounts.create("team")
     names = list(vars(Limits()))
     together = threading.Barrier(len(names))
-    others = {name: Records.open(location) for name in names}
+    others = {name: AccountStore.open(location) for name in names}
 
     def change(name: str) -> None:
         together.wait(20)
         for value in range(1, 11):
-            others[name].book.change("team", {name: value})
+            others[name].accounts.update("team", {name: value})
 
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(change, names))
     for each in others.values():
         each.close()
-    assert book.get("team").limits == Limits(10, 10, 10, 10)
+    assert accounts.get("team").limits == Limits(10, 10, 10, 10)
 
 
-def test_many_who_make_an_account_at_the_same_time(location: str | Path, book: AccountRepository) -> None:
+def test_many_who_make_an_account_at_the_same_time(location: str | Path, accounts: AccountRepository) -> None:
     together = threading.Barrier(6)
-    others = [Records.open(location) for _ in range(6)]
+    others = [AccountStore.open(location) for _ in range(6)]
 
-    def make(records: Records) -> bool:
+    def make(store: AccountStore) -> bool:
         together.wait(20)
         try:
-            records.book.create("team")
+            store.accounts.create("team")
         except ValueError:
             return False
         return True
 
     with ThreadPoolExecutor(len(others)) as pool:
         assert sum(pool.map(make, others)) == 1
-    for records in others:
-        records.close()
-    assert [account.name for account in book.list()] == ["team"]
+    for store in others:
+        store.close()
+    assert [account.name for account in accounts.list()] == ["team"]

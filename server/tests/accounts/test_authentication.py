@@ -9,10 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from maskery.accounts import Database, DatabaseError, InvalidKeyError, KeyAuthenticator, KeyRepository, Limits, Records
+from maskery.accounts import (
+    AccountStore,
+    Database,
+    DatabaseError,
+    InvalidKeyError,
+    KeyAuthenticator,
+    KeyRepository,
+    Limits,
+)
 from maskery.accounts import authentication as authentication_module
 from maskery.accounts import keys as module
-from maskery.accounts.keys import Entry
+from maskery.accounts.keys import KeyRecord
 
 # Promised to who revokes a key.
 PROMISE = 5.0
@@ -45,9 +53,9 @@ class Watched(KeyRepository):
         finally:
             self._open.set()
 
-    def find(self, ids: Sequence[str]) -> dict[str, Entry]:
+    def find_records(self, ids: Sequence[str]) -> dict[str, KeyRecord]:
         self.asked.append(list(ids))
-        found = super().find(ids)
+        found = super().find_records(ids)
         self.entered.release()
         assert self._open.wait(20)
         if self.failures:
@@ -84,7 +92,7 @@ def authenticator(keys: Watched, clock: Clock) -> KeyAuthenticator:
 
 async def reason(authenticator: KeyAuthenticator, text: str) -> str:
     with pytest.raises(InvalidKeyError) as refused:
-        await authenticator.verify(text)
+        await authenticator.authenticate(text)
     message = str(refused.value)
     assert text[16:] not in message or not text[16:]
     return refused.value.reason
@@ -97,17 +105,17 @@ async def settle() -> None:
 
 async def test_a_key_is_its_accounts(authenticator: KeyAuthenticator, keys: Watched) -> None:
     key, text = keys.create("team", scopes=["admin", "segment"])
-    caller = await authenticator.verify(text)
-    assert (caller.account, caller.key, caller.scopes) == ("team", key.id, {"admin", "segment"})
+    caller = await authenticator.authenticate(text)
+    assert (caller.account, caller.key_id, caller.scopes) == ("team", key.id, {"admin", "segment"})
 
 
 async def test_each_reason_is_told_to_who_has_the_whole_key(
-    authenticator: KeyAuthenticator, keys: Watched, records: Records
+    authenticator: KeyAuthenticator, keys: Watched, store: AccountStore
 ) -> None:
     revoked, expired = keys.create("team"), keys.create("team", seconds=1e-6)
     disabled = keys.create("gone")
     keys.revoke(revoked[0].id)
-    records.book.change("gone", disabled=True)
+    store.accounts.update("gone", disabled=True)
     for (key, text), why in ((revoked, "revoked"), (expired, "expired"), (disabled, "disabled")):
         assert await reason(authenticator, text) == why
         assert await reason(authenticator, f"mk_{key.id}_{'x' * 43}") == "unknown", "this one may have guessed the ID"
@@ -127,7 +135,7 @@ async def test_wrong_secrets_of_a_known_id_do_not_get_in_before_or_after_the_rig
     wrong = [f"mk_{key.id}_{text[16:-1]}{last}" for last in "AB-_" if last != text[-1]]
     for each in [*wrong, *wrong]:
         assert await reason(authenticator, each) == "unknown"
-    assert (await authenticator.verify(text)).key == key.id
+    assert (await authenticator.authenticate(text)).key_id == key.id
     for each in wrong:
         assert await reason(authenticator, each) == "unknown"
     assert len(keys.asked) == 1
@@ -149,17 +157,17 @@ async def test_every_check_compares_hashes_in_constant_time(
     unknown, malformed = "mk_000000000000_" + "x" * 43, "nonsense"
     for text in (revoked[1], expired[1], unknown, malformed, good[1][:-2] + "xx"):
         await reason(authenticator, text)
-    await authenticator.verify(good[1])
+    await authenticator.authenticate(good[1])
     assert compared == [(32, 32)] * 6
 
 
 async def test_a_known_key_is_not_asked_for_again(authenticator: KeyAuthenticator, keys: Watched, clock: Clock) -> None:
     text = keys.create("team")[1]
     for _ in range(50):
-        await authenticator.verify(text)
+        await authenticator.authenticate(text)
     assert len(keys.asked) == 1
     clock.now += PROMISE
-    await authenticator.verify(text)
+    await authenticator.authenticate(text)
     assert len(keys.asked) == 2
 
 
@@ -167,12 +175,12 @@ async def test_a_known_key_is_not_asked_for_again(authenticator: KeyAuthenticato
 async def test_many_who_come_at_once_share_queries(authenticator: KeyAuthenticator, keys: Watched) -> None:
     made = [keys.create("team") for _ in range(20)]
     with keys.held():
-        first = asyncio.create_task(authenticator.verify(made[0][1]))
+        first = asyncio.create_task(authenticator.authenticate(made[0][1]))
         await keys.wait_for_query()
-        others = [asyncio.create_task(authenticator.verify(text)) for _, text in made * 5]
+        others = [asyncio.create_task(authenticator.authenticate(text)) for _, text in made * 5]
         await settle()
     callers = await asyncio.gather(first, *others)
-    assert [caller.key for caller in callers[1:]] == [key.id for key, _ in made * 5]
+    assert [caller.key_id for caller in callers[1:]] == [key.id for key, _ in made * 5]
     assert [len(ids) for ids in keys.asked] == [1, 20]
     assert authenticator._asked == {}
 
@@ -184,9 +192,9 @@ async def test_a_flood_of_wrong_keys_takes_up_one_query_at_a_time(
     good = keys.create("team")[1]
     wrong = [f"mk_{number:012x}_{'x' * 43}" for number in range(1000)]
     running = most = 0
-    find = KeyRepository.find
+    find = KeyRepository.find_records
 
-    def counted(self: KeyRepository, ids: Sequence[str]) -> dict[str, Entry]:
+    def counted(self: KeyRepository, ids: Sequence[str]) -> dict[str, KeyRecord]:
         nonlocal running, most
         running += 1
         most = max(most, running)
@@ -196,10 +204,10 @@ async def test_a_flood_of_wrong_keys_takes_up_one_query_at_a_time(
         finally:
             running -= 1
 
-    monkeypatch.setattr(KeyRepository, "find", counted)
+    monkeypatch.setattr(KeyRepository, "find_records", counted)
     flood = [asyncio.create_task(reason(authenticator, text)) for text in wrong]
     await settle()
-    assert (await authenticator.verify(good)).account == "team"
+    assert (await authenticator.authenticate(good)).account == "team"
     assert set(await asyncio.gather(*flood)) == {"unknown"}
     assert most == 1
     assert [len(ids) for ids in keys.asked][-1] <= 100
@@ -213,26 +221,26 @@ async def test_a_change_through_another_server_is_in_force_in_time(
     authenticator: KeyAuthenticator, keys: Watched, clock: Clock, location: str | Path, how: str
 ) -> None:
     key, text = keys.create("team")
-    await authenticator.verify(text)
-    other = Records.open(location)
+    await authenticator.authenticate(text)
+    other = AccountStore.open(location)
     if how == "revoked":
         other.keys.revoke(key.id)
     else:
-        other.book.change("team", disabled=True)
+        other.accounts.update("team", disabled=True)
     other.close()
     # Used all the time: this must not keep it good.
     for _ in range(48):
         clock.now += PROMISE / 50
         with contextlib.suppress(InvalidKeyError):
-            await authenticator.verify(text)
+            await authenticator.authenticate(text)
     assert await reason(authenticator, text) == how
 
 
 async def test_a_change_through_this_server_is_in_force_at_once(authenticator: KeyAuthenticator, keys: Watched) -> None:
     key, text = keys.create("team")
-    await authenticator.verify(text)
+    await authenticator.authenticate(text)
     keys.revoke(key.id)
-    authenticator.forget()
+    authenticator.invalidate()
     assert await reason(authenticator, text) == "revoked"
 
 
@@ -241,11 +249,11 @@ async def test_what_the_database_was_asked_before_a_change_is_not_believed_after
 ) -> None:
     key, text = keys.create("team")
     with keys.held():
-        early = asyncio.create_task(authenticator.verify(text))
+        early = asyncio.create_task(authenticator.authenticate(text))
         await keys.wait_for_query()
         keys.revoke(key.id)
-        authenticator.forget()
-    assert (await early).key == key.id, "it came before the change"
+        authenticator.invalidate()
+    assert (await early).key_id == key.id, "it came before the change"
     assert await reason(authenticator, text) == "revoked"
 
 
@@ -253,7 +261,7 @@ async def test_a_key_expires_while_it_is_remembered(
     authenticator: KeyAuthenticator, keys: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = keys.create("team", seconds=60)[1]
-    await authenticator.verify(text)
+    await authenticator.authenticate(text)
     clock = time.time
     monkeypatch.setattr(module.time, "time", lambda: clock() + 61)
     assert await reason(authenticator, text) == "expired"
@@ -266,14 +274,14 @@ async def test_a_failure_is_told_to_all_who_wait_and_to_nobody_else(
     made = [keys.create("team")[1] for _ in range(3)]
     keys.failures = [DatabaseError("gone")]
     with keys.held():
-        waiting = [asyncio.create_task(authenticator.verify(text)) for text in made[:2] * 3]
+        waiting = [asyncio.create_task(authenticator.authenticate(text)) for text in made[:2] * 3]
         await keys.wait_for_query()
-        later = asyncio.create_task(authenticator.verify(made[2]))
+        later = asyncio.create_task(authenticator.authenticate(made[2]))
         await settle()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(result, DatabaseError) for result in results)
     assert (await later).account == "team"
-    assert (await authenticator.verify(made[0])).account == "team"
+    assert (await authenticator.authenticate(made[0])).account == "team"
 
 
 async def test_whatever_goes_wrong_the_next_one_is_answered(authenticator: KeyAuthenticator, keys: Watched) -> None:
@@ -281,23 +289,23 @@ async def test_whatever_goes_wrong_the_next_one_is_answered(authenticator: KeyAu
     keys.failures = [ZeroDivisionError(), OSError("no threads")]
     for kind in (OSError, ZeroDivisionError):
         with pytest.raises(kind):
-            await authenticator.verify(text)
-    await authenticator.verify(text)
+            await authenticator.authenticate(text)
+    await authenticator.authenticate(text)
 
 
 async def test_a_known_key_is_let_in_while_the_database_fails_but_not_for_long(
     authenticator: KeyAuthenticator, keys: Watched, clock: Clock
 ) -> None:
     text = keys.create("team")[1]
-    await authenticator.verify(text)
+    await authenticator.authenticate(text)
     keys.failures = [DatabaseError("gone")] * 3
     clock.now += 1
-    await authenticator.verify(text)
+    await authenticator.authenticate(text)
     clock.now += PROMISE - 1
     for _ in range(3):
         with pytest.raises(DatabaseError):
-            await authenticator.verify(text)
-    await authenticator.verify(text)
+            await authenticator.authenticate(text)
+    await authenticator.authenticate(text)
 
 
 async def test_one_who_goes_away_does_not_take_the_answer_from_the_others(
@@ -305,7 +313,7 @@ async def test_one_who_goes_away_does_not_take_the_answer_from_the_others(
 ) -> None:
     text = keys.create("team")[1]
     with keys.held():
-        tasks = [asyncio.create_task(authenticator.verify(text)) for _ in range(3)]
+        tasks = [asyncio.create_task(authenticator.authenticate(text)) for _ in range(3)]
         await keys.wait_for_query()
         tasks[0].cancel()
         await settle()
@@ -322,11 +330,11 @@ async def test_a_failure_for_which_nobody_waits_any_more_is_no_complaint(
     text = keys.create("team")[1]
     keys.failures = [DatabaseError("gone")]
     with keys.held():
-        task = asyncio.create_task(authenticator.verify(text))
+        task = asyncio.create_task(authenticator.authenticate(text))
         await keys.wait_for_query()
         task.cancel()
         await settle()
-    await authenticator.verify(text)
+    await authenticator.authenticate(text)
     import gc
 
     gc.collect()
@@ -340,21 +348,21 @@ async def test_memory_does_not_grow_without_end(
     monkeypatch.setattr(authentication_module, "_KEPT", 5)
     texts = [keys.create("team")[1] for _ in range(8)]
     for text in [texts[0], *texts[1:5], texts[0], *texts[5:]]:
-        await authenticator.verify(text)
+        await authenticator.authenticate(text)
     assert len(authenticator._entries) == 5
     asked = len(keys.asked)
-    await authenticator.verify(texts[0])
+    await authenticator.authenticate(texts[0])
     assert len(keys.asked) == asked, "the one that was used of late is kept"
-    await authenticator.verify(texts[1])
+    await authenticator.authenticate(texts[1])
     assert len(keys.asked) == asked + 1
 
 
 async def test_limits_are_the_accounts_own_else_the_servers_and_the_keys(
-    authenticator: KeyAuthenticator, keys: Watched, records: Records
+    authenticator: KeyAuthenticator, keys: Watched, store: AccountStore
 ) -> None:
-    records.book.create("team", Limits(requests_per_minute=0, pixels_per_day=7))
+    store.accounts.create("team", Limits(requests_per_minute=0, pixels_per_day=7))
     key, text = keys.create("team", limits=Limits(images_per_minute=3, concurrent_requests=0))
-    account, own = (await authenticator.verify(text)).subjects
+    account, own = (await authenticator.authenticate(text)).subjects
     assert (account.kind, account.name, own.kind, own.name) == ("account", "team", "key", key.id)
     assert account.limits == Limits(0, None, 4, 7), "what is not set is the server's"
     assert own.limits == Limits(None, 3, 0, None), "a key has none but its own"
@@ -362,16 +370,16 @@ async def test_limits_are_the_accounts_own_else_the_servers_and_the_keys(
 
 async def test_who_sends_no_key_where_none_is_needed(authenticator: KeyAuthenticator) -> None:
     caller = authenticator.anonymous
-    assert (caller.account, caller.key, caller.scopes) == ("anonymous", "", {"segment", "metrics"})
+    assert (caller.account, caller.key_id, caller.scopes) == ("anonymous", "", {"segment", "metrics"})
     (subject,) = caller.subjects
     assert (subject.kind, subject.name, subject.limits) == ("account", "anonymous", Limits(10, None, 4, None))
 
 
 async def test_limits_that_were_changed_are_in_force_in_time(
-    authenticator: KeyAuthenticator, keys: Watched, clock: Clock, records: Records
+    authenticator: KeyAuthenticator, keys: Watched, clock: Clock, store: AccountStore
 ) -> None:
     text = keys.create("team")[1]
-    await authenticator.verify(text)
-    records.book.change("team", {"requests_per_minute": 1})
+    await authenticator.authenticate(text)
+    store.accounts.update("team", {"requests_per_minute": 1})
     clock.now += PROMISE
-    assert (await authenticator.verify(text)).subjects[0].limits.requests_per_minute == 1
+    assert (await authenticator.authenticate(text)).subjects[0].limits.requests_per_minute == 1

@@ -21,9 +21,9 @@ from outside import PostgresServer
 from sqlalchemy import text as sql
 from sqlalchemy.engine import Connection
 
-from maskery.accounts import HEAD, Database, DatabaseError, Limits, Records
+from maskery.accounts import HEAD, AccountStore, Database, DatabaseError, Limits
 from maskery.accounts import database as module
-from maskery.accounts.keys import is_its_text
+from maskery.accounts.keys import verify_secret
 from maskery.accounts.schema import metadata
 
 SECRET = "open-sesame"
@@ -41,13 +41,13 @@ MANY_UPGRADE = """
 import os, sys, traceback
 from pathlib import Path
 import alembic.command
-from maskery.accounts import Records
+from maskery.accounts import AccountStore
 
 def work(url):
     try:
-        records = Records.open(url)
-        records.keys.create("team")
-        records.close()
+        store = AccountStore.open(url)
+        store.keys.create("team")
+        store.close()
         os._exit(0)
     except BaseException:
         traceback.print_exc()
@@ -144,20 +144,20 @@ def test_the_migrations_end_in_the_tables_as_they_are_described(opened: Database
 def test_keys_of_the_release_before_are_good_still(opened: Database, location: str | Path) -> None:
     texts = make_before(opened)
     assert opened.revision() is None
-    records = Records.open(location)
+    store = AccountStore.open(location)
     assert opened.revision() == HEAD
-    for key_id, entry in records.keys.find(list(texts)).items():
-        assert is_its_text(entry, texts[key_id])
+    for key_id, entry in store.keys.find_records(list(texts)).items():
+        assert verify_secret(entry, texts[key_id])
         assert (entry.account_limits, entry.disabled) == (Limits(), False)
-    keys = records.keys.list()
+    keys = store.keys.list()
     assert [(key.account, key.state) for key in keys] == [("team", "active"), ("team", "revoked"), ("b", "active")]
     assert {(key.name, key.scopes, key.expires, key.last_used) for key in keys} == {
         ("", ("segment", "metrics"), None, None)
     }
     assert [key.created for key in keys] == [1700.25, 1701.25, 1702.25]
-    assert [(account.name, account.created) for account in records.book.list()] == [("team", 1700.25), ("b", 1702.25)]
-    records.keys.rotate(keys[0].id, 60)
-    records.close()
+    assert [(account.name, account.created) for account in store.accounts.list()] == [("team", 1700.25), ("b", 1702.25)]
+    store.keys.rotate(keys[0].id, 60)
+    store.close()
 
 
 def test_no_key_belongs_to_nobody(opened: Database) -> None:
@@ -182,9 +182,9 @@ def test_eight_processes_bring_a_database_up_to_date_at_the_same_time(
     )
     assert done.returncode == 0, done.stderr
     for place in places:
-        records = Records.open(place)
-        assert len(records.keys.list()) == 8 + 3 * (start == "before")
-        records.close()
+        store = AccountStore.open(place)
+        assert len(store.keys.list()) == 8 + 3 * (start == "before")
+        store.close()
 
 
 def test_an_upgrade_that_is_cut_off_leaves_what_was_there(
@@ -206,9 +206,9 @@ def test_an_upgrade_that_is_cut_off_leaves_what_was_there(
     with opened.reading() as connection:
         assert len(connection.execute(sql("SELECT account, hash FROM api_keys")).all()) == 3
     monkeypatch.undo()
-    records = Records.open(location)
-    assert set(records.keys.find(list(texts))) == set(texts)
-    records.close()
+    store = AccountStore.open(location)
+    assert set(store.keys.find_records(list(texts))) == set(texts)
+    store.close()
 
 
 def test_who_is_late_waits_for_the_upgrade_of_another(
@@ -253,7 +253,7 @@ def test_who_waits_too_long_for_another_is_told(tmp_path: Path, monkeypatch: pyt
 def test_a_database_of_a_newer_release_is_left_alone(opened: Database, location: str | Path) -> None:
     opened.upgrade()
     run(opened, "UPDATE alembic_version SET version_num = '0999'")
-    for open_it in (opened.upgrade, lambda: Records.open(location)):
+    for open_it in (opened.upgrade, lambda: AccountStore.open(location)):
         with pytest.raises(DatabaseError, match=r"newer release, to 0999: install that one"):
             open_it()
     assert opened.revision() == "0999"
@@ -296,7 +296,7 @@ def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 def said(url: str | Path) -> str:
     """Why a database cannot be used: one sentence without its password, in a chain of errors without it."""
     with pytest.raises(DatabaseError) as refused:
-        Records.open(url)
+        AccountStore.open(url)
     message = str(refused.value)
     assert "\n" not in message
     assert SECRET not in "".join(map(str, (message, refused.value.__cause__, refused.value.args)))
@@ -350,18 +350,18 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, database: Path | st
 @pytest.mark.parametrize("name", ["what?", "a?mode=memory&b=c", "50%", "%41", "a#b", "ä b"])
 def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     file = tmp_path / name / "accounts.db"
-    records = Records.open(file)
-    records.keys.create("team")
-    records.close()
+    store = AccountStore.open(file)
+    store.keys.create("team")
+    store.close()
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT account FROM api_keys").fetchall() == [("team",)]
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_what_fails_says_nothing_of_what_it_was_given(opened: Database, location: str | Path) -> None:
-    records = Records.open(location)
+    store = AccountStore.open(location)
     run(opened, "DROP TABLE usage", "DROP TABLE api_keys", "DROP TABLE accounts")
-    for ask in (lambda: records.keys.create("team", "my name"), lambda: records.keys.find(["0" * 12])):
+    for ask in (lambda: store.keys.create("team", "my name"), lambda: store.keys.find_records(["0" * 12])):
         with pytest.raises(DatabaseError) as refused:
             ask()
         message = str(refused.value)
@@ -369,7 +369,7 @@ def test_what_fails_says_nothing_of_what_it_was_given(opened: Database, location
         assert "my name" not in message
         assert "\n" not in message
         assert refused.value.__suppress_context__
-    records.close()
+    store.close()
 
 
 def test_a_change_that_fails_halfway_changes_nothing(opened: Database) -> None:
@@ -383,8 +383,8 @@ def test_a_change_that_fails_halfway_changes_nothing(opened: Database) -> None:
 def test_connections_that_the_server_has_closed_are_made_anew(
     postgres_server: PostgresServer, postgres_url: str
 ) -> None:
-    records = Records.open(postgres_url)
-    key, _ = records.keys.create("team")
+    store = AccountStore.open(postgres_url)
+    key, _ = store.keys.create("team")
     postgres_server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'test_%'")
-    assert records.keys.get(key.id) == key
-    records.close()
+    assert store.keys.get(key.id) == key
+    store.close()

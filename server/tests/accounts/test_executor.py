@@ -29,12 +29,12 @@ def frozen() -> Iterator[threading.Event]:
 async def test_what_takes_too_long_is_not_waited_for(executor: DatabaseExecutor, frozen: threading.Event) -> None:
     started = time.monotonic()
     with pytest.raises(DatabaseError, match=r"not answered within 0\.1 seconds"):
-        await executor.ask(frozen.wait)
+        await executor.run(frozen.wait)
     assert time.monotonic() - started < 20 * PATIENCE
 
 
 async def test_even_when_all_threads_hang(executor: DatabaseExecutor, frozen: threading.Event) -> None:
-    answers = await asyncio.gather(*(executor.ask(frozen.wait) for _ in range(20)), return_exceptions=True)
+    answers = await asyncio.gather(*(executor.run(frozen.wait) for _ in range(20)), return_exceptions=True)
     assert all(isinstance(answer, DatabaseError) for answer in answers)
 
 
@@ -43,7 +43,7 @@ async def test_what_must_be_known_is_waited_for(executor: DatabaseExecutor) -> N
         time.sleep(3 * PATIENCE)
         return "done"
 
-    assert await executor.wait(slow) == "done"
+    assert await executor.run_to_completion(slow) == "done"
 
 
 async def test_a_timeout_of_the_work_itself_is_passed_on(executor: DatabaseExecutor) -> None:
@@ -51,16 +51,16 @@ async def test_a_timeout_of_the_work_itself_is_passed_on(executor: DatabaseExecu
         raise TimeoutError("its own")
 
     with pytest.raises(TimeoutError, match="its own"):
-        await executor.ask(fail)
+        await executor.run(fail)
 
 
 async def test_keys_are_refused_while_the_database_hangs(
     executor: DatabaseExecutor, frozen: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(KeyRepository, "find", lambda *_: frozen.wait() and {})
+    monkeypatch.setattr(KeyRepository, "find_records", lambda *_: frozen.wait() and {})
     authenticator = KeyAuthenticator(KeyRepository(None), Limits(), executor=executor)  # type: ignore[arg-type]
     text = "mk_0123456789ab_" + "x" * 43
     with pytest.raises(DatabaseError):
-        await authenticator.verify(text)
+        await authenticator.authenticate(text)
     with pytest.raises(DatabaseError):
-        await authenticator.verify(text)
+        await authenticator.authenticate(text)

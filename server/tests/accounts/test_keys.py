@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text as sql
 
-from maskery.accounts import Database, KeyRepository, Limits, NoSuchKey, Records
+from maskery.accounts import AccountStore, Database, KeyRepository, Limits, NoSuchKey
 from maskery.accounts import keys as module
-from maskery.accounts.keys import is_its_text, read_id
+from maskery.accounts.keys import parse_key_id, verify_secret
 
 DAY = 86400.0
 ODD = ["\0", "a\0b", "", "_", "mk_", "é", "' OR 1=1 --", "\udcff", "x" * 10_000]
@@ -21,8 +21,8 @@ ODD = ["\0", "a\0b", "", "_", "mk_", "é", "' OR 1=1 --", "\udcff", "x" * 10_000
 
 def opens(keys: KeyRepository, text: str) -> bool:
     """Whether the text is that of a key, whatever the key's state."""
-    key_id = read_id(text)
-    return is_its_text(keys.find([key_id]).get(key_id), text) if key_id else False
+    key_id = parse_key_id(text)
+    return verify_secret(keys.find_records([key_id]).get(key_id), text) if key_id else False
 
 
 @pytest.fixture
@@ -64,10 +64,10 @@ def test_the_database_holds_no_secret(keys: KeyRepository, database: Database) -
 
 def test_an_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
     folder = tmp_path / "new"
-    records = Records.open(folder / "accounts.db")
-    records.keys.create("team")
+    store = AccountStore.open(folder / "accounts.db")
+    store.keys.create("team")
     modes = {path.name: path.stat().st_mode & 0o077 for path in [folder, *folder.iterdir()]}
-    records.close()
+    store.close()
     assert {"new", "accounts.db", "accounts.db-wal"} <= set(modes)
     assert set(modes.values()) == {0}
 
@@ -133,7 +133,7 @@ def test_a_key_expires(keys: KeyRepository, later: Callable[[float], None]) -> N
     assert keys.get(key.id).state == "expired"
     assert keys.get(for_ever.id).state == "active"
     assert opens(keys, text), "who has it all is told that it has expired"
-    for change in (lambda: keys.rotate(key.id, 0), lambda: keys.change(key.id, {"requests_per_minute": 1})):
+    for change in (lambda: keys.rotate(key.id, 0), lambda: keys.update(key.id, {"requests_per_minute": 1})):
         with pytest.raises(NoSuchKey, match="no active key"):
             change()
     assert keys.revoke(key.id).state == "revoked", "one that has expired may be revoked, to be sure"
@@ -157,7 +157,7 @@ def test_there_is_no_key_of_an_odd_id(keys: KeyRepository, text: str) -> None:
         keys.get,
         keys.revoke,
         lambda key_id: keys.rotate(key_id, 0),
-        lambda key_id: keys.change(key_id, {"requests_per_minute": 1}),
+        lambda key_id: keys.update(key_id, {"requests_per_minute": 1}),
         lambda key_id: keys.list(after=key_id),
     ):
         with pytest.raises(NoSuchKey):
@@ -237,20 +237,20 @@ def test_of_many_who_replace_a_key_at_the_same_time_one_does(
 ) -> None:
     old, _ = keys.create("team")
     together = threading.Barrier(6)
-    others = [Records.open(location) for _ in range(6)]
+    others = [AccountStore.open(location) for _ in range(6)]
 
-    def rotate(records: Records) -> bool:
+    def rotate(store: AccountStore) -> bool:
         together.wait(20)
         try:
-            records.keys.rotate(old.id, overlap)
+            store.keys.rotate(old.id, overlap)
         except NoSuchKey:
             return False
         return True
 
     with ThreadPoolExecutor(len(others)) as pool:
         assert sum(pool.map(rotate, others)) == 1
-    for records in others:
-        records.close()
+    for store in others:
+        store.close()
     assert len(keys.list()) == 2
 
 
@@ -278,27 +278,27 @@ def test_keys_are_listed_oldest_first_page_by_page(keys: KeyRepository, monkeypa
 
 def test_limits_are_changed_one_by_one(keys: KeyRepository) -> None:
     key, _ = keys.create("team", limits=Limits(requests_per_minute=5, pixels_per_day=7))
-    changed = keys.change(key.id, {"requests_per_minute": 0, "pixels_per_day": None, "concurrent_requests": 2})
+    changed = keys.update(key.id, {"requests_per_minute": 0, "pixels_per_day": None, "concurrent_requests": 2})
     assert changed.limits == Limits(requests_per_minute=0, concurrent_requests=2)
     assert keys.get(key.id) == changed
-    assert keys.change(key.id, {}) == changed
+    assert keys.update(key.id, {}) == changed
     largest = {"requests_per_minute": 2**31 - 1, "pixels_per_day": 2**53 - 1}
-    assert keys.change(key.id, largest).limits == Limits(2**31 - 1, None, 2, 2**53 - 1)
+    assert keys.update(key.id, largest).limits == Limits(2**31 - 1, None, 2, 2**53 - 1)
     for wrong in ({"requests_per_minute": 2**31}, {"pixels_per_day": 2**53}, {"concurrent_requests": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            keys.change(key.id, wrong)
+            keys.update(key.id, wrong)
     keys.revoke(key.id)
     with pytest.raises(NoSuchKey):
-        keys.change(key.id, {"requests_per_minute": 1})
+        keys.update(key.id, {"requests_per_minute": 1})
 
 
-def test_whether_anybody_is_let_in(keys: KeyRepository, records: Records, later: Callable[[float], None]) -> None:
+def test_whether_anybody_is_let_in(keys: KeyRepository, store: AccountStore, later: Callable[[float], None]) -> None:
     assert not keys.has_active()
     key, _ = keys.create("team", scopes=["admin"], seconds=DAY)
     assert keys.has_active()
-    records.book.change("team", disabled=True)
+    store.accounts.update("team", disabled=True)
     assert not keys.has_active()
-    records.book.change("team", disabled=False)
+    store.accounts.update("team", disabled=False)
     assert keys.has_active()
     later(2 * DAY)
     assert not keys.has_active()
@@ -310,23 +310,23 @@ def test_whether_anybody_is_let_in(keys: KeyRepository, records: Records, later:
 
 def test_last_uses_are_written_together(keys: KeyRepository) -> None:
     first, second = keys.create("team")[0], keys.create("team")[0]
-    keys.used({first.id: 1000.25, "000000000000": 5.0})
-    keys.used({})
+    keys.record_uses({first.id: 1000.25, "000000000000": 5.0})
+    keys.record_uses({})
     assert keys.get(first.id).last_used == 1000.25
     assert keys.get(second.id).last_used is None
 
 
-def test_what_keys_are_checked_against_comes_in_one_answer(keys: KeyRepository, records: Records) -> None:
+def test_what_keys_are_checked_against_comes_in_one_answer(keys: KeyRepository, store: AccountStore) -> None:
     limits = Limits(requests_per_minute=9)
     one, two = keys.create("a", limits=limits)[0], keys.create("b")[0]
-    records.book.change("a", {"pixels_per_day": 5}, disabled=True)
-    found = keys.find([one.id, two.id, "000000000000", one.id])
+    store.accounts.update("a", {"pixels_per_day": 5}, disabled=True)
+    found = keys.find_records([one.id, two.id, "000000000000", one.id])
     assert set(found) == {one.id, two.id}
     entry = found[one.id]
     assert (entry.key, entry.account_limits, entry.disabled) == (one, Limits(pixels_per_day=5), True)
     assert (found[two.id].account_limits, found[two.id].disabled) == (Limits(), False)
-    assert keys.find([]) == {}
-    assert len(keys.find([f"{number:012x}" for number in range(500)] + [one.id])) == 1
+    assert keys.find_records([]) == {}
+    assert len(keys.find_records([f"{number:012x}" for number in range(500)] + [one.id])) == 1
 
 
 def test_hashes_are_compared_in_constant_time(keys: KeyRepository, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,22 +338,22 @@ def test_hashes_are_compared_in_constant_time(keys: KeyRepository, monkeypatch: 
 
     monkeypatch.setattr(module.hmac, "compare_digest", compare)
     key, text = keys.create("team")
-    entry = keys.find([key.id])[key.id]
+    entry = keys.find_records([key.id])[key.id]
     for entry_of_it, sent in ((entry, text), (entry, text[:-1]), (entry, ""), (entry, "\ud800"), (None, text)):
-        is_its_text(entry_of_it, sent)
+        verify_secret(entry_of_it, sent)
     assert compared == [(32, 32)] * 5
     assert hmac.compare_digest is compare
 
 
 def test_no_text_opens_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.hashlib, "sha256", lambda _: type("Zeros", (), {"digest": lambda _: bytes(32)})())
-    assert not is_its_text(None, "whatever hashes to nothing")
+    assert not verify_secret(None, "whatever hashes to nothing")
 
 
-def test_many_threads_and_two_servers_share_a_database(records: Records, location: str | Path) -> None:
-    other = Records.open(location)
+def test_many_threads_and_two_servers_share_a_database(store: AccountStore, location: str | Path) -> None:
+    other = AccountStore.open(location)
 
-    def work(pair: tuple[Records, Records]) -> None:
+    def work(pair: tuple[AccountStore, AccountStore]) -> None:
         mine, theirs = pair
         for _ in range(5):
             key, text = mine.keys.create("team")
@@ -362,7 +362,7 @@ def test_many_threads_and_two_servers_share_a_database(records: Records, locatio
             assert mine.keys.get(key.id).state == "revoked"
 
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(work, [(records, other), (other, records)] * 3))
+        list(pool.map(work, [(store, other), (other, store)] * 3))
     other.close()
-    assert len(records.keys.list()) == 30
-    assert [account.name for account in records.book.list()] == ["team"]
+    assert len(store.keys.list()) == 30
+    assert [account.name for account in store.accounts.list()] == ["team"]

@@ -14,7 +14,7 @@ from outside import RedisServer
 
 from maskery.accounts.rate_limit.backend import quota_requests_for
 from maskery.accounts.rate_limit.limiter import REST, Limiter
-from maskery.accounts.rate_limit.limits import Limits, LimitsUnavailable, NeverAllowed, RateLimited, Subject
+from maskery.accounts.rate_limit.limits import ExceedsQuota, Limits, LimitsUnavailable, RateLimited, Subject
 from maskery.accounts.rate_limit.memory import MemoryBackend
 from maskery.accounts.rate_limit.redis import PATIENCE
 
@@ -182,7 +182,7 @@ async def test_headers_are_of_the_holder_with_the_least_left(limiter: Limiter) -
 
 async def test_an_image_that_never_fits_is_not_told_to_come_back(limiter: Limiter) -> None:
     team = account(pixels_per_day=100, images_per_minute=5)
-    with pytest.raises(NeverAllowed, match=r"101 pixels and the account 'team' may have 100 a day"):
+    with pytest.raises(ExceedsQuota, match=r"101 pixels and the account 'team' may have 100 a day"):
         await limiter.charge_image([team], 101)
     await limiter.charge_image([team], 100)
 

@@ -13,16 +13,16 @@ import pytest
 
 from maskery.accounts import (
     AccountService,
-    Amount,
+    AccountStore,
+    DailyUsage,
     Database,
     DatabaseError,
     KeyRepository,
     Limiter,
     Limits,
-    Records,
+    Usage,
     UsageRecorder,
     UsageRepository,
-    Use,
 )
 from maskery.accounts import usage as module
 
@@ -42,7 +42,7 @@ class Failing(UsageRepository):
         self.entered, self.open = threading.Semaphore(0), threading.Event()
         self.open.set()
 
-    def add(self, used: Mapping[tuple[str, date], Amount]) -> None:
+    def add(self, used: Mapping[tuple[str, date], Usage]) -> None:
         self.entered.release()
         assert self.open.wait(20)
         if self.is_failing:
@@ -64,8 +64,8 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-def total(usage: UsageRepository, account: str = "team") -> Amount:
-    return sum((use.amount for use in usage.list(account=account)), Amount())
+def total(usage: UsageRepository, account: str = "team") -> Usage:
+    return sum((use.usage for use in usage.list(account=account)), Usage())
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -76,18 +76,21 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_what_is_noted_is_written_together(usage_recorder: UsageRecorder, usage: UsageRepository) -> None:
     for _ in range(10):
-        usage_recorder.note("team", Amount(1, 1, 2, 100, 0.5))
-    usage_recorder.note("other", Amount(1))
+        usage_recorder.record("team", Usage(1, 1, 2, 100, 0.5))
+    usage_recorder.record("other", Usage(1))
     assert usage.list() == []
-    await usage_recorder.write()
-    assert usage.list() == [Use("other", today(), Amount(1)), Use("team", today(), Amount(10, 10, 20, 1000, 5.0))]
+    await usage_recorder.flush()
+    assert usage.list() == [
+        DailyUsage("other", today(), Usage(1)),
+        DailyUsage("team", today(), Usage(10, 10, 20, 1000, 5.0)),
+    ]
 
 
 async def test_nothing_is_written_twice(usage_recorder: UsageRecorder, usage: UsageRepository) -> None:
-    usage_recorder.note("team", Amount(1))
-    await asyncio.gather(*(usage_recorder.write() for _ in range(5)))
-    await usage_recorder.write()
-    assert total(usage) == Amount(1)
+    usage_recorder.record("team", Usage(1))
+    await asyncio.gather(*(usage_recorder.flush() for _ in range(5)))
+    await usage_recorder.flush()
+    assert total(usage) == Usage(1)
 
 
 async def test_a_day_ends_at_midnight_utc(
@@ -95,10 +98,13 @@ async def test_a_day_ends_at_midnight_utc(
 ) -> None:
     moments = [datetime(2026, 3, 2, 23, 59, 59, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC)]
     monkeypatch.setattr(module, "datetime", SimpleNamespace(now=lambda zone: moments.pop(0).astimezone(zone)))
-    usage_recorder.note("team", Amount(1))
-    usage_recorder.note("team", Amount(2))
-    await usage_recorder.write()
-    assert usage.list() == [Use("team", date(2026, 3, 2), Amount(1)), Use("team", date(2026, 3, 3), Amount(2))]
+    usage_recorder.record("team", Usage(1))
+    usage_recorder.record("team", Usage(2))
+    await usage_recorder.flush()
+    assert usage.list() == [
+        DailyUsage("team", date(2026, 3, 2), Usage(1)),
+        DailyUsage("team", date(2026, 3, 3), Usage(2)),
+    ]
 
 
 async def test_a_database_that_fails_loses_nothing(
@@ -112,16 +118,16 @@ async def test_a_database_that_fails_loses_nothing(
     key, _ = keys.create("team")
     failing.is_failing = True
     for count in range(1, 4):
-        usage_recorder.note("team", Amount(1, pixels=10))
-        usage_recorder.note_key(key.id)
-        await usage_recorder.write()
+        usage_recorder.record("team", Usage(1, pixels=10))
+        usage_recorder.record_key_use(key.id)
+        await usage_recorder.flush()
         assert usage_recorder.failures == count
     assert keys.get(key.id).last_used is None
     failing.is_failing = False
-    usage_recorder.note("team", Amount(1, pixels=10))
-    await usage_recorder.write()
-    await usage_recorder.write()
-    assert total(usage) == Amount(4, pixels=40)
+    usage_recorder.record("team", Usage(1, pixels=10))
+    await usage_recorder.flush()
+    await usage_recorder.flush()
+    assert total(usage) == Usage(4, pixels=40)
     assert keys.get(key.id).last_used == pytest.approx(time.time(), abs=20)
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"], "it is said once, and when it is over"
     assert "the disk is full" in caplog.messages[0]
@@ -135,31 +141,31 @@ async def test_usage_is_not_written_again_where_only_the_last_uses_fail(
     def fail(last: Mapping[str, float]) -> None:
         raise DatabaseError("gone")
 
-    usage_recorder.note("team", Amount(1))
-    usage_recorder.note_key(key.id)
-    monkeypatch.setattr(keys, "used", fail)
-    await usage_recorder.write()
+    usage_recorder.record("team", Usage(1))
+    usage_recorder.record_key_use(key.id)
+    monkeypatch.setattr(keys, "record_uses", fail)
+    await usage_recorder.flush()
     assert usage_recorder.failures == 1
     monkeypatch.undo()
-    await usage_recorder.write()
-    assert total(usage) == Amount(1)
+    await usage_recorder.flush()
+    assert total(usage) == Usage(1)
     assert keys.get(key.id).last_used is not None
 
 
 async def test_what_comes_while_it_is_written_is_written_next(
     usage_recorder: UsageRecorder, failing: Failing, usage: UsageRepository
 ) -> None:
-    usage_recorder.note("team", Amount(1))
+    usage_recorder.record("team", Usage(1))
     failing.open.clear()
-    first = asyncio.create_task(usage_recorder.write())
+    first = asyncio.create_task(usage_recorder.flush())
     assert await asyncio.to_thread(failing.entered.acquire, timeout=20)
-    usage_recorder.note("team", Amount(10))
-    second = asyncio.create_task(usage_recorder.write())
+    usage_recorder.record("team", Usage(10))
+    second = asyncio.create_task(usage_recorder.flush())
     await asyncio.sleep(0.05)
     assert not second.done(), "who asks for it now is to find all of it"
     failing.open.set()
     await second
-    assert total(usage) == Amount(11)
+    assert total(usage) == Usage(11)
     await first
 
 
@@ -167,18 +173,18 @@ async def test_what_was_being_written_when_its_writer_was_cancelled(
     usage_recorder: UsageRecorder, failing: Failing, keys: KeyRepository, usage: UsageRepository
 ) -> None:
     key, _ = keys.create("team")
-    usage_recorder.note("team", Amount(1))
-    usage_recorder.note_key(key.id)
+    usage_recorder.record("team", Usage(1))
+    usage_recorder.record_key_use(key.id)
     failing.open.clear()
-    writing = asyncio.create_task(usage_recorder.write())
+    writing = asyncio.create_task(usage_recorder.flush())
     assert await asyncio.to_thread(failing.entered.acquire, timeout=20)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    usage_recorder.note("team", Amount(10))
+    usage_recorder.record("team", Usage(10))
     failing.open.set()
-    await usage_recorder.write()
-    assert total(usage) == Amount(11)
+    await usage_recorder.flush()
+    assert total(usage) == Usage(11)
     assert keys.get(key.id).last_used is not None
 
 
@@ -189,55 +195,55 @@ async def test_a_key_that_is_always_in_use_is_written_once_a_minute(
     now = 1_800_000_000.0
     monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: now))
     written: list[float] = []
-    used = keys.used
+    used = keys.record_uses
 
     def watched(last: Mapping[str, float]) -> None:
         written.extend(last.values())
         used(last)
 
-    monkeypatch.setattr(keys, "used", watched)
+    monkeypatch.setattr(keys, "record_uses", watched)
     begun = now
     while now < begun + 200:
-        usage_recorder.note_key(key.id)
-        await usage_recorder.write()
+        usage_recorder.record_key_use(key.id)
+        await usage_recorder.flush()
         now += 5
     assert 3 <= len(written) <= 4
     assert keys.get(key.id).last_used == written[-1] >= begun + 120
     assert len(usage_recorder._written) == 1
     now += 1000
-    usage_recorder.note("team", Amount(1))
-    await usage_recorder.write()
+    usage_recorder.record("team", Usage(1))
+    await usage_recorder.flush()
     assert usage_recorder._written == {}, "it is not remembered for ever"
 
 
 async def test_an_office_writes_from_time_to_time_and_when_it_closes(
-    records: Records, location: str | Path, monkeypatch: pytest.MonkeyPatch
+    store: AccountStore, location: str | Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_EVERY", 0.02)
-    account_service = AccountService(records, Limits(), Limiter())
+    account_service = AccountService(store, Limits(), Limiter())
     account_service.start()
-    account_service.usage_recorder.note("team", Amount(1))
-    await until(lambda: total(records.usage) == Amount(1))
+    account_service.usage_recorder.record("team", Usage(1))
+    await until(lambda: total(store.usage) == Usage(1))
     monkeypatch.setattr(module, "_EVERY", 1000.0)
     await asyncio.sleep(0.05)
-    account_service.usage_recorder.note("team", Amount(2))
+    account_service.usage_recorder.record("team", Usage(2))
     await account_service.close()
-    again = Records.open(location)
-    assert total(again.usage) == Amount(3)
+    again = AccountStore.open(location)
+    assert total(again.usage) == Usage(3)
     again.close()
 
 
 async def test_an_office_goes_on_writing_after_a_failure(
-    records: Records, failing: Failing, monkeypatch: pytest.MonkeyPatch
+    store: AccountStore, failing: Failing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_EVERY", 0.02)
-    account_service = AccountService(records, Limits(), Limiter())
-    account_service.usage_recorder = usage_recorder = UsageRecorder(failing, records.keys)
+    account_service = AccountService(store, Limits(), Limiter())
+    account_service.usage_recorder = usage_recorder = UsageRecorder(failing, store.keys)
     failing.is_failing = True
     account_service.start()
-    usage_recorder.note("team", Amount(1))
+    usage_recorder.record("team", Usage(1))
 
     await until(lambda: usage_recorder.failures >= 2)
     failing.is_failing = False
-    await until(lambda: total(records.usage) == Amount(1))
+    await until(lambda: total(store.usage) == Usage(1))
     await account_service.close()

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from samples import MODEL, b64, png, squares
 
-from maskery.accounts import Records
+from maskery.accounts import AccountStore
 from maskery.api import create_app
 from maskery.settings import Settings
 
@@ -103,7 +103,7 @@ def registered(routes: Iterable[Any]) -> Iterator[tuple[str, str]]:
 def test_it_is_said_of_every_route_who_may_use_it() -> None:
     app = create_app(Settings.load())
     assert set(registered(app.routes)) == set(ROUTES)
-    app.state.container.account_service.records.close()
+    app.state.container.account_service.store.close()
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,16 @@ class Place:
     """A server with something on it that belongs to account `team`, and keys of all kinds."""
 
     client: httpx.Client
-    records: Records
+    store: AccountStore
     names: dict[str, str]
     keys: dict[str, str] = field(default_factory=dict)
 
     def key(self, *scopes: str, account: str = "team", **more: Any) -> str:
-        return self.records.keys.create(account, scopes=scopes, **more)[1]
+        return self.store.keys.create(account, scopes=scopes, **more)[1]
 
     def state(self) -> list[Any]:
-        keys = [(key.id, key.state, key.limits, key.replaced_by) for key in self.records.keys.list()]
-        return [self.records.book.list(), keys, self.client.get(f"/v1/images/{self.names['image']}").status_code]
+        keys = [(key.id, key.state, key.limits, key.replaced_by) for key in self.store.keys.list()]
+        return [self.store.accounts.list(), keys, self.client.get(f"/v1/images/{self.names['image']}").status_code]
 
     def ask(self, name: tuple[str, str], authorization: str | None, account: str = "team", key: str = "") -> Outcome:
         route, (method, path) = ROUTES[name], name
@@ -154,10 +154,10 @@ class Place:
 def place(make_client: MakeClient, own_home: Any) -> Iterator[Place]:
     client = make_client()
     prepared = client.post("/v1/images", json={"model": MODEL, "image_prompt": IMAGE})
-    records = Records.open(own_home / "maskery.db")
-    victim, _ = records.keys.create("victim")
-    yield Place(client, records, {"image": prepared.json()["id"], "victim": victim.id})
-    records.close()
+    store = AccountStore.open(own_home / "maskery.db")
+    victim, _ = store.keys.create("victim")
+    yield Place(client, store, {"image": prepared.json()["id"], "victim": victim.id})
+    store.close()
 
 
 def outcomes(refused: Outcome | None, **by_access: Outcome) -> Outcomes:
@@ -222,9 +222,9 @@ def test_nobody_gets_in_with_a_key_that_was_good_once(place: Place, why: str) ->
     else:
         key = place.key(*scopes, account="gone")
         if why == "revoked":
-            place.records.keys.revoke(key)
+            place.store.keys.revoke(key)
         else:
-            place.records.book.change("gone", disabled=True)
+            place.store.accounts.update("gone", disabled=True)
     before = place.state()
     refused = (403, "account_disabled") if why == "disabled" else (401, f"{why}_key")
     assert place.ask_all(key, account="gone") == outcomes(refused)
@@ -260,23 +260,23 @@ def test_where_nobody_is_asked_for_a_key_nobody_is_an_administrator(
     client = make_client(anonymous=True)
     admin = make_key("team", scopes=["admin", "segment", "metrics"])
     prepared = client.post("/v1/images", json={"model": MODEL, "image_prompt": IMAGE})
-    records = Records.open(own_home / "maskery.db")
-    victim, _ = records.keys.create("victim")
-    place = Place(client, records, {"image": prepared.json()["id"], "victim": victim.id})
+    store = AccountStore.open(own_home / "maskery.db")
+    victim, _ = store.keys.create("victim")
+    place = Place(client, store, {"image": prepared.json()["id"], "victim": victim.id})
     before = place.state()
     key = {"nothing": "", "nonsense": "nonsense"}.get(sends, admin)
     found = place.ask_all(key, authorization="" if key else None)
     assert found == outcomes(None, admin=(403, "missing_scope"))
     assert place.state()[:2] == before[:2]
-    records.close()
+    store.close()
 
 
 def test_metrics_may_be_opened_to_all_and_nothing_else_with_them(make_client: MakeClient, own_home: Any) -> None:
     client = make_client(open_metrics=True)
-    records = Records.open(own_home / "maskery.db")
-    place = Place(client, records, {"image": "img_none", "victim": "none"})
+    store = AccountStore.open(own_home / "maskery.db")
+    place = Place(client, store, {"image": "img_none", "victim": "none"})
     assert place.ask_all("", authorization=None) == outcomes((401, "missing_key"), metrics=(200, None))
-    records.close()
+    store.close()
 
 
 @pytest.mark.parametrize(

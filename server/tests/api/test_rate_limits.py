@@ -13,7 +13,7 @@ import pytest
 from samples import MODEL, b64, png, squares
 from waiting import until
 
-from maskery.accounts import Limiter, Records, Subject
+from maskery.accounts import AccountStore, Limiter, Subject
 from maskery.accounts.rate_limit.limiter import Refund
 from maskery.models.builtin.grabcut import GrabCut
 
@@ -65,7 +65,7 @@ def another(body: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 @pytest.fixture(params=["settings", "account", "key"])
-def limited(request: pytest.FixtureRequest, make_client: MakeClient, records: Records) -> Callable[..., httpx.Client]:
+def limited(request: pytest.FixtureRequest, make_client: MakeClient, store: AccountStore) -> Callable[..., httpx.Client]:
     """A client of a server that limits it, in one of three ways."""
 
     def make(**limits: int) -> httpx.Client:
@@ -74,9 +74,9 @@ def limited(request: pytest.FixtureRequest, make_client: MakeClient, records: Re
         client = make_client()
         key_id = client.headers["authorization"].split("_")[1]
         if request.param == "account":
-            records.book.change("team", limits)
+            store.accounts.update("team", limits)
         else:
-            records.keys.change(key_id, limits)
+            store.keys.update(key_id, limits)
         return client
 
     return make
@@ -158,10 +158,10 @@ def test_requests_at_a_time(
     assert client.post(ROUTE, json=body).status_code == 200
 
 
-def test_of_several_limits_the_one_that_is_reached_is_named(make_client: MakeClient, records: Records) -> None:
+def test_of_several_limits_the_one_that_is_reached_is_named(make_client: MakeClient, store: AccountStore) -> None:
     client = make_client(requests_per_minute=100)
     key_id = client.headers["authorization"].split("_")[1]
-    records.keys.change(key_id, {"requests_per_minute": 1})
+    store.keys.update(key_id, {"requests_per_minute": 1})
     client.get("/v1/images/img_none")
     response = client.get("/v1/images/img_none")
     refused(response, "requests", 1)
@@ -233,7 +233,7 @@ def metric(client: httpx.Client, name: str) -> float:
 def test_one_accounts_limit_does_not_refuse_another_who_waits_for_the_same_image(
     make_client: MakeClient,
     make_key: Callable[..., str],
-    records: Records,
+    store: AccountStore,
     body: dict[str, Any],
     encoder: Encoder,
     pool: ThreadPoolExecutor,
@@ -242,8 +242,8 @@ def test_one_accounts_limit_does_not_refuse_another_who_waits_for_the_same_image
     client = make_client(share_images=True)
     keys = {name: make_key(name) for name in ("poor", "rich", "richer")}
     for name in ("rich", "richer"):
-        records.book.change(name, {"images_per_minute": 1})
-    records.book.change("poor", {"pixels_per_day": 1})
+        store.accounts.update(name, {"images_per_minute": 1})
+    store.accounts.update("poor", {"pixels_per_day": 1})
     charge = Limiter.charge_image
     asked, go_on = threading.Event(), threading.Event()
     charged: list[str] = []

@@ -8,7 +8,7 @@ import pytest
 from samples import MODEL, b64, png, squares
 from starlette.testclient import TestClient
 
-from maskery.accounts import Amount, Records
+from maskery.accounts import AccountStore, Usage
 from maskery.api import create_app
 from maskery.settings import Settings
 
@@ -33,8 +33,8 @@ def used(client: httpx.Client, make_key: Callable[..., str]) -> Used:
     return ask
 
 
-def total(records: Records, account: str) -> Amount:
-    return sum((use.amount for use in records.usage.list(account=account)), Amount())
+def total(store: AccountStore, account: str) -> Usage:
+    return sum((use.usage for use in store.usage.list(account=account)), Usage())
 
 
 def test_an_image_is_counted_once_and_every_click_on_it(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
@@ -76,30 +76,30 @@ def test_what_was_refused_is_counted_by_how_far_it_came(client: httpx.Client, bo
 
 
 def test_what_the_limits_refuse_is_no_image_and_before_that_no_request(
-    make_client: MakeClient, records: Records, body: dict[str, Any]
+    make_client: MakeClient, store: AccountStore, body: dict[str, Any]
 ) -> None:
     with TestClient(app := create_app(Settings.load(preload=())), base_url="http://127.0.0.1") as client:
-        text = records.keys.create("team")[1]
-        records.book.change("team", {"requests_per_minute": 3, "images_per_minute": 1})
+        text = store.keys.create("team")[1]
+        store.accounts.update("team", {"requests_per_minute": 3, "images_per_minute": 1})
         client.headers["authorization"] = f"Bearer {text}"
         other = {**body, "image_prompt": b64(png(squares(80, 50)))}
         assert [client.post(ROUTE, json=each).status_code for each in (body, other, body, body)] == [200, 429, 200, 429]
         assert app.state.container.account_service.usage_recorder.failures == 0
-    amount = total(records, "team")
+    amount = total(store, "team")
     assert (amount.requests, amount.images, amount.objects, amount.pixels) == (3, 1, 2, PIXELS)
     assert 0 < amount.seconds < 60
 
 
-def test_usage_outlives_the_server(records: Records, body: dict[str, Any]) -> None:
-    key, text = records.keys.create("team")
+def test_usage_outlives_the_server(store: AccountStore, body: dict[str, Any]) -> None:
+    key, text = store.keys.create("team")
     for starts in range(1, 3):
         # Each ends long before it would write by itself.
         with TestClient(create_app(Settings.load(preload=())), base_url="http://127.0.0.1") as client:
             headers = {"Authorization": f"Bearer {text}"}
             assert client.post(ROUTE, json=body, headers=headers).status_code == 200
-        amount = total(records, "team")
+        amount = total(store, "team")
         assert (amount.requests, amount.images, amount.pixels) == (starts, starts, starts * PIXELS)
-    assert records.keys.get(key.id).last_used is not None
+    assert store.keys.get(key.id).last_used is not None
 
 
 def test_accounts_are_counted_apart(client: httpx.Client, make_key: Any, body: dict[str, Any], used: Used) -> None:
@@ -111,23 +111,23 @@ def test_accounts_are_counted_apart(client: httpx.Client, make_key: Any, body: d
 
 
 def test_a_shared_image_is_one_accounts(
-    make_client: MakeClient, make_key: Any, records: Records, body: dict[str, Any]
+    make_client: MakeClient, make_key: Any, store: AccountStore, body: dict[str, Any]
 ) -> None:
     with TestClient(create_app(Settings.load(preload=(), share_images=True)), base_url="http://127.0.0.1") as client:
         for name in ("first", "second"):
             headers = {"Authorization": f"Bearer {make_key(name)}"}
             assert client.post(ROUTE, json=body, headers=headers).status_code == 200
-    found = {name: total(records, name) for name in ("first", "second")}
+    found = {name: total(store, name) for name in ("first", "second")}
     assert [(amount.requests, amount.images, amount.pixels) for amount in found.values()] == [
         (1, 1, PIXELS),
         (1, 0, 0),
     ]
 
 
-def test_those_without_a_key_are_counted_together(records: Records, body: dict[str, Any]) -> None:
+def test_those_without_a_key_are_counted_together(store: AccountStore, body: dict[str, Any]) -> None:
     with TestClient(create_app(Settings.load(preload=(), anonymous=True)), base_url="http://127.0.0.1") as client:
         for _ in range(2):
             assert client.post(ROUTE, json=body).status_code == 200
-    amount = total(records, "anonymous")
+    amount = total(store, "anonymous")
     assert (amount.requests, amount.images, amount.objects) == (2, 1, 2)
-    assert records.book.list() == [], "it is no account"
+    assert store.accounts.list() == [], "it is no account"

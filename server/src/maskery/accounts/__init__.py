@@ -1,14 +1,14 @@
 """Who may use the server, and how much: accounts, their API keys, limits, and what was used."""
 
-from maskery.accounts.accounts import Account, AccountRepository, NoSuchAccount, check_name
+from maskery.accounts.accounts import Account, AccountRepository, NoSuchAccount, check_account_name
 from maskery.accounts.authentication import Caller, InvalidKeyError, KeyAuthenticator
 from maskery.accounts.database import HEAD, Database, DatabaseError
-from maskery.accounts.keys import ApiKey, KeyRepository, NoSuchKey, bare_id, check_key_name
+from maskery.accounts.keys import ApiKey, KeyRepository, NoSuchKey, check_key_name, strip_secret
 from maskery.accounts.rate_limit.limiter import Limiter
-from maskery.accounts.rate_limit.limits import Limits, LimitsUnavailable, NeverAllowed, RateLimited, Subject
+from maskery.accounts.rate_limit.limits import ExceedsQuota, Limits, LimitsUnavailable, RateLimited, Subject
 from maskery.accounts.scopes import DEFAULT_SCOPES, SCOPES, Scope, parse_scopes
-from maskery.accounts.service import AccountMetrics, AccountService, Records
-from maskery.accounts.usage import Amount, UsageRecorder, UsageRepository, Use, to_csv
+from maskery.accounts.service import AccountMetrics, AccountService, AccountStore
+from maskery.accounts.usage import DailyUsage, Usage, UsageRecorder, UsageRepository, to_csv
 
 __all__ = [
     "DEFAULT_SCOPES",
@@ -18,30 +18,30 @@ __all__ = [
     "AccountMetrics",
     "AccountRepository",
     "AccountService",
-    "Amount",
+    "AccountStore",
     "ApiKey",
     "Caller",
+    "DailyUsage",
     "Database",
     "DatabaseError",
+    "ExceedsQuota",
     "InvalidKeyError",
     "KeyAuthenticator",
     "KeyRepository",
     "Limiter",
     "Limits",
     "LimitsUnavailable",
-    "NeverAllowed",
     "NoSuchAccount",
     "NoSuchKey",
     "RateLimited",
-    "Records",
     "Scope",
     "Subject",
+    "Usage",
     "UsageRecorder",
     "UsageRepository",
-    "Use",
-    "bare_id",
+    "check_account_name",
     "check_key_name",
-    "check_name",
     "parse_scopes",
+    "strip_secret",
     "to_csv",
 ]

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Row
 from maskery.accounts.database import Database, insert_into
 from maskery.accounts.rate_limit.limits import Limits
 from maskery.accounts.schema import accounts
+from maskery.errors import UserError
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@ -]{0,126}[A-Za-z0-9._@-])?")
 
@@ -19,7 +20,7 @@ _MOST = {"pixels_per_day": 2**53 - 1}
 _MOST_OTHERWISE = 2**31 - 1
 
 
-class NoSuchAccount(LookupError):  # noqa: N818
+class NoSuchAccount(UserError, LookupError):  # noqa: N818
     """No account has that name."""
 
 
@@ -53,7 +54,7 @@ class AccountRepository:
         Raises:
             ValueError: there is one of that name, or it is no name, or a limit no limit.
         """
-        check_name(name)
+        check_account_name(name)
         values = limit_values(limits or Limits())
         with self._database.writing() as connection:
             if not open_account(connection, name):
@@ -76,7 +77,7 @@ class AccountRepository:
         with self._database.reading() as connection:
             return [_to_account(row) for row in connection.execute(query)]
 
-    def change(
+    def update(
         self, name: str, limits: Mapping[str, int | None] | None = None, disabled: bool | None = None
     ) -> Account:
         """The account after what is named of it was changed; limits by name, None for the server's default.
@@ -98,7 +99,7 @@ class AccountRepository:
             return _to_account(_find(connection, name))
 
 
-def check_name(name: str) -> None:
+def check_account_name(name: str) -> None:
     """Raise ValueError unless an account may be called so."""
     if not _NAME.fullmatch(name):
         raise ValueError(

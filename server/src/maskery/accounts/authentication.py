@@ -11,7 +11,7 @@ from functools import partial
 from typing import Literal
 
 from maskery.accounts.executor import DatabaseExecutor
-from maskery.accounts.keys import Entry, KeyRepository, is_its_text, read_id
+from maskery.accounts.keys import KeyRecord, KeyRepository, parse_key_id, verify_secret
 from maskery.accounts.rate_limit.limits import Limits, Subject
 from maskery.accounts.scopes import DEFAULT_SCOPES, Scope
 
@@ -58,7 +58,7 @@ class Caller:
     """
 
     account: str
-    key: str
+    key_id: str
     scopes: frozenset[Scope]
     subjects: tuple[Subject, ...] = ()
 
@@ -90,22 +90,22 @@ class KeyAuthenticator:
         self.anonymous = Caller(
             _ANONYMOUS, "", frozenset(DEFAULT_SCOPES), (Subject("account", _ANONYMOUS, _in_force(Limits(), defaults)),)
         )
-        self._entries: OrderedDict[str, tuple[float, Entry]] = OrderedDict()
-        self._asked: dict[str, asyncio.Future[Entry | None]] = {}
+        self._entries: OrderedDict[str, tuple[float, KeyRecord]] = OrderedDict()
+        self._asked: dict[str, asyncio.Future[KeyRecord | None]] = {}
         self._asking: asyncio.Task[None] | None = None
         self._changes = 0
         self._known_is_asked = asyncio.Event()
 
-    async def verify(self, text: str) -> Caller:
+    async def authenticate(self, text: str) -> Caller:
         """The caller who sends this key.
 
         Raises:
             InvalidKeyError: it opens nothing.
             DatabaseError: the database does not answer.
         """
-        key_id = read_id(text)
+        key_id = parse_key_id(text)
         entry = await self._entry(key_id) if key_id else None
-        if not is_its_text(entry, text) or entry is None:
+        if not verify_secret(entry, text) or entry is None:
             raise InvalidKeyError("unknown", "The API key is not known here; `maskery keys create` makes one.")
         key = entry.key
         if key.state == "revoked":
@@ -122,13 +122,13 @@ class KeyAuthenticator:
         )
         return Caller(key.account, key.id, frozenset(key.scopes), subjects)
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Believe nothing any more: something was changed through this server."""
         self._entries.clear()
         # What the database is being asked for may be an answer from before the change.
         self._changes += 1
 
-    async def _entry(self, key_id: str) -> Entry | None:
+    async def _entry(self, key_id: str) -> KeyRecord | None:
         found = self._entries.get(key_id)
         if found and self._clock() - found[0] < _FRESH:
             self._entries.move_to_end(key_id)
@@ -157,7 +157,7 @@ class KeyAuthenticator:
                     del self._asked[key_id]
                 asked, changes = self._clock(), self._changes
                 try:
-                    found = await self._executor.ask(partial(self._keys.find, list(batch)))
+                    found = await self._executor.run(partial(self._keys.find_records, list(batch)))
                 # Whatever it is, those who wait are told; the next ones try again.
                 except Exception as error:  # noqa: BLE001
                     self._note(error)
@@ -183,7 +183,7 @@ class KeyAuthenticator:
             _log.warning("the database of accounts answers again")
         self._failing = error is not None
 
-    def _keep(self, key_id: str, asked: float, entry: Entry) -> None:
+    def _keep(self, key_id: str, asked: float, entry: KeyRecord) -> None:
         self._entries[key_id] = asked, entry
         self._entries.move_to_end(key_id)
         while len(self._entries) > _KEPT:

@@ -24,7 +24,7 @@ _LOCK = 0x6D61736B
 _PATIENCE = 60
 
 
-class DatabaseError(Exception):
+class DatabaseError(UserError):
     """The database of accounts cannot be used; one sentence on why, without its password."""
 
 

@@ -27,7 +27,7 @@ class DatabaseExecutor:
         self._patience = patience
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="accounts")
 
-    async def ask(self, work: Callable[[], Answer]) -> Answer:
+    async def run(self, work: Callable[[], Answer]) -> Answer:
         """What the work returns or raises.
 
         Raises:
@@ -35,14 +35,14 @@ class DatabaseExecutor:
         """
         try:
             async with asyncio.timeout(self._patience) as limit:
-                return await self.wait(work)
+                return await self.run_to_completion(work)
         except TimeoutError:
             if not limit.expired():
                 raise
             message = f"the database of accounts has not answered within {self._patience:g} seconds"
             raise DatabaseError(message) from None
 
-    async def wait(self, work: Callable[[], Answer]) -> Answer:
+    async def run_to_completion(self, work: Callable[[], Answer]) -> Answer:
         """The same, however long it takes: for what must be known to be done or not."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 

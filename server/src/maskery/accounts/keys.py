@@ -16,11 +16,12 @@ from typing import Literal
 from sqlalchemy import ColumnElement, Select, bindparam, false, or_, select
 from sqlalchemy.engine import Connection, Row
 
-from maskery.accounts.accounts import called, check_name, limit_values, open_account, to_limits
+from maskery.accounts.accounts import called, check_account_name, limit_values, open_account, to_limits
 from maskery.accounts.database import Database
 from maskery.accounts.rate_limit.limits import Limits
 from maskery.accounts.schema import accounts, api_keys
 from maskery.accounts.scopes import DEFAULT_SCOPES, Scope, parse_scopes
+from maskery.errors import UserError
 
 _SHAPE = re.compile(r"mk_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _LONGEST_NAME = 128
@@ -36,7 +37,7 @@ _NONE = Limits()
 State = Literal["active", "expired", "revoked"]
 
 
-class NoSuchKey(LookupError):  # noqa: N818
+class NoSuchKey(UserError, LookupError):  # noqa: N818
     """No key has that ID, or none that is still good for it."""
 
 
@@ -71,7 +72,7 @@ class ApiKey:
 
 
 @dataclass(frozen=True)
-class Entry:
+class KeyRecord:
     """What a key is checked against.
 
     Attributes:
@@ -109,7 +110,7 @@ class KeyRepository:
         Raises:
             ValueError: a name, a right, a time or a limit is none.
         """
-        check_name(account)
+        check_account_name(account)
         check_key_name(name)
         if seconds is not None and not 0 < seconds < _LONGEST:
             raise ValueError("a key is good for a time above 0")
@@ -166,7 +167,7 @@ class KeyRepository:
         Raises:
             NoSuchKey: no key that is not revoked yet has that ID.
         """
-        key_id = bare_id(key_id)
+        key_id = strip_secret(key_id)
         active = _of(key_id) & api_keys.c.revoked.is_(None)
         with self._database.writing() as connection:
             changed = connection.execute(api_keys.update().where(active).values(revoked=time.time()))
@@ -184,7 +185,7 @@ class KeyRepository:
         with self._database.reading() as connection:
             row = connection.execute(select(api_keys).where(_of(key_id))).first()
         if row is None:
-            raise NoSuchKey(f"no key has the ID {bare_id(key_id)!r}; `maskery keys list` shows those there are")
+            raise NoSuchKey(f"no key has the ID {strip_secret(key_id)!r}; `maskery keys list` shows those there are")
         return _to_key(row)
 
     def list(self, account: str | None = None, after: str | None = None, limit: int | None = None) -> list[ApiKey]:
@@ -208,7 +209,7 @@ class KeyRepository:
         with self._database.reading() as connection:
             return [_to_key(row) for row in connection.execute(query)]
 
-    def change(self, key_id: str, limits: Mapping[str, int | None]) -> ApiKey:
+    def update(self, key_id: str, limits: Mapping[str, int | None]) -> ApiKey:
         """The key after the limits that are named were changed, None for none of its own.
 
         Raises:
@@ -233,12 +234,12 @@ class KeyRepository:
         with self._database.reading() as connection:
             return connection.execute(query).first() is not None
 
-    def find(self, ids: Sequence[str]) -> dict[str, Entry]:
+    def find_records(self, ids: Sequence[str]) -> dict[str, KeyRecord]:
         """What keys of these IDs are checked against, those that there are, in one query."""
         with self._database.reading() as connection:
             return {row.id: _to_entry(row) for row in connection.execute(_ENTRIES, {"ids": list(ids)})}
 
-    def used(self, last: Mapping[str, float]) -> None:
+    def record_uses(self, last: Mapping[str, float]) -> None:
         """Write down when keys were last used, by ID."""
         if not last:
             return
@@ -253,19 +254,19 @@ def check_key_name(name: str) -> None:
         raise ValueError(f"the name of a key has at most {_LONGEST_NAME} characters, all of them printable")
 
 
-def read_id(text: str) -> str | None:
+def parse_key_id(text: str) -> str | None:
     """The ID in a key's text; None where that is no key's."""
     shape = _SHAPE.fullmatch(text)
     return shape[1] if shape else None
 
 
-def is_its_text(entry: Entry | None, text: str) -> bool:
+def verify_secret(entry: KeyRecord | None, text: str) -> bool:
     """Whether this is the text of the key. Takes as long whether it is, is not, or there is no key."""
     hashed = hashlib.sha256(text.encode(errors="replace")).digest()
     return hmac.compare_digest(hashed, entry.hash if entry else _NOBODY) and entry is not None
 
 
-def bare_id(text: str) -> str:
+def strip_secret(text: str) -> str:
     """The ID, from itself or from the whole key, which people paste."""
     return text.removeprefix("mk_").partition("_")[0]
 
@@ -304,13 +305,13 @@ def _active(connection: Connection, key_id: str) -> ApiKey:
     row = connection.execute(select(api_keys).where(_of(key_id)).with_for_update()).first()
     key = _to_key(row) if row else None
     if key is None or key.state != "active":
-        raise _none_active(bare_id(key_id))
+        raise _none_active(strip_secret(key_id))
     return key
 
 
 def _of(key_id: str) -> ColumnElement[bool]:
     """The key has this ID. Of texts that are none PostgreSQL refuses some even to be asked."""
-    key_id = bare_id(key_id)
+    key_id = strip_secret(key_id)
     return api_keys.c.id == key_id if key_id.isascii() and key_id.isalnum() else false()
 
 
@@ -318,8 +319,8 @@ def _none_active(key_id: str) -> NoSuchKey:
     return NoSuchKey(f"no active key has the ID {key_id!r}; `maskery keys list` shows those there are")
 
 
-def _to_entry(row: Row[tuple[object, ...]]) -> Entry:
-    return Entry(_to_key(row), row.hash, to_limits(row, "account_"), row.account_disabled is not None)
+def _to_entry(row: Row[tuple[object, ...]]) -> KeyRecord:
+    return KeyRecord(_to_key(row), row.hash, to_limits(row, "account_"), row.account_disabled is not None)
 
 
 def _to_key(row: Row[tuple[object, ...]]) -> ApiKey:

@@ -25,16 +25,16 @@ _LAST_WRITING = 5.0
 
 
 @dataclass(frozen=True)
-class Records:
+class AccountStore:
     """What the database holds: all that a command needs."""
 
     database: Database
-    book: AccountRepository
+    accounts: AccountRepository
     keys: KeyRepository
     usage: UsageRepository
 
     @classmethod
-    def open(cls, url: str | Path) -> "Records":
+    def open(cls, url: str | Path) -> "AccountStore":
         """The database at a URL or path, brought up to date.
 
         Raises:
@@ -62,8 +62,8 @@ class AccountService:
         limiter: counts requests.
     """
 
-    def __init__(self, records: Records, defaults: Limits, limiter: Limiter) -> None:
-        self.records, self.limiter = records, limiter
+    def __init__(self, records: AccountStore, defaults: Limits, limiter: Limiter) -> None:
+        self.store, self.limiter = records, limiter
         self.executor = DatabaseExecutor()
         self.authenticator = KeyAuthenticator(records.keys, defaults, executor=self.executor)
         self.usage_recorder = UsageRecorder(records.usage, records.keys, self.executor)
@@ -81,12 +81,12 @@ class AccountService:
             await asyncio.gather(self._writing, return_exceptions=True)
         try:
             async with asyncio.timeout(_LAST_WRITING):
-                await self.usage_recorder.write()
+                await self.usage_recorder.flush()
         except TimeoutError:
             _log.error("the database of accounts does not answer: what was used last is not written down")
         await self.limiter.close()
         self.executor.close()
-        self.records.close()
+        self.store.close()
 
 
 class AccountMetrics(Collector):

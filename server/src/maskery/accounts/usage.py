@@ -20,7 +20,7 @@ from maskery.accounts.schema import usage
 
 
 @dataclass(frozen=True)
-class Amount:
+class Usage:
     """How much.
 
     Attributes:
@@ -38,17 +38,17 @@ class Amount:
     pixels: int = 0
     seconds: float = 0.0
 
-    def __add__(self, other: "Amount") -> "Amount":
-        return Amount(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
-class Use:
+class DailyUsage:
     """What an account used on a day, in UTC."""
 
     account: str
     day: date
-    amount: Amount
+    usage: Usage
 
 
 class UsageRepository:
@@ -57,7 +57,7 @@ class UsageRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, used: Mapping[tuple[str, date], Amount]) -> None:
+    def add(self, used: Mapping[tuple[str, date], Usage]) -> None:
         """Add what accounts used on days to what is there; all of it or nothing."""
         rows = [{"account": account, "day": day, **asdict(amount)} for (account, day), amount in used.items()]
         if not rows:
@@ -66,11 +66,11 @@ class UsageRepository:
         rows.sort(key=lambda row: (row["account"], row["day"]))
         with self._database.writing() as connection:
             insert = insert_into(connection, usage)
-            names = [each.name for each in fields(Amount)]
+            names = [each.name for each in fields(Usage)]
             sums = {name: usage.c[name] + insert.excluded[name] for name in names}
             connection.execute(insert.on_conflict_do_update(index_elements=["account", "day"], set_=sums), rows)
 
-    def list(self, first: date | None = None, last: date | None = None, account: str | None = None) -> list[Use]:
+    def list(self, first: date | None = None, last: date | None = None, account: str | None = None) -> list[DailyUsage]:
         """What was used, by day and account, from the first to the last day, both included."""
         query = select(usage).order_by(usage.c.day, usage.c.account)
         if first is not None:
@@ -81,16 +81,16 @@ class UsageRepository:
             query = query.where(called(usage.c.account, account))
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
-        return [Use(row[0], row[1], Amount(*row[2:])) for row in rows]
+        return [DailyUsage(row[0], row[1], Usage(*row[2:])) for row in rows]
 
 
-def to_csv(uses: Iterable[Use]) -> str:
+def to_csv(uses: Iterable[DailyUsage]) -> str:
     """A header and a line for each account and day, as RFC 4180 has it."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["day", "account", *(each.name for each in fields(Amount))])
+    writer.writerow(["day", "account", *(each.name for each in fields(Usage))])
     for use in uses:
-        *counts, seconds = astuple(use.amount)
+        *counts, seconds = astuple(use.usage)
         writer.writerow([use.day.isoformat(), use.account, *counts, f"{seconds:.3f}"])
     return text.getvalue()
 
@@ -121,19 +121,19 @@ class UsageRecorder:
     def __init__(self, book: UsageRepository, keys: KeyRepository, executor: DatabaseExecutor | None = None) -> None:
         self._book, self._keys = book, keys
         self._executor = executor or DatabaseExecutor()
-        self._used: dict[tuple[str, date], Amount] = {}
+        self._used: dict[tuple[str, date], Usage] = {}
         self._last: dict[str, float] = {}
         self._written: dict[str, float] = {}
         self._failing = False
         self._turn = asyncio.Lock()
         self.failures = 0
 
-    def note(self, account: str, amount: Amount) -> None:
+    def record(self, account: str, amount: Usage) -> None:
         """An account has used this, now."""
         name = account, datetime.now(UTC).date()
-        self._used[name] = self._used.get(name, Amount()) + amount
+        self._used[name] = self._used.get(name, Usage()) + amount
 
-    def note_key(self, key_id: str) -> None:
+    def record_key_use(self, key_id: str) -> None:
         """A key was used, now."""
         now = time.time()
         if now - self._written.get(key_id, 0.0) > _LAST_USE:
@@ -143,9 +143,9 @@ class UsageRecorder:
         """Write until cancelled; what is left then is written by `write`."""
         while True:
             await asyncio.sleep(_EVERY)
-            await self.write()
+            await self.flush()
 
-    async def write(self) -> None:
+    async def flush(self) -> None:
         """Write what was collected until now. A failure is logged once, and tried again at the next call.
 
         Whoever is cancelled meanwhile leaves nothing half written down.
@@ -163,12 +163,12 @@ class UsageRecorder:
             return
         self._used, self._last = {}, {}
         try:
-            await self._executor.wait(partial(self._book.add, used))
+            await self._executor.run_to_completion(partial(self._book.add, used))
             used = {}
-            await self._executor.wait(partial(self._keys.used, last))
+            await self._executor.run_to_completion(partial(self._keys.record_uses, last))
         except DatabaseError as error:
             for name, amount in used.items():
-                self._used[name] = self._used.get(name, Amount()) + amount
+                self._used[name] = self._used.get(name, Usage()) + amount
             self._last = last | self._last
             if not self._failing:
                 _log.error("usage is kept in memory until it can be written: %s", error)

@@ -40,12 +40,12 @@ async def authenticate_key(container: Container, key: str | None, header: str = 
         message = f"{found}: send the header Authorization: Bearer KEY."
         raise _not_let_in(message, "missing_key")
     try:
-        caller = await container.account_service.authenticator.verify(key)
+        caller = await container.account_service.authenticator.authenticate(key)
     except InvalidKeyError as refusal:
         if refusal.reason == "disabled":
             raise ApiError(403, "account_disabled", str(refusal)) from None
         raise _not_let_in(str(refusal), _CODES[refusal.reason]) from None
-    container.account_service.usage_recorder.note_key(caller.key)
+    container.account_service.usage_recorder.record_key_use(caller.key_id)
     return caller
 
 
@@ -53,7 +53,7 @@ async def authenticate(request: Request, container: ContainerDependency, credent
     """The caller, of whom the access log is told too."""
     key = credentials.credentials if credentials else None
     caller = await authenticate_key(container, key, request.headers.get("authorization", ""))
-    request.state.account, request.state.key = caller.account, caller.key
+    request.state.account, request.state.key = caller.account, caller.key_id
     return caller
 
 
@@ -65,7 +65,7 @@ def require_scope(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
             raise ApiError(
                 403,
                 "missing_scope",
-                f"The key {caller.key or 'that was not sent'} may not do this: it lacks the scope {scope!r}. "
+                f"The key {caller.key_id or 'that was not sent'} may not do this: it lacks the scope {scope!r}. "
                 f"`maskery keys create --scopes {scope}` makes one that has it.",
             )
         return caller

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from maskery.accounts import DatabaseError, LimitsUnavailable, NeverAllowed, NoSuchAccount, NoSuchKey, RateLimited
+from maskery.accounts import DatabaseError, ExceedsQuota, LimitsUnavailable, NoSuchAccount, NoSuchKey, RateLimited
 from maskery.engine import Busy, CannotPrepare, DeadlineExceeded, EncoderLost, NotPrepared
 from maskery.models import ModelNotInstalled, StoreError
 from maskery.segmentation import ImageTooLarge, NotAnImage, PromptError
@@ -175,7 +175,7 @@ _TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
     NotPrepared: lambda error: ApiError(404, "image_not_prepared", sentence(error), "image_prompt"),
     RequestValidationError: _from_query,
     RateLimited: _from_limit,
-    NeverAllowed: lambda error: ApiError(413, "image_beyond_limit", str(error), "image_prompt"),
+    ExceedsQuota: lambda error: ApiError(413, "image_beyond_limit", str(error), "image_prompt"),
     LimitsUnavailable: _from_limits,
     DatabaseError: _from_database,
     NoSuchAccount: lambda error: ApiError(404, "account_not_found", sentence(error), "account"),

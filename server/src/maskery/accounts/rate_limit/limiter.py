@@ -19,7 +19,7 @@ from maskery.accounts.rate_limit.backend import (
     quota_requests_for,
 )
 from maskery.accounts.rate_limit.headers import rate_headers
-from maskery.accounts.rate_limit.limits import LimitsUnavailable, NeverAllowed, RateLimited, Subject
+from maskery.accounts.rate_limit.limits import ExceedsQuota, LimitsUnavailable, RateLimited, Subject
 from maskery.accounts.rate_limit.memory import MemoryBackend
 
 if TYPE_CHECKING:
@@ -95,13 +95,13 @@ class Limiter:
 
         Raises:
             RateLimited: one has not as much left.
-            NeverAllowed: one never will.
+            ExceedsQuota: one never will.
             LimitsUnavailable: Redis does not answer, and is to be asked.
         """
         quota_requests = quota_requests_for(subjects, images_per_minute=1, pixels_per_day=pixels)
         for quota_request in quota_requests:
             if quota_request.cost > quota_request.amount:
-                raise NeverAllowed(quota_request.cost, quota_request.amount, quota_request.subject)
+                raise ExceedsQuota(quota_request.cost, quota_request.amount, quota_request.subject)
         if not quota_requests:
             return _nothing
         backend, _ = await self.take(quota_requests)

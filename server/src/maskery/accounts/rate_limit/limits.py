@@ -81,7 +81,7 @@ class RateLimited(Exception):  # noqa: N818
         self.headers = dict(headers)
 
 
-class NeverAllowed(Exception):  # noqa: N818
+class ExceedsQuota(Exception):  # noqa: N818
     """An image has more pixels than a holder may have on any day."""
 
     def __init__(self, pixels: int, amount: int, subject: Subject) -> None:

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from maskery import logs
-from maskery.accounts import Amount
+from maskery.accounts import Usage
 from maskery.api.container import Container
 from maskery.api.errors import NOT_ANSWERED
 from maskery.engine import Timings
@@ -70,8 +70,8 @@ class RequestLog:
             route, model if self._services.engine.models.knows(model) else "", status, seconds, timings
         )
         if timings and (account := state.get("account")):
-            amount = Amount(1, int(timings.embedding == "new"), timings.objects, timings.pixels, timings.work)
-            self._services.account_service.usage_recorder.note(account, amount)
+            amount = Usage(1, int(timings.embedding == "new"), timings.objects, timings.pixels, timings.work)
+            self._services.account_service.usage_recorder.record(account, amount)
         line = {
             "request_id": state["request_id"],
             "client": _address(scope),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 
-from maskery.accounts import DEFAULT_SCOPES, Caller, bare_id, to_csv
+from maskery.accounts import DEFAULT_SCOPES, Caller, strip_secret, to_csv
 from maskery.api.container import Container, ContainerDependency
 from maskery.api.dependencies import Administrator
 from maskery.api.errors import ApiError, responses
@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 async def list_accounts(container: ContainerDependency, caller: Administrator) -> schemas.AccountList:
     """All of them, oldest first."""
     del caller
-    accounts = await _ask(container, container.account_service.records.book.list)
+    accounts = await _ask(container, container.account_service.store.accounts.list)
     return schemas.AccountList(data=[schemas.AccountSchema.of(account) for account in accounts])
 
 
@@ -49,7 +49,7 @@ async def create_account(
 ) -> schemas.AccountSchema:
     """Keys make their account themselves; this is for limits that hold from the first key on."""
     fields = await _read(request, container, schemas.AccountRequest)
-    book = container.account_service.records.book
+    book = container.account_service.store.accounts
     account = await _ask(container, lambda: book.create(fields.name, fields.limits.limits()), "name")
     _note(caller, container, "account %r created", account.name)
     return schemas.AccountSchema.of(account)
@@ -59,7 +59,7 @@ async def create_account(
 async def show_account(name: str, container: ContainerDependency, caller: Administrator) -> schemas.AccountSchema:
     """Its limits, and whether it is disabled."""
     del caller
-    return schemas.AccountSchema.of(await _ask(container, lambda: container.account_service.records.book.get(name)))
+    return schemas.AccountSchema.of(await _ask(container, lambda: container.account_service.store.accounts.get(name)))
 
 
 @router.patch(
@@ -73,8 +73,8 @@ async def change_account(
 ) -> schemas.AccountSchema:
     """In force at once here, within five seconds on every other server."""
     fields = await _read(request, container, schemas.AccountChange)
-    book = container.account_service.records.book
-    account = await _ask(container, lambda: book.change(name, fields.limits.named(), fields.disabled))
+    book = container.account_service.store.accounts
+    account = await _ask(container, lambda: book.update(name, fields.limits.named(), fields.disabled))
     _note(caller, container, "account %r changed: disabled=%s %s", name, fields.disabled, fields.limits.named())
     return schemas.AccountSchema.of(account)
 
@@ -88,7 +88,7 @@ async def list_keys(
     """Oldest first, those that are good no more too; never their secrets."""
     del caller
     keys = await _ask(
-        container, lambda: container.account_service.records.keys.list(query.account, query.after, query.limit + 1)
+        container, lambda: container.account_service.store.keys.list(query.account, query.after, query.limit + 1)
     )
     return schemas.KeyList(
         data=[schemas.KeySchema.of(key) for key in keys[: query.limit]], has_more=len(keys) > query.limit
@@ -107,7 +107,7 @@ async def create_key(request: Request, container: ContainerDependency, caller: A
     fields = await _read(request, container, schemas.KeyRequest)
     seconds = container.settings.key_seconds if fields.days is None else fields.days * 86400 or None
     scopes = DEFAULT_SCOPES if fields.scopes is None else fields.scopes
-    keys = container.account_service.records.keys
+    keys = container.account_service.store.keys
     limits = fields.limits.limits()
     key, text = await _ask(container, lambda: keys.create(fields.account, fields.name, scopes, seconds, limits))
     _note(caller, container, "key %s created for account %r with %s", key.id, key.account, ", ".join(key.scopes))
@@ -118,7 +118,7 @@ async def create_key(request: Request, container: ContainerDependency, caller: A
 async def show_key(id: str, container: ContainerDependency, caller: Administrator) -> schemas.KeySchema:  # noqa: A002
     """Never its secret."""
     del caller
-    return schemas.KeySchema.of(await _ask(container, lambda: container.account_service.records.keys.get(id)))
+    return schemas.KeySchema.of(await _ask(container, lambda: container.account_service.store.keys.get(id)))
 
 
 @router.patch(
@@ -135,7 +135,7 @@ async def change_key(
 ) -> schemas.KeySchema:
     """Beside the limits of its account."""
     fields = await _read(request, container, schemas.KeyChange)
-    key = await _ask(container, lambda: container.account_service.records.keys.change(id, fields.limits.named()))
+    key = await _ask(container, lambda: container.account_service.store.keys.update(id, fields.limits.named()))
     _note(caller, container, "key %s changed: %s", key.id, fields.limits.named())
     return schemas.KeySchema.of(key)
 
@@ -156,16 +156,16 @@ async def rotate_key(
     """A new key with the same account, name, rights, limits and span; the old one stays good for the overlap."""
     fields = await _read(request, container, schemas.RotationRequest)
     key, text = await _ask(
-        container, lambda: container.account_service.records.keys.rotate(id, fields.overlap_hours * 3600)
+        container, lambda: container.account_service.store.keys.rotate(id, fields.overlap_hours * 3600)
     )
-    _note(caller, container, "key %s replaced by %s", bare_id(id), key.id)
+    _note(caller, container, "key %s replaced by %s", strip_secret(id), key.id)
     return schemas.NewKeySchema.of_new(key, text)
 
 
 @router.delete("/keys/{id}", summary="Revoke a key", responses=_FOUND)
 async def revoke_key(id: str, container: ContainerDependency, caller: Administrator) -> schemas.KeySchema:  # noqa: A002
     """Useless at once here, within five seconds on every other server."""
-    key = await _ask(container, lambda: container.account_service.records.keys.revoke(id))
+    key = await _ask(container, lambda: container.account_service.store.keys.revoke(id))
     _note(caller, container, "key %s revoked", key.id)
     return schemas.KeySchema.of(key)
 
@@ -189,9 +189,9 @@ async def show_usage(
     del caller
     if query.first and query.last and query.last < query.first:
         raise ApiError(422, "invalid_field", f"last is {query.last}, which is before first, {query.first}.", "last")
-    await container.account_service.usage_recorder.write()
+    await container.account_service.usage_recorder.flush()
     uses = await _ask(
-        container, lambda: container.account_service.records.usage.list(query.first, query.last, query.account)
+        container, lambda: container.account_service.store.usage.list(query.first, query.last, query.account)
     )
     if "text/csv" in request.headers.get("accept", ""):
         return Response(to_csv(uses), media_type="text/csv", headers={"Vary": "Accept"})
@@ -210,7 +210,7 @@ async def _ask(container: Container, work: Callable[[], Answer], param: str | No
         param: the field that alone can still be wrong.
     """
     try:
-        return await container.account_service.executor.ask(work)
+        return await container.account_service.executor.run(work)
     except ValueError as error:
         message = str(error)
         raise ApiError(422, "invalid_field", f"{message[:1].upper()}{message[1:]}.", param) from None
@@ -218,5 +218,5 @@ async def _ask(container: Container, work: Callable[[], Answer], param: str | No
 
 def _note(caller: Caller, container: Container, what: str, *values: object) -> None:
     """A change was made: for the log, and in force here at once."""
-    container.account_service.authenticator.forget()
-    _log.info(what + ", by key %s of account %s", *values, caller.key, caller.account)
+    container.account_service.authenticator.invalidate()
+    _log.info(what + ", by key %s of account %s", *values, caller.key_id, caller.account)

@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from maskery.accounts import Account, ApiKey, Limits, Use, check_key_name, check_name, parse_scopes
+from maskery.accounts import Account, ApiKey, DailyUsage, Limits, check_account_name, check_key_name, parse_scopes
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _HINT = "; null: the server's default for an account, none for a key; 0: no limit."
@@ -25,7 +25,7 @@ def _passing(check: Callable[[Value], object]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-AccountName = Annotated[str, _passing(check_name)]
+AccountName = Annotated[str, _passing(check_account_name)]
 KeyName = Annotated[str, _passing(check_key_name)]
 Rights = Annotated[list[str], _passing(parse_scopes)]
 
@@ -198,8 +198,8 @@ class UseSchema(BaseModel):
     seconds: float = Field(description="That the server worked on it.")
 
     @classmethod
-    def of(cls, use: Use) -> "UseSchema":
-        amount = use.amount
+    def of(cls, use: DailyUsage) -> "UseSchema":
+        amount = use.usage
         return cls(
             account=use.account,
             day=use.day,
