@@ -1,7 +1,9 @@
 """What can go wrong with the models of a machine."""
 
+from maskery.errors import UserError
 
-class StoreError(Exception):
+
+class StoreError(UserError):
     """A model cannot be installed, found, removed or loaded; the message is one sentence that says why."""
 
 

@@ -7,8 +7,10 @@ SegmentationError
 └── PromptError             the prompt or an option, at `param`
 """
 
+from maskery.errors import UserError
 
-class SegmentationError(ValueError):
+
+class SegmentationError(UserError, ValueError):
     """Base of every error that the sender of a request can mend."""
 
 
