@@ -27,6 +27,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from maskery.errors import UserError
 from maskery.logs import LogFormat
 from maskery.resources import memory, processors
 
@@ -38,7 +39,7 @@ _ORIGIN = re.compile(r"https?://([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError, ValueError):
     """A setting is invalid. The message names the setting and says what it accepts."""
 
 

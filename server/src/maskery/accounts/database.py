@@ -12,6 +12,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from maskery.errors import UserError
+
 #: The revision that this release works with: the last of the migrations.
 HEAD = "0003"
 

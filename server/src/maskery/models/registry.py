@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from maskery.errors import UserError
 from maskery.models.builtin.grabcut import GrabCut
 from maskery.models.builtin.nano import load as load_nano
 from maskery.models.catalog import CATALOG, DEFAULT_MODEL
@@ -25,7 +26,7 @@ _MEMORY_FACTOR = 2.5
 _log = logging.getLogger(__name__)
 
 
-class ModelNotInstalled(LookupError):  # noqa: N818 - the name states what was found
+class ModelNotInstalled(UserError, LookupError):  # noqa: N818 - the name states what was found
     """The model is not on this machine.
 
     Attributes:
