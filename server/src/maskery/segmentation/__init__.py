@@ -8,7 +8,17 @@ from maskery.segmentation.errors import (
     PromptError,
     SegmentationError,
 )
-from maskery.segmentation.image import READABLE, Exif, Image, ImageFile, ImageLimits, Size, digest, open_image
+from maskery.segmentation.image import (
+    FILE_SUFFIXES,
+    READABLE,
+    Exif,
+    Image,
+    ImageFile,
+    ImageLimits,
+    Size,
+    digest,
+    open_image,
+)
 from maskery.segmentation.mask import Mask, Segment
 from maskery.segmentation.model import Candidates, Embedding, Model
 from maskery.segmentation.png import to_png
@@ -16,6 +26,7 @@ from maskery.segmentation.prompt import ObjectPrompt, PromptLimits, parse_prompt
 from maskery.segmentation.segmenter import Options, Segmentation, Usage, assemble, segment, segment_embedding
 
 __all__ = [
+    "FILE_SUFFIXES",
     "MERGE_IOU",
     "READABLE",
     "Candidates",

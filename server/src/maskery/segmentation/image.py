@@ -27,6 +27,11 @@ PILImage.MAX_IMAGE_PIXELS = None
 # Its readers register themselves when first needed, which two threads must not do at the same time.
 PILImage.init()
 
+#: Extensions of the files of these formats, in lower case. An MPO file is a JPEG with further frames behind it.
+FILE_SUFFIXES = frozenset(
+    suffix for suffix, name in PILImage.registered_extensions().items() if name in (*_FORMATS, "MPO")
+)
+
 _ORIENTATION = 0x0112
 _IMAGE_WIDTH = 0x0100
 _IMAGE_LENGTH = 0x0101
