@@ -1,4 +1,4 @@
-"""A browser for each file of tests, a page for each test; a page that complains fails its test."""
+"""A browser per session and a page per test. Errors on a page's console fail its test."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any, server: Any) -> Iterator[Callable[..., "Driver"]]:
-    """Makes pages of the module's server; options of Playwright's contexts as keyword arguments."""
+    """Opens pages of the server. Keyword arguments are options of Playwright's contexts."""
     from tests.playground.driver import Driver
 
     drivers: list[Driver] = []
@@ -39,7 +39,7 @@ def open_page(browser: Any, server: Any) -> Iterator[Callable[..., "Driver"]]:
     for driver in drivers:
         driver.page.context.close()
     for driver in drivers:
-        assert not driver.complaints
+        assert not driver.unexpected_errors
         assert driver.origins <= {driver.url}
 
 

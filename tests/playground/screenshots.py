@@ -1,4 +1,4 @@
-"""The playground as the documentation shows it: `make screenshots` writes docs/images/playground-*.png."""
+"""Takes the screenshots of the documentation: `make screenshots` writes docs/images/playground-*.png."""
 
 import sys
 import tempfile
@@ -44,7 +44,7 @@ def _objects(page: Driver) -> None:
     page.click(270, 8, shift=True)
     _name(page, "Espresso")
     page.page.get_by_role("button", name="New object").first.click()
-    with page.answered():
+    with page.painted():
         page.drag((328, 222), (432, 322))
     _name(page, "Spoon")
     page.page.get_by_role("button", name="New object").first.click()
@@ -59,8 +59,8 @@ def _objects(page: Driver) -> None:
 
 def _coffee(page: Driver) -> None:
     _objects(page)
-    page.page.click("#readings summary")
-    page.page.wait_for_selector(".reading")
+    page.page.click("#candidates summary")
+    page.page.wait_for_selector(".candidate")
     page.page.mouse.move(5, 5)
 
 

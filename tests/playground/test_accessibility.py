@@ -1,4 +1,4 @@
-"""For everybody: without a mouse, on a small screen, with a screen reader; and from this server alone."""
+"""Keyboard, screen readers, small and large screens, reduced motion."""
 
 import os
 from pathlib import Path
@@ -10,22 +10,22 @@ ROOT = Path(__file__).parents[2]
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 
 
-def test_everything_can_be_done_without_a_mouse(open_page: Any, tmp_path: Path) -> None:
+def test_all_functions_are_available_by_keyboard(open_page: Any, tmp_path: Path) -> None:
     page = open_page(visit=False)
     page.visit("&sample=coffee")
     page.page.wait_for_selector("#canvas[data-view]")
     assert page.page.evaluate("document.activeElement.id") == "canvas"
     page.press("Enter", *["ArrowUp"] * 4)
-    with page.answered():
+    with page.painted():
         page.press("Enter")
     [[[x, y]]] = page.requests[-1]["segment_prompt"]
     assert y < 200
-    with page.answered():
+    with page.painted():
         page.press("ArrowDown", "Shift+ArrowRight", "Shift+Enter")
     assert page.requests[-1]["point_labels"] == [[1, 0]]
     assert page.requests[-1]["segment_prompt"][0][1][0] == x + 1
     page.press("n", "b", *["ArrowLeft"] * 3, "Enter", *["ArrowRight"] * 6, *["ArrowDown"] * 6)
-    with page.answered():
+    with page.painted():
         page.press("Enter")
     assert page.requests[-1]["boxes"][0] is None
     assert page.requests[-1]["boxes"][1][2] > page.requests[-1]["boxes"][1][0] + 20
@@ -33,7 +33,7 @@ def test_everything_can_be_done_without_a_mouse(open_page: Any, tmp_path: Path) 
     page.press("i", "x", "Backspace")
     page.press("Control+z", "Control+z", "Control+Shift+z")
     page.press("[")
-    with page.answered():
+    with page.painted():
         page.press("Delete")
     assert len(page.rows()) == 1
     page.press("v", "v", "v", "+", "-", "0", "h", "h")
@@ -41,36 +41,36 @@ def test_everything_can_be_done_without_a_mouse(open_page: Any, tmp_path: Path) 
     assert page.page.is_visible("#help-dialog")
     page.press("Escape")
     assert page.page.is_hidden("#help-dialog")
-    page.page.focus("#take-mask")
+    page.page.focus("#export-mask")
     with page.page.expect_download() as download:
         page.press("Enter")
     assert download.value.suggested_filename == "coffee-mask.png"
 
 
-def test_what_was_done_is_not_talked_over_by_where_it_was_done(open_page: Any) -> None:
+def test_announcements_of_actions_are_not_interrupted_by_positions(open_page: Any) -> None:
     page = open_page(visit=False)
     page.visit("&sample=coffee")
     page.page.wait_for_selector("#canvas[data-view]")
     page.page.evaluate(
         """() => {
-          window.said = [];
+          window.announced = [];
           const live = document.getElementById('live');
-          new MutationObserver(() => said.push(live.textContent)).observe(live, { childList: true });
+          new MutationObserver(() => announced.push(live.textContent)).observe(live, { childList: true });
         }"""
     )
     page.press("Enter")
-    page.page.wait_for_function("() => said.some(text => /^\\d+, \\d+/.test(text))")
-    with page.answered():
+    page.page.wait_for_function("() => announced.some(text => /^\\d+, \\d+/.test(text))")
+    with page.painted():
         page.press("ArrowUp", "Enter")
-    # Longer than it takes until a place is said.
+    # Longer than the delay after which a position is announced.
     page.page.wait_for_timeout(600)
-    said = page.page.evaluate("said")
-    done = next(index for index, text in enumerate(said) if text.startswith("Point on the object at "))
-    assert len(said[done:]) == 2, said
-    assert said[-1].startswith("Object 1: ")
+    announced = page.page.evaluate("announced")
+    added = next(index for index, text in enumerate(announced) if text.startswith("Point added at "))
+    assert len(announced[added:]) == 2, announced
+    assert announced[-1].startswith("Object 1: ")
 
 
-def test_the_focus_goes_through_the_page_and_is_seen(page: Any) -> None:
+def test_tab_reaches_all_controls_and_the_focus_is_visible(page: Any) -> None:
     page.load()
     seen = set()
     for _ in range(30):
@@ -84,10 +84,10 @@ def test_the_focus_goes_through_the_page_and_is_seen(page: Any) -> None:
         )
         seen.add(name)
         assert style != "none" or name == "", name
-    assert {"canvas", "look", "tool", "add", "open", "help-button", "new-object"} <= seen
+    assert {"canvas", "view-mode", "tool", "add", "open", "help-button", "new-object"} <= seen
 
 
-def test_letters_in_a_name_are_no_shortcuts(page: Any) -> None:
+def test_shortcuts_are_inactive_while_a_name_is_edited(page: Any) -> None:
     page.load()
     page.click(285, 60)
     page.page.locator(".name").focus()
@@ -97,7 +97,7 @@ def test_letters_in_a_name_are_no_shortcuts(page: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [(390, 844), (320, 640), (844, 390), (3840, 2160)])
-def test_nothing_sticks_out_on_any_screen(open_page: Any, size: tuple[int, int]) -> None:
+def test_the_page_fits_all_screens(open_page: Any, size: tuple[int, int]) -> None:
     page = open_page(viewport={"width": size[0], "height": size[1]})
     for _ in range(2):
         assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -117,9 +117,9 @@ def test_nothing_sticks_out_on_any_screen(open_page: Any, size: tuple[int, int])
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 390])
-def test_axe_finds_nothing(open_page: Any, scheme: str, width: int) -> None:
+def test_axe_reports_no_violations(open_page: Any, scheme: str, width: int) -> None:
     if not AXE.exists():
-        reason = "Accessibility is checked where axe-core is installed: make page-tools."
+        reason = "The accessibility check needs axe-core: make page-tools."
         (pytest.fail if os.environ.get("MASKERY_TEST_EVERYTHING") else pytest.skip)(reason)
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
     source = AXE.read_text()
@@ -127,29 +127,29 @@ def test_axe_finds_nothing(open_page: Any, scheme: str, width: int) -> None:
     def check(state: str) -> None:
         page.page.evaluate(source)
         found = page.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-        told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]]
-        assert told == [], state
+        violations = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]]
+        assert violations == [], state
 
     check("welcome")
     page.load()
     page.click(285, 60)
     page.press("n")
-    page.page.click("#readings summary")
+    page.page.click("#candidates summary")
     page.press("[")
-    page.page.wait_for_selector(".reading")
+    page.page.wait_for_selector(".candidate")
     check("two objects")
-    page.page.click("#take-code")
+    page.page.click("#export-code")
     check("code")
     page.press("Escape", "?")
     page.page.wait_for_selector("#help-dialog[open]")
     check("help")
     page.press("Escape")
     page.page.click("#key-button")
-    page.page.click("#key-send")
+    page.page.click("#key-submit")
     check("key")
 
 
-def test_nothing_moves_for_who_wants_it_still(open_page: Any) -> None:
+def test_reduced_motion_disables_animations(open_page: Any) -> None:
     page = open_page(reduced_motion="reduce")
     page.load()
     held: list[Any] = []

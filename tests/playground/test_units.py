@@ -1,4 +1,4 @@
-"""The page's modules that need no page: state, masks, errors, files. Node's own test runner runs their tests."""
+"""Runs the unit tests of the page's modules with Node."""
 
 import os
 import shutil
@@ -10,10 +10,10 @@ import pytest
 UNITS = Path(__file__).parent / "units"
 
 
-def test_the_modules_pass_their_own_tests() -> None:
+def test_the_modules_pass_their_unit_tests() -> None:
     node = shutil.which("node")
     if node is None:
-        reason = "The page's modules are tested where Node is installed: apt-get install nodejs."
+        reason = "The unit tests of the page's modules need Node: apt-get install nodejs."
         (pytest.fail if os.environ.get("MASKERY_TEST_EVERYTHING") else pytest.skip)(reason)
     files = sorted(str(path) for path in UNITS.glob("*.test.js"))
     result = subprocess.run([node or "", "--test", *files], capture_output=True, text=True, timeout=120)

@@ -1,13 +1,13 @@
-/** The server's API, as far as the page needs it. Addresses are relative to the page's own. */
+/** Client of the server's API. URLs are relative to the page's own. */
 
-import { Unreachable, toApiError } from './errors.js';
+import { ServerUnreachable, toApiError } from './errors.js';
 import { upload } from './upload.js';
 
-/** @typedef {import('./key.js').Keyring} Keyring */
+/** @typedef {import('./key.js').KeyStore} KeyStore */
 /** @typedef {import('../state/prompt.js').Rle} Rle */
 /** @typedef {import('../state/fields.js').PromptFields} PromptFields */
 
-/** @typedef {{ id: string, width: number, height: number }} Prepared */
+/** @typedef {{ id: string, width: number, height: number }} PreparedImage */
 
 /**
  * @typedef {object} Segment
@@ -21,7 +21,7 @@ import { upload } from './upload.js';
  */
 
 /** @typedef {{ b64_json: string | null, width: number, height: number, segments: Segment[] }} MaskData */
-/** @typedef {{ data: MaskData[] }} Segmentation */
+/** @typedef {{ data: MaskData[] }} SegmentationResponse */
 
 /**
  * @typedef {PromptFields & {
@@ -30,87 +30,92 @@ import { upload } from './upload.js';
  * }} SegmentationFields
  */
 
-/** Seconds that a person is expected to wait for a picture or a mask at most. */
-const PATIENCE = '300';
+/** Seconds after which the server gives up on a request. */
+const REQUEST_TIMEOUT = '300';
 
 export class Client {
-  #keyring;
+  #keyStore;
 
-  /** @param {Keyring} keyring */
-  constructor(keyring) {
-    this.#keyring = keyring;
-  }
-
-  /** What can be known of the server without a key. */
-  async server() {
-    /** @type {{ version: string, key_needed: boolean }} */
-    const answer = await this.#send('playground/server.json');
-    return answer;
-  }
-
-  /** Names of the models that can be asked for. */
-  async models() {
-    /** @type {{ data: { id: string }[] }} */
-    const answer = await this.#send('v1/models');
-    return answer.data.map((model) => model.id);
-  }
-
-  async limits() {
-    /** @type {{ max_objects: number }} */
-    const answer = await this.#send('v1/limits');
-    return answer;
+  /** @param {KeyStore} keyStore */
+  constructor(keyStore) {
+    this.#keyStore = keyStore;
   }
 
   /**
+   * Facts about the server that need no API key.
+   *
+   * @returns {Promise<{ version: string, key_needed: boolean }>}
+   */
+  server() {
+    return this.#send('playground/server.json');
+  }
+
+  /** Names of the installed models. */
+  async models() {
+    /** @type {{ data: { id: string }[] }} */
+    const list = await this.#send('v1/models');
+    return list.data.map((model) => model.id);
+  }
+
+  /** @returns {Promise<{ max_objects: number }>} */
+  limits() {
+    return this.#send('v1/limits');
+  }
+
+  /**
+   * Segment a prepared image.
+   *
    * @param {SegmentationFields} fields
    * @param {AbortSignal} signal
-   * @returns {Promise<Segmentation>}
+   * @returns {Promise<SegmentationResponse>}
    */
   segment(fields, signal) {
     return this.#send('v1/images/segmentations', { method: 'POST', body: JSON.stringify(fields), signal });
   }
 
   /**
+   * Upload an image and compute its embedding.
+   *
    * @param {Blob} file
    * @param {string} model
    * @param {AbortSignal} signal
-   * @param {(share: number) => void} progress of the upload, 0 to 1
-   * @returns {Promise<Prepared>}
+   * @param {(fraction: number) => void} onProgress fraction of the bytes sent, 0 to 1
+   * @returns {Promise<PreparedImage>}
    */
-  prepare(file, model, signal, progress) {
+  prepare(file, model, signal, onProgress) {
     const form = new FormData();
     form.append('request', JSON.stringify({ model }));
     form.append('image', file, 'image');
-    return upload('v1/images', form, this.#headers(), signal, progress);
+    return upload('v1/images', form, this.#headers(), signal, onProgress);
   }
 
   /**
-   * Let the server have its memory back. Nobody waits for it, and it need not succeed.
+   * Free the memory of a prepared image. The response is not awaited, and an error is ignored.
    *
    * @param {string} id
    */
-  forget(id) {
+  deleteImage(id) {
     this.#send(`v1/images/${encodeURIComponent(id)}`, { method: 'DELETE', keepalive: true }).catch(() => {});
   }
 
   /** @returns {Record<string, string>} */
   #headers() {
-    const key = this.#keyring.key;
-    return { 'x-request-timeout': PATIENCE, ...(key && { authorization: `Bearer ${key}` }) };
+    const key = this.#keyStore.key;
+    return { 'x-request-timeout': REQUEST_TIMEOUT, ...(key && { authorization: `Bearer ${key}` }) };
   }
 
   /**
    * @param {string} path
    * @param {RequestInit} [options]
-   * @returns {Promise<any>} the answer's JSON
+   * @returns {Promise<any>} the response's JSON
    */
   async #send(path, options = {}) {
     const headers = { ...this.#headers(), ...(options.body ? { 'content-type': 'application/json' } : {}) };
     const response = await fetch(path, { ...options, headers, cache: 'no-store' }).catch((error) => {
-      throw error instanceof TypeError ? new Unreachable() : error;
+      throw error instanceof TypeError ? new ServerUnreachable() : error;
     });
     const text = await response.text().catch((error) => {
-      throw error instanceof TypeError ? new Unreachable() : error;
+      throw error instanceof TypeError ? new ServerUnreachable() : error;
     });
     if (!response.ok) throw toApiError(response.status, text, (name) => response.headers.get(name));
     return text ? JSON.parse(text) : null;

@@ -1,93 +1,94 @@
-/** The picture itself, on a canvas below the one that is clicked on: it is drawn anew only when it looks different. */
+/** The canvas that shows the image, below the one for masks and prompts. It is redrawn only if its content changes. */
 
 import { Detail } from './detail.js';
-import { shownShapes, union } from './draw.js';
+import { visibleShapes, union } from './draw.js';
 
 /** @typedef {import('../state/store.js').State} State */
 /** @typedef {import('./draw.js').Area} Area */
 
-export class Backdrop {
+export class ImageLayer {
   #canvas;
   #context;
   #detail;
-  /** @type {unknown[]} what the canvas shows */
-  #shown = [];
+  /** @type {unknown[]} the values that the last drawing depended on */
+  #drawn = [];
 
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {() => void} changed told when more of the picture can be shown
+   * @param {() => void} onLoad called when a part of the image has been decoded at full resolution
    */
-  constructor(canvas, changed) {
+  constructor(canvas, onLoad) {
     const context = canvas.getContext('2d');
-    if (!context) throw new Error('This browser cannot draw.');
+    if (!context) throw new Error('The browser does not support canvas.');
     this.#canvas = canvas;
     this.#context = context;
-    this.#detail = new Detail(changed);
+    this.#detail = new Detail(onLoad);
   }
 
-  /** @param {import('../picture/picture.js').Picture} picture */
-  show(picture) {
-    this.#detail.show(picture);
+  /** @param {import('../image/image.js').SourceImage} image */
+  show(image) {
+    this.#detail.show(image);
   }
 
   /**
-   * @param {number} width in pixels of the device
-   * @param {number} height
+   * @param {number} width in device pixels
+   * @param {number} height in device pixels
    */
   resize(width, height) {
     this.#canvas.width = width;
     this.#canvas.height = height;
-    this.#shown = [];
+    this.#drawn = [];
   }
 
-  /** Colours are others now. */
+  /** Redraw with the colours of the current colour scheme. */
   repaint() {
-    this.#shown = [];
+    this.#drawn = [];
   }
 
   /**
    * @param {State} state
-   * @param {Area} area of the picture on the canvas, in its pixels
-   * @param {number} ratio pixels of the device in one of CSS
-   * @param {boolean} moving whether quick is better than fine
+   * @param {Area} area of the image on the canvas, in device pixels
+   * @param {number} ratio device pixels per CSS pixel
+   * @param {boolean} moving whether to prefer speed to quality
    */
   draw(state, area, ratio, moving) {
-    const { picture, answer, history, look } = state;
-    if (!picture) return;
-    this.#wantDetail(picture, area);
-    const cut = look === 'cutout' ? [answer, ...history.present.things] : [];
-    const wanted = [picture, look, moving, area.x, area.y, area.width, area.height, this.#detail.part, ...cut];
-    if (wanted.length === this.#shown.length && wanted.every((each, index) => each === this.#shown[index])) return;
-    this.#shown = wanted;
+    const { image, segmentation, history, viewMode } = state;
+    if (!image) return;
+    this.#requestDetail(image, area);
+    const masks = viewMode === 'cutout' ? [segmentation, ...history.present.objects] : [];
+    const values = [image, viewMode, moving, area.x, area.y, area.width, area.height, this.#detail.part, ...masks];
+    if (values.length === this.#drawn.length && values.every((value, index) => value === this.#drawn[index])) return;
+    this.#drawn = values;
     const context = this.#context;
     context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
-    if (look === 'mask') {
+    if (viewMode === 'mask') {
       fill(context, area, '#0b0b0c');
-    } else if (look === 'cutout') {
-      fill(context, area, checks(context, area, 12 * ratio));
+    } else if (viewMode === 'cutout') {
+      fill(context, area, checkerboard(context, area, 12 * ratio));
+      const shapes = visibleShapes(segmentation, history.present.objects);
       context.save();
-      context.clip(answer ? union(shownShapes(answer, history.present.things), answer, area) : new Path2D());
-      this.#drawPicture(picture, area, moving);
+      context.clip(segmentation ? union(shapes, segmentation, area) : new Path2D());
+      this.#drawImage(image, area, moving);
       context.restore();
     } else {
-      // Models see white behind what is transparent.
+      // The server composes transparent pixels on white too.
       fill(context, area, '#fff');
-      this.#drawPicture(picture, area, moving);
+      this.#drawImage(image, area, moving);
     }
   }
 
   /**
-   * @param {import('../picture/picture.js').Picture} picture
+   * @param {import('../image/image.js').SourceImage} image
    * @param {Area} area
    * @param {boolean} moving
    */
-  #drawPicture(picture, area, moving) {
+  #drawImage(image, area, moving) {
     const context = this.#context;
-    const scale = area.width / picture.width;
-    // From five-fold on a person looks at pixels.
+    const scale = area.width / image.width;
+    // At five times and more, single pixels are shown.
     context.imageSmoothingEnabled = scale < 5;
     context.imageSmoothingQuality = moving ? 'low' : 'high';
-    context.drawImage(picture.bitmap, area.x, area.y, area.width, area.height);
+    context.drawImage(image.bitmap, area.x, area.y, area.width, area.height);
     const part = this.#detail.part;
     if (!part) return;
     const { x, y, width, height } = part.area;
@@ -95,14 +96,14 @@ export class Backdrop {
   }
 
   /**
-   * @param {import('../picture/picture.js').Picture} picture
+   * @param {import('../image/image.js').SourceImage} image
    * @param {Area} area
    */
-  #wantDetail(picture, area) {
-    const scale = area.width / picture.width;
+  #requestDetail(image, area) {
+    const scale = area.width / image.width;
     const { width, height } = this.#canvas;
-    const seen = { x: -area.x / scale, y: -area.y / scale, width: width / scale, height: height / scale };
-    this.#detail.want(seen, scale);
+    const visible = { x: -area.x / scale, y: -area.y / scale, width: width / scale, height: height / scale };
+    this.#detail.request(visible, scale);
   }
 }
 
@@ -117,13 +118,13 @@ function fill(context, { x, y, width, height }, style) {
 }
 
 /**
- * What is seen where there is nothing.
+ * The pattern that stands for transparent pixels.
  *
  * @param {CanvasRenderingContext2D} context
  * @param {Area} area
- * @param {number} side
+ * @param {number} side of a square, in device pixels
  */
-function checks(context, area, side) {
+function checkerboard(context, area, side) {
   const tile = new OffscreenCanvas(Math.round(side) * 2, Math.round(side) * 2);
   const drawing = tile.getContext('2d');
   if (!drawing) return '#888';

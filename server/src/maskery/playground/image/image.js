@@ -1,95 +1,95 @@
-/** A picture as the page holds it: its file as it came, and a copy of a size that can be drawn at every frame. */
+/** An image as the page keeps it: the original file, and a decoded copy that is small enough to draw at every frame. */
 
 /**
- * @typedef {object} Picture
- * @property {Blob} file what the server is sent
+ * @typedef {object} SourceImage
+ * @property {Blob} file as chosen
  * @property {string} name of the file
- * @property {number} width of the upright picture, in pixels; so is the height
- * @property {number} height
- * @property {ImageBitmap} bitmap upright, not larger than what is drawn fluently
+ * @property {number} width in pixels, of the image as shown
+ * @property {number} height in pixels, of the image as shown
+ * @property {ImageBitmap} bitmap as shown, with at most MAX_BITMAP_PIXELS pixels
  */
 
-/** Pixels of the copy that is drawn: more than most screens show. */
-const DRAWN = 5_000_000;
+const MAX_BITMAP_PIXELS = 5_000_000;
 
-/** The file is not a picture, or none that this browser can show. The message is a sentence for a person. */
-export class NotShown extends Error {
+/** The file is not an image, or not in a format that this browser decodes. */
+export class UnsupportedImage extends Error {
   /** @param {string} name of the file */
   constructor(name) {
-    super(`This browser cannot show ${name}. JPEG, PNG, WebP, AVIF and GIF will do.`);
+    super(`This browser cannot display ${name}. Use a JPEG, PNG, WebP, AVIF or GIF file.`);
+    this.name = 'UnsupportedImage';
   }
 }
 
 /**
  * @param {Blob} file
  * @param {string} name
- * @returns {Promise<Picture>}
- * @throws {NotShown}
+ * @returns {Promise<SourceImage>}
+ * @throws {UnsupportedImage}
  */
-export async function openPicture(file, name) {
-  const { width, height } = await uprightSize(file, name);
-  const share = Math.min(1, Math.sqrt(DRAWN / (width * height)));
+export async function openImage(file, name) {
+  const { width, height } = await shownSize(file, name);
+  const scale = Math.min(1, Math.sqrt(MAX_BITMAP_PIXELS / (width * height)));
   const bitmap = await createImageBitmap(file, {
     imageOrientation: 'from-image',
-    ...(share < 1 && {
-      resizeWidth: Math.max(1, Math.round(width * share)),
-      resizeHeight: Math.max(1, Math.round(height * share)),
+    ...(scale < 1 && {
+      resizeWidth: Math.max(1, Math.round(width * scale)),
+      resizeHeight: Math.max(1, Math.round(height * scale)),
       resizeQuality: 'high',
     }),
   }).catch(() => {
-    throw new NotShown(name);
+    throw new UnsupportedImage(name);
   });
   return { file, name, width, height, bitmap };
 }
 
 /**
- * The same picture as this browser shows it, without metadata: for servers that read the file otherwise, or not.
+ * The image as shown, as a PNG file without metadata.
  *
- * @param {Picture} picture
+ * @param {SourceImage} image
  * @returns {Promise<Blob>}
  */
-export async function asShown(picture) {
-  const canvas = new OffscreenCanvas(picture.width, picture.height);
-  const whole = await wholeBitmap(picture);
-  context2d(canvas).drawImage(whole, 0, 0, picture.width, picture.height);
-  whole.close();
+export async function encodeAsShown(image) {
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  const bitmap = await fullBitmap(image);
+  context2d(canvas).drawImage(bitmap, 0, 0, image.width, image.height);
+  bitmap.close();
   return canvas.convertToBlob({ type: 'image/png' });
 }
 
 /**
- * All of its pixels. The caller closes it.
+ * Decode the image at full resolution. The caller closes the bitmap.
  *
- * @param {Picture} picture
+ * @param {SourceImage} image
  */
-export function wholeBitmap(picture) {
-  return createImageBitmap(picture.file, { imageOrientation: 'from-image' });
+export function fullBitmap(image) {
+  return createImageBitmap(image.file, { imageOrientation: 'from-image' });
 }
 
 /** @param {OffscreenCanvas} canvas */
 export function context2d(canvas) {
   const context = canvas.getContext('2d');
-  if (!context) throw new Error('This browser has no memory left to draw the picture.');
+  if (!context) throw new Error('The browser does not have enough memory to draw the image.');
   return context;
 }
 
 /**
- * From the file's header, EXIF orientation applied; no pixel is decoded.
+ * Size of the image as the browser shows it, with the file's orientation applied. Pixels are not decoded.
  *
  * @param {Blob} file
  * @param {string} name
  */
-async function uprightSize(file, name) {
-  const address = URL.createObjectURL(file);
-  const image = new Image();
+async function shownSize(file, name) {
+  const url = URL.createObjectURL(file);
+  const element = new Image();
   try {
     await new Promise((resolve, reject) => {
-      image.onload = resolve;
-      image.onerror = () => reject(new NotShown(name));
-      image.src = address;
+      element.onload = resolve;
+      element.onerror = () => reject(new UnsupportedImage(name));
+      element.src = url;
     });
-    if (!image.naturalWidth || !image.naturalHeight) throw new NotShown(name);
-    return { width: image.naturalWidth, height: image.naturalHeight };
+    if (!element.naturalWidth || !element.naturalHeight) throw new UnsupportedImage(name);
+    return { width: element.naturalWidth, height: element.naturalHeight };
   } finally {
-    URL.revokeObjectURL(address);
+    URL.revokeObjectURL(url);
   }
 }

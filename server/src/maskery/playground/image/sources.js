@@ -1,4 +1,4 @@
-/** The ways by which a picture comes in: chosen, dropped, pasted, or one of the samples. */
+/** Where images come from: the file dialog, drag and drop, the clipboard, or the samples. */
 
 /** @typedef {{ id: string, title: string, file: string }} Sample */
 
@@ -9,46 +9,46 @@ export const SAMPLES = [
 ];
 
 /** @param {Sample} sample */
-export function sampleAddress(sample) {
+export function sampleUrl(sample) {
   return `playground/samples/${sample.file}`;
 }
 
 /** @param {Sample} sample */
 export async function fetchSample(sample) {
-  const response = await fetch(sampleAddress(sample));
+  const response = await fetch(sampleUrl(sample));
   return response.blob();
 }
 
 /**
- * @param {HTMLElement} area onto which files are dropped
+ * @param {HTMLElement} target highlighted while a file is dragged over the page
  * @param {HTMLInputElement} input of type file
- * @param {(file: Blob, name: string) => void} receive
+ * @param {(file: Blob, name: string) => void} onImage
  */
-export function listenForPictures(area, input, receive) {
+export function listenForImages(target, input, onImage) {
   input.addEventListener('change', () => {
     const file = input.files?.[0];
-    if (file) receive(file, file.name);
-    // The same file may be chosen again.
+    if (file) onImage(file, file.name);
+    // Without this, choosing the same file again fires no event.
     input.value = '';
   });
   document.addEventListener('paste', (event) => {
-    const file = firstFile(event.clipboardData);
-    if (file) receive(file, file.name || 'pasted.png');
+    const file = firstImage(event.clipboardData);
+    if (file) onImage(file, file.name || 'pasted.png');
   });
   let depth = 0;
-  const over = (/** @type {boolean} */ yes) => area.classList.toggle('is-over', yes);
-  document.addEventListener('dragenter', () => over((depth += 1) > 0));
-  document.addEventListener('dragleave', () => over((depth -= 1) > 0));
+  const highlight = (/** @type {boolean} */ on) => target.classList.toggle('is-over', on);
+  document.addEventListener('dragenter', () => highlight((depth += 1) > 0));
+  document.addEventListener('dragleave', () => highlight((depth -= 1) > 0));
   document.addEventListener('dragover', (event) => event.preventDefault());
   document.addEventListener('drop', (event) => {
     event.preventDefault();
-    over((depth = 0) > 0);
-    const file = firstFile(event.dataTransfer);
-    if (file) receive(file, file.name);
+    highlight((depth = 0) > 0);
+    const file = firstImage(event.dataTransfer);
+    if (file) onImage(file, file.name);
   });
 }
 
 /** @param {DataTransfer | null} data */
-function firstFile(data) {
+function firstImage(data) {
   return [...(data?.files ?? [])].find((file) => !file.type || file.type.startsWith('image/'));
 }

@@ -1,30 +1,30 @@
-/** Other readings of the selected thing: the whole, a part, a part of that. The one that is picked is started from. */
+/** The candidates of the selected object: what else its prompt may mean, such as a part of it or a larger object. */
 
 import { isAbort } from '../api/errors.js';
-import { byId, make } from '../dom.js';
+import { byId, createElement } from '../dom.js';
 import { colourOf } from '../mask/colours.js';
 import { sampled } from '../mask/rle.js';
 import { toFields } from '../state/fields.js';
-import { selectedThing } from '../state/prompt.js';
+import { selectedObject } from '../state/prompt.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
 /** @typedef {import('../session/session.js').Session} Session */
 /** @typedef {import('../state/prompt.js').Rle} Rle */
-/** @typedef {import('../state/prompt.js').Thing} Thing */
+/** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
 
-const READINGS = 3;
-const LONGEST_SIDE = 220;
-/** Milliseconds in which further clicks may come. */
-const PAUSE = 200;
+const MAX_CANDIDATES = 3;
+const THUMBNAIL_SIDE = 220;
+/** Milliseconds without a further change before candidates are requested. */
+const DELAY = 200;
 
-export class Readings {
+export class Candidates {
   #store;
   #session;
-  #panel = byId('readings', HTMLDetailsElement);
-  #said = byId('readings-said', HTMLElement);
-  #choices = byId('readings-choices', HTMLElement);
+  #panel = byId('candidates', HTMLDetailsElement);
+  #hint = byId('candidates-hint', HTMLElement);
+  #list = byId('candidates-list', HTMLElement);
   #abort = new AbortController();
-  #shownFor = '';
+  #requested = '';
   #timer = 0;
 
   /**
@@ -34,127 +34,125 @@ export class Readings {
   constructor(store, session) {
     this.#store = store;
     this.#session = session;
-    this.#panel.addEventListener('toggle', () => this.#refresh());
+    this.#panel.addEventListener('toggle', () => this.#update());
     store.subscribe((state, before) => {
-      if (state.answer !== before.answer || state.history !== before.history || state.model !== before.model) {
-        this.#refresh();
-      }
+      const { segmentation, history, model } = before;
+      if (state.segmentation !== segmentation || state.history !== history || state.model !== model) this.#update();
     });
   }
 
-  #refresh() {
-    const thing = selectedThing(this.#store.prompt);
-    // What was picked is one of the readings of what was asked without it.
-    const asked = thing && toFields([{ ...thing, start: null }]);
-    const wanted = JSON.stringify([this.#store.state.model, thing?.id, asked?.fields]);
+  #update() {
+    const object = selectedObject(this.#store.prompt);
+    // The selected candidate is one of those of the prompt without it.
+    const prompt = object && toFields([{ ...object, maskPrompt: null }]);
+    const requested = JSON.stringify([this.#store.state.model, object?.id, prompt?.fields]);
     if (!this.#panel.open) {
-      this.#shownFor = '';
+      this.#requested = '';
       return;
     }
-    if (wanted === this.#shownFor) {
-      if (thing) this.#mark(thing);
+    if (requested === this.#requested) {
+      if (object) this.#markSelected(object);
       return;
     }
-    this.#shownFor = wanted;
+    this.#requested = requested;
     this.#abort.abort();
     this.#abort = new AbortController();
     clearTimeout(this.#timer);
-    this.#choices.replaceChildren();
-    if (!thing || !asked) {
-      this.#say('A click can mean a thing or a part of it. Click on something first.');
+    this.#list.replaceChildren();
+    if (!object || !prompt) {
+      this.#hint.textContent = 'A click can mean an object or a part of it. Click on an object first.';
       return;
     }
-    this.#say('Asking for other readings …');
+    this.#hint.textContent = 'Loading …';
     const signal = this.#abort.signal;
-    this.#timer = setTimeout(() => void this.#load(thing, asked.fields, signal), PAUSE);
+    this.#timer = setTimeout(() => void this.#load(object, prompt.fields, signal), DELAY);
   }
 
   /**
-   * @param {Thing} thing
+   * @param {ObjectPrompt} object
    * @param {import('../state/fields.js').PromptFields} fields
    * @param {AbortSignal} signal
    */
-  async #load(thing, fields, signal) {
+  async #load(object, fields, signal) {
     try {
-      const options = /** @type {const} */ ({ n: READINGS, response_format: 'rle' });
-      const answered = await this.#session.segment(fields, options, 'Asking for other readings', signal);
+      const options = /** @type {const} */ ({ n: MAX_CANDIDATES, response_format: 'rle' });
+      const response = await this.#session.segment(fields, options, 'Loading candidates', signal);
       if (signal.aborted) return;
-      const found = distinct(answered.data.flatMap((mask) => mask.segments.slice(0, 1)));
-      this.#choices.replaceChildren(...found.map((each, place) => this.#choice(thing.id, place, each)));
-      this.#say(found.length > 1 ? 'Pick the one that you mean.' : 'The model sees only this one.');
-      const now = selectedThing(this.#store.prompt);
-      if (now) this.#mark(now);
+      const candidates = distinct(response.data.flatMap((mask) => mask.segments.slice(0, 1)));
+      this.#list.replaceChildren(...candidates.map((each, index) => this.#createButton(object.id, index, each)));
+      this.#hint.textContent =
+        candidates.length > 1 ? 'Select the mask that you mean.' : 'The model has only one candidate for this prompt.';
+      const selected = selectedObject(this.#store.prompt);
+      if (selected) this.#markSelected(selected);
     } catch (error) {
       if (isAbort(error)) return;
-      this.#shownFor = '';
-      this.#say('No other readings could be had.');
+      this.#requested = '';
+      this.#hint.textContent = 'The candidates could not be loaded.';
       this.#session.fail(error);
     }
   }
 
   /**
-   * @param {number} id
-   * @param {number} place
-   * @param {{ rle: Rle, score: number }} reading
+   * @param {number} id of the object
+   * @param {number} index
+   * @param {{ rle: Rle, score: number }} candidate
    */
-  #choice(id, place, { rle, score }) {
-    const canvas = this.#thumbnail(id, rle);
-    const label = make('span', { class: 'reading-score' }, score.toFixed(2));
-    const button = make('button', { class: 'reading', type: 'button', 'aria-pressed': 'false' }, canvas, label);
-    button.setAttribute('aria-label', `Reading ${place + 1}, score ${score.toFixed(2)}`);
+  #createButton(id, index, { rle, score }) {
+    const thumbnail = this.#drawThumbnail(id, rle);
+    const label = createElement('span', { class: 'candidate-score' }, score.toFixed(2));
+    const attributes = { class: 'candidate', type: 'button', 'aria-pressed': 'false' };
+    const button = createElement('button', attributes, thumbnail, label);
+    button.setAttribute('aria-label', `Candidate ${index + 1}, score ${score.toFixed(2)}`);
     button.dataset.counts = rle.counts;
     button.addEventListener('click', () => {
-      const picked = this.#store.prompt.things.find((thing) => thing.id === id)?.start?.counts === rle.counts;
-      this.#store.ask({ type: 'start', id, start: picked ? null : rle });
+      const current = this.#store.prompt.objects.find((object) => object.id === id)?.maskPrompt;
+      this.#store.edit({ type: 'mask-prompt', id, maskPrompt: current?.counts === rle.counts ? null : rle });
     });
     return button;
   }
 
   /**
-   * @param {number} id
+   * @param {number} id of the object
    * @param {Rle} rle
    */
-  #thumbnail(id, rle) {
-    const canvas = make('canvas', { 'aria-hidden': 'true' });
-    const { picture } = this.#store.state;
+  #drawThumbnail(id, rle) {
+    const canvas = createElement('canvas', { 'aria-hidden': 'true' });
+    const { image } = this.#store.state;
     const context = canvas.getContext('2d');
-    if (!picture || !context) return canvas;
-    const scale = LONGEST_SIDE / Math.max(picture.width, picture.height);
-    canvas.width = Math.max(1, Math.round(picture.width * scale));
-    canvas.height = Math.max(1, Math.round(picture.height * scale));
-    const inside = sampled(rle, canvas.width, canvas.height);
-    const veil = new ImageData(canvas.width, canvas.height);
+    if (!image || !context) return canvas;
+    const scale = THUMBNAIL_SIDE / Math.max(image.width, image.height);
+    canvas.width = Math.max(1, Math.round(image.width * scale));
+    canvas.height = Math.max(1, Math.round(image.height * scale));
+    const mask = sampled(rle, canvas.width, canvas.height);
+    const tint = new ImageData(canvas.width, canvas.height);
     const [red, green, blue] = colourOf(id);
-    inside.forEach((yes, at) => veil.data.set(yes ? [red, green, blue, 90] : [12, 12, 14, 165], 4 * at));
+    mask.forEach((inside, index) => tint.data.set(inside ? [red, green, blue, 90] : [12, 12, 14, 165], 4 * index));
     const layer = new OffscreenCanvas(canvas.width, canvas.height);
-    layer.getContext('2d')?.putImageData(veil, 0, 0);
-    context.drawImage(picture.bitmap, 0, 0, canvas.width, canvas.height);
+    layer.getContext('2d')?.putImageData(tint, 0, 0);
+    context.drawImage(image.bitmap, 0, 0, canvas.width, canvas.height);
     context.drawImage(layer, 0, 0);
     return canvas;
   }
 
-  /** @param {Thing} thing */
-  #mark(thing) {
-    for (const button of this.#choices.querySelectorAll('button')) {
-      button.setAttribute('aria-pressed', String(button.dataset.counts === thing.start?.counts));
+  /** @param {ObjectPrompt} object */
+  #markSelected(object) {
+    for (const button of this.#list.querySelectorAll('button')) {
+      button.setAttribute('aria-pressed', String(button.dataset.counts === object.maskPrompt?.counts));
     }
-  }
-
-  /** @param {string} text */
-  #say(text) {
-    this.#said.textContent = text;
   }
 }
 
 /**
+ * The candidates that are not empty, each once.
+ *
  * @param {import('../api/client.js').Segment[]} segments
  * @returns {{ rle: Rle, score: number }[]}
  */
 function distinct(segments) {
   /** @type {Map<string, { rle: Rle, score: number }>} */
-  const found = new Map();
+  const candidates = new Map();
   for (const { rle, score, area } of segments) {
-    if (rle && area && !found.has(rle.counts)) found.set(rle.counts, { rle, score });
+    if (rle && area && !candidates.has(rle.counts)) candidates.set(rle.counts, { rle, score });
   }
-  return [...found.values()];
+  return [...candidates.values()];
 }

@@ -1,23 +1,22 @@
-/** Everything that can be taken away as a file. */
+/** The buttons that export files. */
 
-import { isAbort } from '../api/errors.js';
 import { byId } from '../dom.js';
 import { toCoco } from '../export/coco.js';
-import { download, nameBeside } from '../export/names.js';
-import { cutoutPng, overlayPng } from '../export/pictures.js';
-import { readAnswer } from '../mask/answer.js';
+import { cutoutPng, overlayPng } from '../export/images.js';
+import { download, exportName } from '../export/names.js';
+import { readSegmentation } from '../mask/segmentation.js';
 import { toFields } from '../state/fields.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
 /** @typedef {import('../session/session.js').Session} Session */
-/** @typedef {import('../picture/picture.js').Picture} Picture */
-/** @typedef {import('../state/prompt.js').Thing} Thing */
-/** @typedef {{ picture: Picture, things: Thing[], fields: import('../state/fields.js').PromptFields }} Asked */
+/** @typedef {import('../image/image.js').SourceImage} SourceImage */
+/** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
+/** @typedef {{ image: SourceImage, objects: ObjectPrompt[], fields: import('../state/fields.js').PromptFields }} Source */
 
-export class TakeAway {
+export class ExportPanel {
   #store;
   #session;
-  #buttons = [...document.querySelectorAll('#take-away button')].filter(
+  #buttons = [...document.querySelectorAll('#exports button')].filter(
     (button) => button instanceof HTMLButtonElement,
   );
 
@@ -28,90 +27,90 @@ export class TakeAway {
   constructor(store, session) {
     this.#store = store;
     this.#session = session;
-    this.#on('take-mask', (asked) => this.#mask(asked));
-    this.#on('take-cutout', (asked) => this.#drawn(asked, cutoutPng, 'cutout.png'));
-    this.#on('take-overlay', (asked) => this.#drawn(asked, overlayPng, 'overlay.png'));
-    this.#on('take-rle', (asked) => this.#coco(asked, 'rle'));
-    this.#on('take-polygons', (asked) => this.#coco(asked, 'polygons'));
+    this.#onClick('export-mask', (source) => this.#exportMask(source));
+    this.#onClick('export-cutout', (source) => this.#exportDrawing(source, cutoutPng, 'cutout.png'));
+    this.#onClick('export-overlay', (source) => this.#exportDrawing(source, overlayPng, 'overlay.png'));
+    this.#onClick('export-rle', (source) => this.#exportCoco(source, 'rle'));
+    this.#onClick('export-polygons', (source) => this.#exportCoco(source, 'polygons'));
     store.subscribe((state, before) => {
-      if (state.answer !== before.answer || state.history !== before.history) this.#render();
+      if (state.segmentation !== before.segmentation || state.history !== before.history) this.#render();
     });
     this.#render();
   }
 
   /**
    * @param {string} id
-   * @param {(asked: Asked) => Promise<void>} run
+   * @param {(source: Source) => Promise<void>} run
    */
-  #on(id, run) {
+  #onClick(id, run) {
     const button = byId(id, HTMLButtonElement);
     button.addEventListener('click', async () => {
-      const { picture } = this.#store.state;
-      const asked = toFields(this.#store.prompt.things);
-      if (!picture || !asked) return;
+      const { image } = this.#store.state;
+      const prompt = toFields(this.#store.prompt.objects);
+      if (!image || !prompt) return;
       button.setAttribute('aria-busy', 'true');
       try {
-        await run({ picture, ...asked });
+        await run({ image, ...prompt });
       } catch (error) {
-        if (!isAbort(error)) this.#session.fail(error);
+        this.#session.fail(error);
       } finally {
         button.removeAttribute('aria-busy');
       }
     });
   }
 
-  /** @param {Asked} asked */
-  async #mask(asked) {
-    const answer = await this.#whole(asked);
-    download(new Blob([answer.png], { type: 'image/png' }), nameBeside(asked.picture.name, 'mask.png'));
+  /** @param {Source} source */
+  async #exportMask(source) {
+    const { png } = await this.#fullSegmentation(source);
+    download(new Blob([png], { type: 'image/png' }), exportName(source.image.name, 'mask.png'));
   }
 
   /**
-   * @param {Asked} asked
+   * @param {Source} source
    * @param {typeof cutoutPng} draw
-   * @param {string} rest
+   * @param {string} suffix of the file's name
    */
-  async #drawn(asked, draw, rest) {
-    const answer = await this.#whole(asked);
-    download(await draw(asked.picture, answer, asked.things), nameBeside(asked.picture.name, rest));
+  async #exportDrawing(source, draw, suffix) {
+    const segmentation = await this.#fullSegmentation(source);
+    download(await draw(source.image, segmentation, source.objects), exportName(source.image.name, suffix));
   }
 
   /**
-   * @param {Asked} asked
+   * @param {Source} source
    * @param {'rle' | 'polygons'} format
    */
-  async #coco({ picture, things, fields }, format) {
-    const answered = await this.#ask(fields, { response_format: format });
-    const coco = toCoco(picture, things, answered.data[0]?.segments ?? []);
+  async #exportCoco({ image, objects, fields }, format) {
+    const response = await this.#segment(fields, { response_format: format });
+    const coco = toCoco(image, objects, response.data[0]?.segments ?? []);
     const blob = new Blob([JSON.stringify(coco)], { type: 'application/json' });
-    download(blob, nameBeside(picture.name, 'coco.json'));
+    download(blob, exportName(image.name, 'coco.json'));
   }
 
   /**
-   * All pixels of the mask: those that are shown, or, of a large picture, asked for now.
+   * The segmentation at full resolution: the one that is shown, or, for a large image, a new one.
    *
-   * @param {Asked} asked
+   * @param {Source} source
    */
-  async #whole({ picture, things, fields }) {
-    const shown = this.#store.state.answer;
-    const ids = things.map((thing) => thing.id);
-    const current = shown && this.#session.isCurrent && shown.ids.join() === ids.join();
-    if (current && shown.mask.width === picture.width && shown.mask.height === picture.height) return shown;
-    const [data] = (await this.#ask(fields, {})).data;
-    if (!data) throw new Error('The server answered no mask.');
-    return readAnswer(data, ids);
+  async #fullSegmentation({ image, objects, fields }) {
+    const shown = this.#store.state.segmentation;
+    const ids = objects.map((object) => object.id);
+    const isCurrent = shown && this.#session.isCurrent && shown.ids.join() === ids.join();
+    if (isCurrent && shown.mask.width === image.width && shown.mask.height === image.height) return shown;
+    const [mask] = (await this.#segment(fields, {})).data;
+    if (!mask) throw new Error('The response has no mask.');
+    return readSegmentation(mask, ids);
   }
 
   /**
    * @param {import('../state/fields.js').PromptFields} fields
    * @param {import('../session/session.js').Options} options
    */
-  #ask(fields, options) {
-    return this.#session.segment(fields, options, 'Making the file', new AbortController().signal);
+  #segment(fields, options) {
+    return this.#session.segment(fields, options, 'Exporting', new AbortController().signal);
   }
 
   #render() {
-    const nothing = !this.#store.state.picture || !toFields(this.#store.prompt.things);
-    for (const button of this.#buttons) button.disabled = nothing;
+    const disabled = !this.#store.state.image || !toFields(this.#store.prompt.objects);
+    for (const button of this.#buttons) button.disabled = disabled;
   }
 }

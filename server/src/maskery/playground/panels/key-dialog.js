@@ -1,40 +1,40 @@
-/** Asks for the key, and tries it before it is believed. */
+/** The dialog that asks for an API key and checks it. */
 
 import { ApiError } from '../api/errors.js';
 import { byId } from '../dom.js';
 
 /** @typedef {import('../api/client.js').Client} Client */
-/** @typedef {import('../api/key.js').Keyring} Keyring */
+/** @typedef {import('../api/key.js').KeyStore} KeyStore */
 
 export class KeyDialog {
   #dialog = byId('key-dialog', HTMLDialogElement);
   #field = byId('key-field', HTMLInputElement);
-  #why = byId('key-why', HTMLElement);
-  #button = byId('key-send', HTMLButtonElement);
+  #error = byId('key-error', HTMLElement);
+  #submit = byId('key-submit', HTMLButtonElement);
   #client;
-  #keyring;
-  #kept;
+  #keyStore;
+  #onAccepted;
 
   /**
    * @param {Client} client
-   * @param {Keyring} keyring
-   * @param {() => void} kept told when there is a key that fits
+   * @param {KeyStore} keyStore
+   * @param {() => void} onAccepted called when the server has accepted a key
    */
-  constructor(client, keyring, kept) {
+  constructor(client, keyStore, onAccepted) {
     this.#client = client;
-    this.#keyring = keyring;
-    this.#kept = kept;
+    this.#keyStore = keyStore;
+    this.#onAccepted = onAccepted;
     byId('key-form', HTMLFormElement).addEventListener('submit', (event) => {
       event.preventDefault();
-      void this.#try(this.#field.value.trim());
+      void this.#check(this.#field.value.trim());
     });
     byId('key-button', HTMLButtonElement).addEventListener('click', () => this.open(''));
     byId('key-cancel', HTMLButtonElement).addEventListener('click', () => this.#dialog.close());
   }
 
-  /** @param {string} why the key is needed */
-  open(why) {
-    this.#say(why);
+  /** @param {string} reason why the last key was refused; empty if there was none */
+  open(reason) {
+    this.#showError(reason);
     if (this.#dialog.open) return;
     this.#field.value = '';
     this.#dialog.showModal();
@@ -42,31 +42,32 @@ export class KeyDialog {
   }
 
   /** @param {string} key */
-  async #try(key) {
+  async #check(key) {
     if (!key) {
-      this.#say('A key begins with mk_.');
+      this.#showError('Enter a key. API keys start with mk_.');
       return;
     }
-    const before = this.#keyring.key;
-    this.#keyring.keep(key);
-    this.#button.disabled = true;
+    const previous = this.#keyStore.key;
+    this.#keyStore.key = key;
+    this.#submit.disabled = true;
     try {
       await this.#client.models();
       this.#dialog.close();
-      this.#kept();
+      this.#onAccepted();
     } catch (error) {
-      this.#keyring.keep(before);
-      const wrong = error instanceof ApiError && error.status === 401;
-      this.#say(wrong ? 'The server does not know this key, or it was revoked.' : String(/** @type {Error} */ (error).message));
+      this.#keyStore.key = previous;
+      const refused = error instanceof ApiError && error.status === 401;
+      const message = String(/** @type {Error} */ (error).message);
+      this.#showError(refused ? 'The key is not valid. It may have been revoked or have expired.' : message);
       this.#field.select();
     } finally {
-      this.#button.disabled = false;
+      this.#submit.disabled = false;
     }
   }
 
   /** @param {string} text */
-  #say(text) {
-    this.#why.textContent = text;
-    this.#why.hidden = !text;
+  #showError(text) {
+    this.#error.textContent = text;
+    this.#error.hidden = !text;
   }
 }

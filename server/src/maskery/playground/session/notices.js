@@ -1,7 +1,7 @@
-/** From an error to what a person should know and can do. */
+/** Turns errors into notices: what happened, and what the user can do. */
 
-import { ApiError, Unreachable } from '../api/errors.js';
-import { NotShown } from '../picture/picture.js';
+import { ApiError, ServerUnreachable } from '../api/errors.js';
+import { UnsupportedImage } from '../image/image.js';
 
 /** @typedef {import('../state/store.js').Notice} Notice */
 
@@ -10,36 +10,36 @@ const TITLES = {
   403: 'Not allowed.',
   404: 'Not found.',
   413: 'Too large.',
-  415: 'Not a picture that the server reads.',
-  422: 'The server cannot do that.',
-  500: 'The server failed.',
-  504: 'It took too long.',
+  415: 'Unsupported image.',
+  422: 'Invalid request.',
+  500: 'Server error.',
+  504: 'Timed out.',
 };
 
 /**
  * @param {unknown} error
- * @param {{ again: () => void, choose: () => void }} ways out
+ * @param {{ retry: () => void, choose: () => void }} actions
  * @returns {Notice}
  */
-export function explain(error, { again, choose }) {
-  const retry = { label: 'Try again', run: again };
-  const another = { label: 'Choose another picture', run: choose };
-  if (error instanceof NotShown) {
-    return { kind: 'error', title: 'Not a picture.', text: error.message, action: another };
+export function toNotice(error, { retry, choose }) {
+  const retryAction = { label: 'Retry', run: retry };
+  const chooseAction = { label: 'Choose another image', run: choose };
+  if (error instanceof UnsupportedImage) {
+    return { kind: 'error', title: 'Unsupported image.', text: error.message, action: chooseAction };
   }
-  if (error instanceof Unreachable) {
-    const text = 'Is maskery serve still running?';
-    return { kind: 'error', title: 'The server does not answer.', text, action: retry };
+  if (error instanceof ServerUnreachable) {
+    const text = 'Check that maskery serve is running.';
+    return { kind: 'error', title: error.message, text, action: retryAction };
   }
   if (!(error instanceof ApiError)) {
     const text = error instanceof Error ? error.message : String(error);
-    return { kind: 'error', title: 'That did not work.', text, action: retry };
+    return { kind: 'error', title: 'Something went wrong.', text, action: retryAction };
   }
-  const trace = error.status >= 500 && error.requestId ? ` Request ${error.requestId}.` : '';
+  const request = error.status >= 500 && error.requestId ? ` Request ID: ${error.requestId}.` : '';
   return {
     kind: 'error',
-    title: TITLES[error.status] ?? 'That did not work.',
-    text: error.message + trace,
-    action: error.status === 413 || error.status === 415 ? another : retry,
+    title: TITLES[error.status] ?? `Error ${error.status}.`,
+    text: error.message + request,
+    action: error.status === 413 || error.status === 415 ? chooseAction : retryAction,
   };
 }

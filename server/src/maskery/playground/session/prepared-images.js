@@ -1,38 +1,38 @@
-/** One picture as the server has it: sent once for each model, and again when the server has forgotten it. */
+/** One image on the server: uploaded once per model, and again after the server has dropped it. */
 
 import { ApiError } from '../api/errors.js';
-import { persistently } from '../api/retry.js';
-import { asShown } from '../picture/picture.js';
+import { withRetries } from '../api/retry.js';
+import { encodeAsShown } from '../image/image.js';
 
 /** @typedef {import('../api/client.js').Client} Client */
-/** @typedef {import('../api/client.js').Prepared} Prepared */
-/** @typedef {import('../picture/picture.js').Picture} Picture */
-/** @typedef {import('./reporter.js').Reporter} Reporter */
+/** @typedef {import('../api/client.js').PreparedImage} PreparedImage */
+/** @typedef {import('../image/image.js').SourceImage} SourceImage */
+/** @typedef {import('./progress.js').ProgressReporter} ProgressReporter */
 
-export class Preparations {
+export class PreparedImages {
   #client;
-  #picture;
-  #report;
+  #image;
+  #progress;
   /** @type {Blob} */
   #file;
-  /** @type {Map<string, Promise<Prepared>>} by model */
+  /** @type {Map<string, Promise<PreparedImage>>} by model */
   #prepared = new Map();
   #abort = new AbortController();
 
   /**
    * @param {Client} client
-   * @param {Picture} picture
-   * @param {Reporter} report
+   * @param {SourceImage} image
+   * @param {ProgressReporter} progress
    */
-  constructor(client, picture, report) {
+  constructor(client, image, progress) {
     this.#client = client;
-    this.#picture = picture;
-    this.#report = report;
-    this.#file = picture.file;
+    this.#image = image;
+    this.#progress = progress;
+    this.#file = image.file;
   }
 
   /**
-   * Many may wait for the same.
+   * The image prepared for a model. Concurrent calls share one upload.
    *
    * @param {string} model
    */
@@ -41,62 +41,62 @@ export class Preparations {
     if (!prepared) {
       prepared = this.#prepare(model);
       this.#prepared.set(model, prepared);
-      // What has failed is tried anew by whoever asks next.
+      // After a failure the next call uploads again.
       prepared.catch(() => this.#prepared.delete(model));
     }
     return prepared;
   }
 
   /**
-   * The server knows it no longer.
+   * Discard an image that the server no longer has; the next `get` uploads it again.
    *
    * @param {string} model
-   * @param {Prepared} gone
+   * @param {PreparedImage} dropped
    */
-  async drop(model, gone) {
-    const known = await this.#prepared.get(model)?.catch(() => null);
-    if (known === gone) this.#prepared.delete(model);
+  async discard(model, dropped) {
+    const current = await this.#prepared.get(model)?.catch(() => null);
+    if (current === dropped) this.#prepared.delete(model);
   }
 
-  /** Nobody wants it any more. */
+  /** Cancel uploads, and delete the image from the server. */
   close() {
     this.#abort.abort();
     for (const prepared of this.#prepared.values()) {
-      prepared.then(({ id }) => this.#client.forget(id)).catch(() => {});
+      prepared.then(({ id }) => this.#client.deleteImage(id)).catch(() => {});
     }
   }
 
   /** @param {string} model */
   async #prepare(model) {
-    const task = this.#report.begin('Sending the picture');
-    const send = () =>
-      this.#client.prepare(this.#file, model, this.#abort.signal, (share) =>
-        share < 1 ? task.progress(share) : task.rename('Preparing the picture'),
+    const task = this.#progress.begin('Uploading the image');
+    const upload = () =>
+      this.#client.prepare(this.#file, model, this.#abort.signal, (fraction) =>
+        fraction < 1 ? task.update(fraction) : task.rename('Preparing the image'),
       );
     try {
-      const prepared = await persistently(() => this.#readably(send), this.#abort.signal, task.waiting);
-      if (prepared.width === this.#picture.width && prepared.height === this.#picture.height) return prepared;
-      // The two disagree on which way is up: what is seen here is what is meant.
-      this.#file = await asShown(this.#picture);
-      return await persistently(send, this.#abort.signal, task.waiting);
+      const prepared = await withRetries(() => this.#withFallback(upload), this.#abort.signal, task.onRetry);
+      if (prepared.width === this.#image.width && prepared.height === this.#image.height) return prepared;
+      // The server and the browser apply different orientations: upload the pixels that are shown.
+      this.#file = await encodeAsShown(this.#image);
+      return await withRetries(upload, this.#abort.signal, task.onRetry);
     } finally {
       task.end();
     }
   }
 
   /**
-   * A format that only this browser reads is sent as the pixels that it shows.
+   * Upload the file; if the server does not read its format, upload the pixels that are shown.
    *
-   * @param {() => Promise<Prepared>} send
+   * @param {() => Promise<PreparedImage>} upload
    */
-  async #readably(send) {
+  async #withFallback(upload) {
     try {
-      return await send();
+      return await upload();
     } catch (error) {
-      const foreign = error instanceof ApiError && error.status === 415 && this.#file === this.#picture.file;
-      if (!foreign) throw error;
-      this.#file = await asShown(this.#picture);
-      return send();
+      const unsupported = error instanceof ApiError && error.status === 415 && this.#file === this.#image.file;
+      if (!unsupported) throw error;
+      this.#file = await encodeAsShown(this.#image);
+      return upload();
     }
   }
 }

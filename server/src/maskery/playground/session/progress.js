@@ -1,31 +1,31 @@
-/** Tells the person what is being waited for. */
+/** Reports what the page waits for. */
 
-import { Unreachable } from '../api/errors.js';
+import { ServerUnreachable } from '../api/errors.js';
 
 /** @typedef {import('../api/errors.js').ApiError} ApiError */
 /** @typedef {import('../state/store.js').Store} Store */
 
 /**
  * @typedef {object} Task
- * @property {(share: number) => void} progress 0 to 1
+ * @property {(fraction: number) => void} update how much is done, 0 to 1
  * @property {(text: string) => void} rename
- * @property {(error: ApiError | Unreachable, seconds: number) => void} waiting before another try
+ * @property {(error: ApiError | ServerUnreachable, seconds: number) => void} onRetry
  * @property {() => void} end
  */
 
-export class Reporter {
+export class ProgressReporter {
   #store;
-  #again;
+  #retryNow;
   /** @type {import('../state/store.js').Busy[]} */
   #running = [];
 
   /**
    * @param {Store} store
-   * @param {() => void} again ends the waiting
+   * @param {() => void} retryNow ends the delay before a retry
    */
-  constructor(store, again) {
+  constructor(store, retryNow) {
     this.#store = store;
-    this.#again = again;
+    this.#retryNow = retryNow;
   }
 
   /**
@@ -33,29 +33,29 @@ export class Reporter {
    * @returns {Task}
    */
   begin(text) {
-    let busy = { text, share: /** @type {number | null} */ (null), since: performance.now() };
-    let waited = false;
+    let busy = { text, fraction: /** @type {number | null} */ (null), since: performance.now() };
+    let retried = false;
     this.#running.push(busy);
     this.#show();
     /** @param {Partial<typeof busy>} change */
     const replace = (change) => {
-      const place = this.#running.indexOf(busy);
-      if (place < 0) return;
+      const index = this.#running.indexOf(busy);
+      if (index < 0) return;
       busy = { ...busy, ...change };
-      this.#running[place] = busy;
+      this.#running[index] = busy;
       this.#show();
     };
     return {
-      progress: (share) => replace({ share }),
-      rename: (name) => replace({ text: name, share: null, since: performance.now() }),
-      waiting: (error, seconds) => {
-        waited = true;
-        this.#store.dispatch({ type: 'notice', notice: this.#waiting(error, seconds) });
+      update: (fraction) => replace({ fraction }),
+      rename: (name) => replace({ text: name, fraction: null, since: performance.now() }),
+      onRetry: (error, seconds) => {
+        retried = true;
+        this.#store.dispatch({ type: 'notice', notice: this.#retryNotice(error, seconds) });
       },
       end: () => {
         this.#running = this.#running.filter((other) => other !== busy);
         this.#show();
-        if (waited && this.#store.state.notice?.kind === 'waiting') {
+        if (retried && this.#store.state.notice?.kind === 'retrying') {
           this.#store.dispatch({ type: 'notice', notice: null });
         }
       },
@@ -67,20 +67,20 @@ export class Reporter {
   }
 
   /**
-   * @param {ApiError | Unreachable} error
+   * @param {ApiError | ServerUnreachable} error
    * @param {number} seconds
    * @returns {import('../state/store.js').Notice}
    */
-  #waiting(error, seconds) {
-    const when = seconds < 1 ? 'in a moment' : `in ${Math.round(seconds)} s`;
-    const away = error instanceof Unreachable;
+  #retryNotice(error, seconds) {
+    const retrying = `Retrying in ${Math.max(1, Math.round(seconds))} s.`;
+    const unreachable = error instanceof ServerUnreachable;
     return {
-      kind: 'waiting',
-      title: away ? 'The server does not answer.' : 'One moment.',
-      text: away
-        ? `Is maskery serve still running? It is asked again ${when}; nothing is lost.`
-        : `${error.message} It is asked again ${when}.`,
-      action: { label: 'Ask now', run: this.#again },
+      kind: 'retrying',
+      title: unreachable ? error.message : 'Waiting for the server.',
+      text: unreachable
+        ? `Check that maskery serve is running. ${retrying} Your objects are kept.`
+        : `${error.message} ${retrying}`,
+      action: { label: 'Retry now', run: this.#retryNow },
     };
   }
 }
