@@ -36,9 +36,13 @@ class Windows:
         return self.start + self.count * self.height * self.width
 
 
-def window_order(vision: VisionConfig) -> tuple[NDArray[np.int64], list[Windows]]:
-    """Places of the tokens in the image's order, in the order of windows; and the windows, by shape."""
-    grid, side = vision.grid, vision.window_size
+def window_order(grid: int, side: int) -> tuple[NDArray[np.int64], list[Windows]]:
+    """Places of the tokens in the image's order, in the order of windows; and the windows, by shape.
+
+    Args:
+        grid: tokens along a side of the image.
+        side: of a window, in tokens; windows at the right and lower edge are smaller where it does not divide the grid.
+    """
     places = np.arange(grid * grid, dtype=np.int64).reshape(grid, grid)
     parts, windows, start = [], [], 0
     edges = range(0, grid, side)

@@ -11,6 +11,8 @@ Less arithmetic than the reference spends, for the same result (ViT-B at 1024 pi
   pixels are put in their places.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from maskery.models.sam.config import DecoderConfig, SamConfig
@@ -39,15 +41,16 @@ def write_decoder(graph: Graph, config: SamConfig, with_masks: bool) -> None:
     hidden = graph.input("hidden", np.float32, ("objects", "tokens"))
     if with_masks:
         masks = graph.input("masks", np.float32, ("objects", 1, side, side))
-        dense = _embed_masks(graph, masks, grid, decoder)
+        dense = embed_masks(graph, masks, grid, decoder)
     else:
         dense = graph.weight("prompt_encoder.no_mask_embed.weight")
-    tokens, hidden = _tokens(graph, config, prompt, hidden)
+    names = ["iou_token", "mask_tokens", *(["hq_token"] if config.is_hq else [])]
+    tokens, hidden = output_tokens(graph, names, prompt, hidden)
     image = graph.op("Add", embedding, dense)
-    tokens, image = _two_way(graph, config, tokens, image, hidden)
+    tokens, image = two_way_transformer(graph, decoder, grid, tokens, image, hidden)
 
     answers = [
-        _feed_forward(graph, _token(graph, tokens, 1 + index), f"output_hypernetworks_mlps.{index}", 3)
+        feed_forward(graph, token_at(graph, tokens, 1 + index), f"output_hypernetworks_mlps.{index}", 3)
         for index in range(outputs)
     ]
     upscaled = _upscale(graph, image, grid, channels)
@@ -56,16 +59,15 @@ def write_decoder(graph: Graph, config: SamConfig, with_masks: bool) -> None:
     logits = graph.op("MatMul", hyper, graph.transpose(pixels, 0, 2, 1))
     graph.output("logits", graph.reshape(logits, -1, outputs, side, side), ("objects", outputs, side, side))
     if features is not None:
-        token = _feed_forward(graph, _token(graph, tokens, 1 + outputs), "hq_mask_mlp", 3)
+        token = feed_forward(graph, token_at(graph, tokens, 1 + outputs), "hq_mask_mlp", 3)
         hq = _hq_logits(graph, upscaled, features, token, side, channels)
         graph.output("hq_logits", hq, ("objects", 1, side, side))
-    scores = _feed_forward(graph, _token(graph, tokens, 0), "iou_prediction_head", decoder.iou_depth)
+    scores = feed_forward(graph, token_at(graph, tokens, 0), "iou_prediction_head", decoder.iou_depth)
     graph.output("scores", graph.reshape(scores, -1, outputs), ("objects", outputs))
 
 
-def _tokens(graph: Graph, config: SamConfig, prompt: Value, hidden: Value) -> tuple[Value, Value]:
+def output_tokens(graph: Graph, names: Sequence[str], prompt: Value, hidden: Value) -> tuple[Value, Value]:
     """Tokens [objects, outputs + prompt, channels], and what hides the padding: [objects, 1, 1, tokens]."""
-    names = ["iou_token", "mask_tokens", *(["hq_token"] if config.is_hq else [])]
     own = np.concatenate([graph.array(f"mask_decoder.{name}.weight") for name in names])
     objects = graph.rows(graph.op("Shape", hidden), 0, 1)
     shape = graph.op("Concat", objects, graph.constant(own.shape, np.int64), axis=0)
@@ -76,7 +78,7 @@ def _tokens(graph: Graph, config: SamConfig, prompt: Value, hidden: Value) -> tu
     return tokens, graph.op("Unsqueeze", hidden, graph.constant([1, 2], np.int64))
 
 
-def _embed_masks(graph: Graph, masks: Value, grid: int, decoder: DecoderConfig) -> Value:
+def embed_masks(graph: Graph, masks: Value, grid: int, decoder: DecoderConfig) -> Value:
     """Logits [objects, 1, side, side] to [objects, grid², channels]."""
     name = "prompt_encoder.mask_embed"
     value = masks
@@ -92,10 +94,9 @@ def _embed_masks(graph: Graph, masks: Value, grid: int, decoder: DecoderConfig) 
     return graph.op("Add", graph.op("MatMul", value, graph.transpose(kernel, 1, 0)), graph.weight(f"{name}.conv3.bias"))
 
 
-def _two_way(graph: Graph, config: SamConfig, points: Value, image: Value, hidden: Value) -> tuple[Value, Value]:
+def two_way_transformer(graph: Graph, decoder: DecoderConfig, grid: int, points: Value, image: Value, hidden: Value) -> tuple[Value, Value]:
     """The two-way transformer: tokens and patches look at each other in turn."""
-    decoder = config.decoder
-    where = graph.constant(grid_positions(graph.weights, config.vision.grid)[None])
+    where = graph.constant(grid_positions(graph.weights, grid)[None])
     tokens = points
     root = "mask_decoder.transformer"
     placed = graph.op("Add", image, where)
@@ -103,7 +104,7 @@ def _two_way(graph: Graph, config: SamConfig, points: Value, image: Value, hidde
         name = f"{root}.layers.{layer}"
         # The first layer sees the tokens alone, without residual.
         query = tokens if layer == 0 else graph.op("Add", tokens, points)
-        looked = _attend_to_tokens(graph, decoder, f"{name}.self_attn", query, tokens, hidden)
+        looked = _attend_tooutput_tokens(graph, decoder, f"{name}.self_attn", query, tokens, hidden)
         tokens = graph.layer_norm(
             looked if layer == 0 else graph.op("Add", tokens, looked), f"{name}.layer_norm1", decoder.eps
         )
@@ -123,7 +124,7 @@ def _two_way(graph: Graph, config: SamConfig, points: Value, image: Value, hidde
     return graph.layer_norm(graph.op("Add", tokens, looked), f"{root}.layer_norm_final_attn", 1e-5), image
 
 
-def _attend_to_tokens(
+def _attend_tooutput_tokens(
     graph: Graph, decoder: DecoderConfig, name: str, query: Value, value: Value, hidden: Value
 ) -> Value:
     """Self-attention; `query` serves as key too."""
@@ -211,11 +212,11 @@ def _image_attends(
     return graph.op("Add", seen, graph.weight(f"{name}.out_proj.bias"))
 
 
-def _token(graph: Graph, tokens: Value, index: int) -> Value:
+def token_at(graph: Graph, tokens: Value, index: int) -> Value:
     return graph.rows(tokens, index, index + 1, axis=1)
 
 
-def _feed_forward(graph: Graph, value: Value, name: str, depth: int) -> Value:
+def feed_forward(graph: Graph, value: Value, name: str, depth: int) -> Value:
     name = f"mask_decoder.{name}"
     layers = ["proj_in", *(f"layers.{index}" for index in range(depth - 2)), "proj_out"]
     for layer in layers[:-1]:
