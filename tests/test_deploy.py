@@ -78,7 +78,7 @@ def test_the_guide_names_every_metric(exposition: str) -> None:
 
 
 def test_labels_in_expressions_are_values_that_there_are(exposition: str) -> None:
-    for label in ("route", "stage", "lane"):
+    for label in ("route", "stage", "queue"):
         used = set(re.findall(rf'{label}!?="([^"]+)"', expressions()))
         assert used <= set(re.findall(rf'{label}="([^"]+)"', exposition))
 

@@ -19,7 +19,7 @@ from sam_folders import write_model
 from samples import MODEL, b64, jpeg, png, squares
 
 from maskery import logs
-from maskery.engine.threads import run_in
+from maskery.engine.threads import run_in_thread
 from maskery.models import Store
 
 ROUTE = "/v1/images/segmentations"
@@ -114,9 +114,9 @@ async def test_lines_of_threads_carry_the_request_that_they_work_for(written: Re
     with ThreadPoolExecutor(1) as pool:
         for name in ("one", "two"):
             logs.request_id.set(name)
-            await run_in(pool, lambda: log.info("working in %s", threading.current_thread().name))
+            await run_in_thread(pool, lambda: log.info("working in %s", threading.current_thread().name))
         logs.request_id.set("")
-        await run_in(pool, lambda: log.info("for nobody"))
+        await run_in_thread(pool, lambda: log.info("for nobody"))
     found = [json.loads(line) for line in written()]
     assert [each.get("request_id") for each in found] == ["one", "two", None]
     assert all("MainThread" not in each["message"] for each in found)

@@ -39,7 +39,7 @@ def test_one_new_image_more_than_may_wait_is_told_when_to_come_back(server: Serv
         first = clients.submit(server.ask, 10)
         server.faults.wait_for("encode 10")
         second = clients.submit(server.ask, 11)
-        server.wait_for_metric('maskery_queue_waiting{lane="encode"}', 1)
+        server.wait_for_metric('maskery_queue_waiting{queue="encode"}', 1)
         assert_busy(server.ask(12))
         hold.unlink()
         assert [first.result().eighths, second.result().eighths] == [expected_eighths(10), expected_eighths(11)]

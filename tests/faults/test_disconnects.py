@@ -45,7 +45,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload_leaves_nothing_behind(
 
 
 def test_a_client_that_leaves_while_it_waits_is_taken_off_the_queue(server: Server) -> None:
-    waiting = 'maskery_queue_waiting{lane="encode"}'
+    waiting = 'maskery_queue_waiting{queue="encode"}'
     with ThreadPoolExecutor(4) as clients, server.faults.told("hold-encode-10") as hold:
         first = clients.submit(server.ask, 10)
         server.faults.wait_for("encode 10")
@@ -87,6 +87,6 @@ def test_an_encoding_that_everybody_has_left_is_kept_for_who_comes_back(server: 
         connection.close()
         server.wait_for_metric("maskery_requests_in_flight", 0)
         hold.unlink()
-        server.wait_for_metric('maskery_queue_running{lane="encode"}', 0)
+        server.wait_for_metric('maskery_queue_running{queue="encode"}', 0)
     assert server.ask(30, model=APART).eighths == expected_eighths(30)
     assert server.faults.begun("encode 30") == 1

@@ -60,7 +60,7 @@ def test_only_the_image_that_was_being_encoded_notices_that_the_encoder_was_kill
             lost = clients.submit(server.ask, 11)
             server.faults.wait_for("encode 11")
             waiting = clients.submit(server.ask, 12)
-            server.wait_for_metric('maskery_queue_waiting{lane="encode"}', 1)
+            server.wait_for_metric('maskery_queue_waiting{queue="encode"}', 1)
             before = len(clicks)
             kill_encoder(server)
             assert_lost(lost.result())
@@ -89,7 +89,7 @@ def test_an_encoder_that_is_ending_when_an_image_comes_is_not_missed(server: Ser
     os.kill(encoder, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as clients:
         answer = clients.submit(server.ask, 22)
-        server.wait_for_metric('maskery_queue_running{lane="encode"}', 1)
+        server.wait_for_metric('maskery_queue_running{queue="encode"}', 1)
         time.sleep(0.3)
         os.kill(encoder, signal.SIGKILL)
         assert answer.result().eighths == expected_eighths(22)

@@ -56,7 +56,7 @@ def test_a_prompt_that_makes_the_decoder_raise_fails_alone(server: Server) -> No
         asked = [clients.submit(server.ask, 20, column) for column in (41, 42, 43)]
         server.wait_for_metric("maskery_requests_in_flight", 4)
         # Their images are known and they wait for the only worker, in one call.
-        server.wait_for_metric('maskery_queue_waiting{lane="decode"}', 1)
+        server.wait_for_metric('maskery_queue_waiting{queue="decode"}', 1)
         hold.unlink()
         answers = [each.result() for each in asked]
     assert first.result().status == 200

@@ -99,7 +99,7 @@ def test_every_request_that_was_accepted_is_answered_before_the_server_ends(star
         server.faults.wait_for("decode 50")
         server.faults.wait_for("encode 2")
         slow.append(clients.submit(server.ask, 3))
-        server.wait_for_metric('maskery_queue_waiting{lane="encode"}', 1)
+        server.wait_for_metric('maskery_queue_waiting{queue="encode"}', 1)
         server.wait_for_metric("maskery_request_bytes_in_flight", 50 + sum(map(len, map(body_of, (1, 2, 3)))))
         running = [clients.submit(loop.run) for loop in loops]
         eventually(lambda: all(loop.outcomes["answered"] for loop in loops), "all clients to be answered")
@@ -185,7 +185,7 @@ def test_what_takes_longer_than_the_grace_period_is_cut_off_and_told_so(start: S
         server.faults.wait_for("decode 50")
         server.faults.wait_for("encode 2")
         asked.append(clients.submit(server.ask, 3))
-        server.wait_for_metric('maskery_queue_waiting{lane="encode"}', 1)
+        server.wait_for_metric('maskery_queue_waiting{queue="encode"}', 1)
         started = time.monotonic()
         status = server.stop()
         seconds = time.monotonic() - started

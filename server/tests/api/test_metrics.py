@@ -159,9 +159,9 @@ def test_queues_are_seen_while_requests_wait(make_client: MakeClient, body: dict
     for thread in threads:
         thread.start()
     assert gate.entered.acquire(timeout=20)
-    until(lambda: value(samples(client), "maskery_queue_waiting", lane="encode_here") == 2)
+    until(lambda: value(samples(client), "maskery_queue_waiting", queue="encode_inline") == 2)
     found = samples(client)
-    assert value(found, "maskery_queue_running", lane="encode_here") == 1
+    assert value(found, "maskery_queue_running", queue="encode_inline") == 1
     assert value(found, "maskery_requests_in_flight") == 3
     assert value(found, "maskery_request_bytes_in_flight") > sum(len(each["image_prompt"]) for each in bodies)
     gate.open.set()
@@ -169,8 +169,8 @@ def test_queues_are_seen_while_requests_wait(make_client: MakeClient, body: dict
         thread.join()
     found = samples(client)
     for name in ("maskery_queue_running", "maskery_queue_waiting"):
-        assert labels_of(found, name, "lane") == {"encode", "encode_here", "decode"}
-        assert all(value(found, name, lane=lane) == 0 for lane in ("encode", "encode_here", "decode"))
+        assert labels_of(found, name, "queue") == {"encode", "encode_inline", "decode"}
+        assert all(value(found, name, queue=queue) == 0 for queue in ("encode", "encode_inline", "decode"))
     assert (value(found, "maskery_requests_in_flight"), value(found, "maskery_request_bytes_in_flight")) == (0, 0)
 
 

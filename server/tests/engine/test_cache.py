@@ -1,4 +1,4 @@
-"""Embeddings under a budget of bytes: what stays, what goes, and who is told."""
+"""The cache of embeddings: what it keeps, what it evicts, and what it reports."""
 
 from collections import OrderedDict
 
@@ -20,23 +20,23 @@ def sized(nbytes: int) -> Embedding:
     return embedding(0, nbytes=nbytes)
 
 
-def test_the_least_recently_used_makes_room() -> None:
-    gone: list[Key] = []
-    cache = EmbeddingCache(300, gone.append)
+def test_the_least_recently_used_is_evicted() -> None:
+    removed: list[Key] = []
+    cache = EmbeddingCache(300, removed.append)
     kept = {name: sized(100) for name in "abc"}
     for name, each in kept.items():
         cache.put(key(name), each)
     assert cache.get(key("a")) is kept["a"]
     cache.put(key("d"), sized(100))
-    assert gone == [key("b")]
+    assert removed == [key("b")]
     cache.put(key("e"), sized(150))
-    assert gone == [key("b"), key("c"), key("a")]
+    assert removed == [key("b"), key("c"), key("a")]
     assert key("d") in cache
     assert key("a") not in cache
     assert (len(cache), cache.nbytes) == (2, 250)
 
 
-def test_looking_without_using_changes_nothing() -> None:
+def test_peeking_does_not_count_as_a_use() -> None:
     cache = EmbeddingCache(200)
     cache.put(key("a"), sized(100))
     cache.put(key("b"), sized(100))
@@ -47,25 +47,25 @@ def test_looking_without_using_changes_nothing() -> None:
     assert (cache.hits, cache.misses) == (0, 0)
 
 
-def test_what_is_larger_than_the_budget_is_not_kept_and_drives_nothing_out() -> None:
-    gone: list[Key] = []
-    cache = EmbeddingCache(300, gone.append)
+def test_an_embedding_larger_than_the_cache_is_not_kept_and_evicts_nothing() -> None:
+    removed: list[Key] = []
+    cache = EmbeddingCache(300, removed.append)
     cache.put(key("a"), sized(300))
     cache.put(key("large"), sized(301))
     assert key("large") not in cache
     assert key("a") in cache
-    assert gone == []
+    assert removed == []
     assert cache.evictions == 0
 
 
-def test_no_budget_keeps_nothing() -> None:
+def test_a_cache_of_no_bytes_keeps_nothing() -> None:
     cache = EmbeddingCache(0)
     cache.put(key("a"), sized(1))
     assert cache.get(key("a")) is None
     assert (len(cache), cache.nbytes) == (0, 0)
 
 
-def test_hits_misses_and_what_made_room_are_counted_and_what_was_removed_is_not() -> None:
+def test_hits_misses_and_evictions_are_counted_and_removals_are_not() -> None:
     cache = EmbeddingCache(250)
     for name in "abc":
         cache.put(key(name), sized(100))
@@ -78,20 +78,20 @@ def test_hits_misses_and_what_made_room_are_counted_and_what_was_removed_is_not(
     assert (len(cache), cache.nbytes) == (1, 100)
 
 
-def test_what_is_put_again_is_replaced_and_never_gone() -> None:
-    """Who holds an id of it must not lose that because two requests have made the same embedding."""
-    gone: list[Key] = []
-    cache = EmbeddingCache(300, gone.append)
+def test_an_embedding_put_again_is_replaced_and_not_reported_as_removed() -> None:
+    """Ids of an image must stay valid when two requests have encoded it."""
+    removed: list[Key] = []
+    cache = EmbeddingCache(300, removed.append)
     cache.put(key("a"), sized(100))
     cache.put(key("b"), sized(100))
     newer = sized(150)
     cache.put(key("a"), newer)
     assert cache.peek(key("a")) is newer
     assert cache.nbytes == 250
-    assert gone == []
+    assert removed == []
     assert cache.evictions == 0
     cache.put(key("a"), sized(301))
-    assert gone == [key("a")]
+    assert removed == [key("a")]
     assert cache.nbytes == 100
 
 
@@ -104,21 +104,21 @@ def test_every_part_of_the_key_counts(field: str) -> None:
 
 
 class AnyUse(RuleBasedStateMachine):
-    """The cache beside a list of what ought to be in it."""
+    """The cache beside a simple model of it."""
 
     BUDGET = 1000
     KEYS = st.integers(0, 7).map(lambda number: key(str(number % 4), owner=str(number // 4)))
 
     def __init__(self) -> None:
         super().__init__()
-        self.gone: list[Key] = []
-        self.cache = EmbeddingCache(self.BUDGET, self.gone.append)
+        self.removed: list[Key] = []
+        self.cache = EmbeddingCache(self.BUDGET, self.removed.append)
         self.model: OrderedDict[Key, Embedding] = OrderedDict()
-        self.expected_gone: list[Key] = []
+        self.expected_removed: list[Key] = []
         self.hits = self.misses = self.evictions = self.evicted_bytes = 0
 
     def _drop(self, name: Key) -> int:
-        self.expected_gone.append(name)
+        self.expected_removed.append(name)
         return self.model.pop(name).nbytes
 
     @rule(name=KEYS, nbytes=st.integers(0, 1100))
@@ -156,10 +156,10 @@ class AnyUse(RuleBasedStateMachine):
             self._drop(name)
 
     @invariant()
-    def holds_what_it_ought_to(self) -> None:
+    def holds_what_the_model_holds(self) -> None:
         assert self.cache.nbytes == sum(each.nbytes for each in self.model.values()) <= self.BUDGET
         assert len(self.cache) == len(self.model)
-        assert self.gone == self.expected_gone
+        assert self.removed == self.expected_removed
 
     @invariant()
     def counts(self) -> None:

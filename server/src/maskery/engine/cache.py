@@ -1,4 +1,4 @@
-"""Embeddings of the images used last, under a budget of bytes."""
+"""A cache of embeddings, limited by their bytes."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from maskery.segmentation import Embedding
 
 
 class Key(NamedTuple):
-    """All that an embedding depends on, and who may use it.
+    """Everything that an embedding depends on, and its owner.
 
     Attributes:
-        owner: account; empty where all share.
-        digest: of the file's bytes and of how EXIF was treated.
+        owner: the account; empty where all accounts share embeddings.
+        digest: of the file's bytes and the EXIF rule.
         model: its name.
-        revision: of its weights, and the precision in which they run.
+        revision: of the weights, and the precision.
     """
 
     owner: str
@@ -24,21 +24,21 @@ class Key(NamedTuple):
 
 
 class EmbeddingCache:
-    """The least recently used goes first. For one event loop.
+    """Least recently used (LRU) cache. For one event loop.
 
     Args:
-        max_bytes: of all embeddings together; one that is larger than that is not kept.
-        on_gone: told of every key whose embedding is no longer here.
+        max_bytes: of all embeddings together; an embedding larger than that is not kept.
+        on_removed: called with every key that leaves the cache.
 
     Attributes:
-        nbytes: of all embeddings here.
-        hits, misses, evictions, evicted_bytes: since the start. What was removed on request is not evicted.
+        nbytes: of all embeddings.
+        hits, misses, evictions, evicted_bytes: since the start. `remove` is not an eviction.
     """
 
-    def __init__(self, max_bytes: int, on_gone: Callable[[Key], None] = lambda _: None) -> None:
+    def __init__(self, max_bytes: int, on_removed: Callable[[Key], None] = lambda _: None) -> None:
         self.max_bytes = max_bytes
         self.nbytes = self.hits = self.misses = self.evictions = self.evicted_bytes = 0
-        self._on_gone = on_gone
+        self._on_removed = on_removed
         self._embeddings: OrderedDict[Key, Embedding] = OrderedDict()
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class EmbeddingCache:
         return key in self._embeddings
 
     def get(self, key: Key) -> Embedding | None:
-        """The embedding, which counts as used just now."""
+        """The embedding, which becomes the most recently used. Counts a hit or a miss."""
         embedding = self._embeddings.get(key)
         if embedding is None:
             self.misses += 1
@@ -58,11 +58,11 @@ class EmbeddingCache:
         return embedding
 
     def peek(self, key: Key) -> Embedding | None:
-        """The embedding, as if nobody had looked."""
+        """The embedding, without counting or changing its last use."""
         return self._embeddings.get(key)
 
     def put(self, key: Key, embedding: Embedding) -> None:
-        """Keep it, and drop what there is no more room for. One that is here already is replaced, not gone."""
+        """Add or replace an embedding, and evict others if necessary."""
         if embedding.nbytes > self.max_bytes:
             self.remove(key)
             return
@@ -78,8 +78,8 @@ class EmbeddingCache:
             self.remove(oldest)
 
     def remove(self, key: Key) -> None:
-        """Forget it, if it is here."""
+        """Remove an embedding, if it is there."""
         embedding = self._embeddings.pop(key, None)
         if embedding is not None:
             self.nbytes -= embedding.nbytes
-            self._on_gone(key)
+            self._on_removed(key)
