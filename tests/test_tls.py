@@ -144,7 +144,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(
         write(tmp_path, authority, key_type)
         assert serial(server, authority_file) == first, "not before it is told to"
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "was read again" in log.read_text())
+        wait_for(lambda: "was reloaded" in log.read_text())
         second = serial(server, authority_file)
         assert second != first
         # Clients that ask by address name no server.
@@ -154,7 +154,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(
     # A half of a new pair is no reason to show none, or to stop.
     (tmp_path / "key.pem").write_bytes(authority.issue_cert("localhost").private_key_pem.bytes())
     server.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "the certificate stays as it was" in log.read_text())
+    wait_for(lambda: "the certificate was not reloaded" in log.read_text())
     assert serial(server, authority_file) == second
     assert server.process.poll() is None
 
@@ -233,11 +233,11 @@ def test_wrong_files_are_named_before_anything_starts(tmp_path: Path, authority:
         return sentence[0]
 
     assert "belong together" in says("certificate", "")
-    assert f"{tmp_path / 'none'} for TLS cannot be read: No such file" in says("none", "key")
-    assert f"{tmp_path / 'none'} for TLS cannot be read: No such file" in says("certificate", "none")
+    assert f"TLS file {tmp_path / 'none'} cannot be read: No such file" in says("none", "key")
+    assert f"TLS file {tmp_path / 'none'} cannot be read: No such file" in says("certificate", "none")
     assert "Is a directory" in says(".", "key")
-    assert "text holds no certificate" in says("text", "key")
-    assert "text holds no private key" in says("certificate", "text")
+    assert "text contains no certificate" in says("text", "key")
+    assert "text contains no private key" in says("certificate", "text")
     assert "is not the key of the certificate" in says("certificate", "other")
     assert "has a passphrase" in says("certificate", "locked")
     assert "cannot be used for TLS" in says("certificate", "broken")

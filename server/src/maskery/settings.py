@@ -136,6 +136,9 @@ class Settings(BaseSettings):
     max_timeout: float = Field(
         600.0, gt=0, allow_inf_nan=False, description="Upper limit of x-request-timeout, in seconds."
     )
+    head_timeout: float = Field(
+        20.0, gt=0, allow_inf_nan=False, description="Seconds for a request's head; then the connection is closed."
+    )
     max_image_bytes: int = Field(64 * 2**20, ge=1, description="Bytes of an image's file.")
     max_image_pixels: int = Field(
         default_factory=affordable_pixels, ge=1, description="Pixels of an image and of a returned mask."

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskery.api.errors import ApiError
-from maskery.api.requests.image_field import TAKEN, take_image
+from maskery.api.requests.image_field import TAKEN, decode_image, take_image
 from maskery.api.requests.json_object import parse_json_object
-from maskery.api.requests.segmentation import decode_image
 
 IMAGE = bytes(range(256))
 BASE64 = base64.b64encode(IMAGE).decode()

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from maskery.serving import protocol
+from maskery.serving.protocol import Protocol
 
-HEAD = 1.0
-REST = 2.0
+HEAD = 0.5
+REST = 1.0
 
 
-@pytest.fixture(autouse=True)
-def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the server's own, only shorter."""
-    monkeypatch.setattr(protocol, "_HEAD", HEAD)
-    monkeypatch.setattr(protocol, "_REST", REST)
+@pytest.fixture
+def client(make_client: Callable[..., httpx.Client], monkeypatch: pytest.MonkeyPatch) -> httpx.Client:
+    """A client of a server with short limits."""
+    monkeypatch.setattr(Protocol, "rest_timeout", REST)
+    return make_client(head_timeout=HEAD)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""Why the server process could not start or renew its certificate."""
+"""Errors of the server process."""
 
 from maskery.errors import UserError
 
 
 class ServingError(UserError):
-    """The server cannot do what its settings ask for; the message is one sentence that says why."""
+    """The server cannot start, or cannot read its certificate."""

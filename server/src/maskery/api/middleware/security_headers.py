@@ -1,25 +1,25 @@
-"""What every answer tells browsers not to do with it."""
+"""Security headers for browsers on every response."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Of every answer that does not say otherwise; what is no page is to be shown and run nowhere.
+#: Defaults for every response: browsers must neither render, embed nor cache an API response.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    # Not in pages of others; those that CORS lets in are not asked.
+    # Browsers do not check this header for requests that CORS allows.
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
-# A year. Other names of the domain are not spoken for.
+# One year. Subdomains are not included.
 _ONLY_TLS = "max-age=31536000"
 
 
 class SecurityHeaders:
-    """Adds the headers that an answer does not have yet."""
+    """ASGI middleware that adds the headers which a response does not set itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -42,5 +42,5 @@ class SecurityHeaders:
 
 
 def _is_localhost(scope: Scope) -> bool:
-    """Browsers would ask every other server of their reader's machine by TLS too."""
+    """For localhost the header would force TLS on every other server of the same machine."""
     return Headers(scope=scope).get("host", "").partition(":")[0].lower() == "localhost"

@@ -1,4 +1,4 @@
-"""Is the process alive, and may requests be sent to it."""
+"""Health checks: liveness and readiness."""
 
 from typing import Literal
 
@@ -11,20 +11,20 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 
 class Health(BaseModel):
-    """The server's state in a word."""
+    """The server's state."""
 
     status: Literal["alive", "starting", "ready", "stopping", "failed"]
 
 
 @router.get("/live", summary="Liveness")
 async def live() -> Health:
-    """The process runs and its event loop turns."""
+    """The process is running and its event loop responds."""
     return Health(status="alive")
 
 
-@router.get("/ready", summary="Readiness", responses={503: {"model": Health, "description": "Not now"}})
+@router.get("/ready", summary="Readiness", responses={503: {"model": Health, "description": "Not ready"}})
 async def ready(response: Response, container: ContainerDependency) -> Health:
-    """Models are loaded, and the server has not been told to stop."""
+    """Models are loaded, and the server is not shutting down."""
     state = container.state
     if state.failure:
         response.status_code = 503
