@@ -1,4 +1,4 @@
-"""Both databases, each empty for a test, and the event loop that the server has."""
+"""Fixtures of the account tests: both databases, empty, and the server's event loop."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def shared_postgres(postgres_server: PostgresServer) -> Iterator[str]:
-    """A database with its tables: to make one takes longer than most tests."""
+    """URL of a database with its tables, for the whole session: migrations take longer than most tests."""
     name = postgres_server.new_database()
     url = postgres_server.url(name)
     AccountStore.open(url).close()
@@ -26,7 +26,7 @@ def shared_postgres(postgres_server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
-    """Of a database in which there is nobody: the path of a file that is not there yet, or a URL."""
+    """An empty database: the path of an SQLite file that does not exist yet, or a PostgreSQL URL."""
     if request.param == "sqlite":
         return tmp_path / "new" / "accounts.db"
     url: str = request.getfixturevalue("shared_postgres")

@@ -100,7 +100,7 @@ def registered(routes: Iterable[Any]) -> Iterator[tuple[str, str]]:
             yield from ((method, route.path) for method in route.methods)
 
 
-def test_it_is_said_of_every_route_who_may_use_it() -> None:
+def test_every_route_declares_who_may_use_it() -> None:
     app = create_app(Settings.load())
     assert set(registered(app.routes)) == set(ROUTES)
     app.state.container.account_service.store.close()
@@ -174,7 +174,7 @@ WRONG_KEY = 401, "wrong_key"
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic dGVhbTp4", "Token {key}", "{key}", "Digest x"])
-def test_nobody_gets_in_without_a_key_in_the_header(place: Place, header: str | None) -> None:
+def test_requests_without_a_bearer_key_are_rejected(place: Place, header: str | None) -> None:
     key = place.key("segment", "metrics", "admin")
     before = place.state()
     sent = header and header.replace("{key}", key)
@@ -185,7 +185,7 @@ def test_nobody_gets_in_without_a_key_in_the_header(place: Place, header: str | 
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/models"), ("POST", "/authentication/validate")])
-def test_a_key_without_bearer_before_it_is_told_so_and_not_repeated(place: Place, method: str, path: str) -> None:
+def test_a_key_without_the_word_bearer_gets_a_hint_and_is_not_echoed(place: Place, method: str, path: str) -> None:
     key = place.key("segment")
     for header, told in ((key, True), (f"Token {key}", True), ("Bearer", False), ("", False)):
         response = place.client.request(method, path, headers={"Authorization": header})
@@ -199,13 +199,13 @@ def test_a_key_without_bearer_before_it_is_told_so_and_not_repeated(place: Place
     "key",
     ["nonsense", "mk_", "mk_000000000000_" + "x" * 43, "two words", "x" * 5000, "mk_000000000000_" + "x" * 42 + "%"],
 )
-def test_nobody_gets_in_with_what_is_no_key(place: Place, key: str) -> None:
+def test_malformed_keys_are_rejected(place: Place, key: str) -> None:
     before = place.state()
     assert place.ask_all(key) == outcomes(WRONG_KEY)
     assert place.state() == before
 
 
-def test_nobody_gets_in_with_a_wrong_secret(place: Place) -> None:
+def test_keys_with_a_wrong_secret_are_rejected(place: Place) -> None:
     key = place.key("segment", "metrics", "admin")
     before = place.state()
     for wrong in (key[:-2] + "xx", key + "x", key[:-1], key.swapcase()):
@@ -214,10 +214,10 @@ def test_nobody_gets_in_with_a_wrong_secret(place: Place) -> None:
 
 
 @pytest.mark.parametrize("why", ["expired", "revoked", "disabled"])
-def test_nobody_gets_in_with_a_key_that_was_good_once(place: Place, why: str) -> None:
+def test_expired_revoked_and_disabled_keys_are_rejected(place: Place, why: str) -> None:
     scopes = ("segment", "metrics", "admin")
     if why == "expired":
-        key = place.key(*scopes, account="gone", seconds=0.01)
+        key = place.key(*scopes, account="gone", lifetime=0.01)
         time.sleep(0.02)
     else:
         key = place.key(*scopes, account="gone")
@@ -232,7 +232,7 @@ def test_nobody_gets_in_with_a_key_that_was_good_once(place: Place, why: str) ->
 
 
 @pytest.mark.parametrize("right", ["segment", "metrics", "admin"])
-def test_a_key_opens_what_it_has_the_right_to_and_nothing_else(place: Place, right: str) -> None:
+def test_a_key_grants_its_own_scope_only(place: Place, right: str) -> None:
     key = place.key(right)
     refused = {each: (403, "missing_scope") for each in ("segment", "metrics", "admin") if each != right}
     before = place.state()
@@ -240,11 +240,11 @@ def test_a_key_opens_what_it_has_the_right_to_and_nothing_else(place: Place, rig
     assert place.state() == before or right in ("segment", "admin")
 
 
-def test_a_key_with_all_rights_opens_everything(place: Place) -> None:
+def test_a_key_with_all_scopes_grants_everything(place: Place) -> None:
     assert place.ask_all(place.key("segment", "metrics", "admin")) == outcomes(None)
 
 
-def test_nobody_reaches_what_is_another_accounts(place: Place) -> None:
+def test_other_accounts_images_are_not_accessible(place: Place) -> None:
     key = place.key("segment", "metrics", account="stranger")
     expected = outcomes(None, admin=(403, "missing_scope"))
     expected |= {name: route.other for name, route in ROUTES.items() if route.other}
@@ -254,7 +254,7 @@ def test_nobody_reaches_what_is_another_accounts(place: Place) -> None:
 
 
 @pytest.mark.parametrize("sends", ["nothing", "nonsense", "an admin's key"])
-def test_where_nobody_is_asked_for_a_key_nobody_is_an_administrator(
+def test_anonymous_servers_have_no_administrators(
     make_client: MakeClient, make_key: Callable[..., str], own_home: Any, sends: str
 ) -> None:
     client = make_client(anonymous=True)
@@ -271,7 +271,7 @@ def test_where_nobody_is_asked_for_a_key_nobody_is_an_administrator(
     store.close()
 
 
-def test_metrics_may_be_opened_to_all_and_nothing_else_with_them(make_client: MakeClient, own_home: Any) -> None:
+def test_open_metrics_opens_nothing_else(make_client: MakeClient, own_home: Any) -> None:
     client = make_client(open_metrics=True)
     store = AccountStore.open(own_home / "maskery.db")
     place = Place(client, store, {"image": "img_none", "victim": "none"})
@@ -282,7 +282,7 @@ def test_metrics_may_be_opened_to_all_and_nothing_else_with_them(make_client: Ma
 @pytest.mark.parametrize(
     "spelling", ["/v1{}", "//v1{}", "/inference{}", "/inference/v1{}", "/v1/v1{}", "{}", "/v1{}/", "/v1{}//", "/V1{}"]
 )
-def test_no_way_to_write_a_path_leads_around(place: Place, spelling: str) -> None:
+def test_no_spelling_of_an_admin_path_bypasses_authentication(place: Place, spelling: str) -> None:
     no_key = {"Authorization": ""}
     paths = {(path.removeprefix("/v1"), method) for method, path in ROUTES if path.startswith("/v1/admin")}
     for path, method in sorted(paths):
