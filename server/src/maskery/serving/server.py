@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from maskery.api import State, create_app
-from maskery.serving.errors import ServingError
+from maskery.serving import ServingError
 from maskery.serving.protocol import Protocol
 from maskery.serving.tls import Tls
 from maskery.settings import Settings

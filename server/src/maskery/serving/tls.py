@@ -4,7 +4,7 @@ import logging
 import ssl
 from pathlib import Path
 
-from maskery.serving.errors import ServingError
+from maskery.serving import ServingError
 from maskery.settings import Settings
 
 _log = logging.getLogger(__name__)
