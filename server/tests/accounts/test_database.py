@@ -1,5 +1,7 @@
 """The database of accounts: connections, migrations, errors."""
 
+import errno
+import fcntl
 import hashlib
 import sqlite3
 import subprocess
@@ -8,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from outside import PostgresServer
 from sqlalchemy import text as sql
 from sqlalchemy.engine import Connection
 
-from maskery.accounts import HEAD, AccountStore, Database, DatabaseError, Limits
+from maskery.accounts import HEAD, AccountStore, DailyUsage, Database, DatabaseError, Limits, Usage
 from maskery.accounts import database as module
 from maskery.accounts.keys import verify_secret
 from maskery.accounts.schema import metadata
@@ -160,6 +163,37 @@ def test_keys_of_the_first_releases_are_still_valid(opened: Database, location: 
     store.close()
 
 
+def test_the_renamed_columns_keep_their_values(opened: Database, location: str | Path) -> None:
+    upgrade_to(opened, "0002")
+    run(
+        opened,
+        "INSERT INTO accounts (name, created, pictures_per_minute) VALUES ('team', 1, 5)",
+        "INSERT INTO usage VALUES ('team', '2026-03-02', 1, 2, 3, 4, 0.5)",
+    )
+    with opened.writing() as connection:
+        connection.execute(
+            sql(
+                "INSERT INTO api_keys (id, hash, account, rights, created, pictures_per_minute) "
+                "VALUES ('0123456789ab', :hash, 'team', 'segment,admin', 1, 7)"
+            ),
+            {"hash": bytes(32)},
+        )
+    store = AccountStore.open(location)
+    assert store.accounts.get("team").limits == Limits(images_per_minute=5)
+    key = store.keys.get("0123456789ab")
+    assert (key.scopes, key.limits) == (("segment", "admin"), Limits(images_per_minute=7))
+    assert store.usage.list() == [DailyUsage("team", date(2026, 3, 2), Usage(1, 2, 3, 4, 0.5))]
+    assert store.keys.create("other")[0].scopes == ("segment", "metrics"), "the default of the column is kept"
+    store.close()
+
+
+def upgrade_to(database: Database, revision: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "HEAD", revision)
+        database.upgrade()
+    assert database.revision() == revision
+
+
 def test_every_key_belongs_to_an_account(opened: Database) -> None:
     opened.upgrade()
     with pytest.raises(DatabaseError, match=r"(?i)foreign key"):
@@ -236,6 +270,48 @@ def test_upgrade_waits_for_that_of_another_process(
         assert first.result(20)
         second.result(20)
     other.close()
+
+
+def test_an_sqlite_file_is_read_while_another_connection_writes(tmp_path: Path) -> None:
+    """A connection that switched the journal mode would fail at once with "database is locked"."""
+    database = Database(tmp_path / "a.db")
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert database.revision() is None
+        other.execute("ROLLBACK")
+    database.close()
+
+
+def test_an_sqlite_file_without_write_ahead_log_gets_one(tmp_path: Path) -> None:
+    def mode() -> str:
+        with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+            return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+
+    AccountStore.open(tmp_path / "a.db").close()
+    assert mode() == "wal"
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        # As a copy made by VACUUM INTO.
+        connection.execute("PRAGMA journal_mode = DELETE")
+    AccountStore.open(tmp_path / "a.db").close()
+    assert mode() == "wal"
+
+
+@pytest.mark.parametrize("function", ["flock", "lockf"])
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, code: int) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(code, "not available")
+
+    monkeypatch.setattr(fcntl, function, fail)
+    message = error_of(tmp_path / "a.db")
+    assert message.startswith(f"{tmp_path / 'a.db'} is on a file system without file locks: set MASKERY_HOME")
+
+
+def test_a_file_that_another_process_is_upgrading_can_be_opened(tmp_path: Path) -> None:
+    database = Database(tmp_path / "a.db")
+    with database._file_lock():
+        Database(tmp_path / "a.db").close()
+    database.close()
 
 
 def test_upgrade_waits_for_a_limited_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from maskery.accounts import (
     UsageRecorder,
     UsageRepository,
 )
+from maskery.accounts import service as service_module
 from maskery.accounts import usage as module
 
 
@@ -256,6 +257,37 @@ async def test_the_service_flushes_after_a_failure(
     assert ("Traceback" in caplog.text) == isinstance(error, ZeroDivisionError), "a bug is logged with its traceback"
     failing.error = None
     await until(lambda: total(store.usage) == Usage(1))
+    await account_service.close()
+
+
+async def test_is_available_asks_the_database_at_most_once_per_interval(
+    store: AccountStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, error = 0, None
+    hanging = threading.Event()
+    hanging.set()
+
+    def ping(_: Database) -> None:
+        nonlocal calls
+        calls += 1
+        assert hanging.wait(20)
+        if error:
+            raise error
+
+    monkeypatch.setattr(Database, "ping", ping)
+    account_service = AccountService(store, Limits(), Limiter())
+    assert [await account_service.is_available() for _ in range(5)] == [True] * 5
+    assert calls == 1
+    monkeypatch.setattr(service_module, "_CHECK_INTERVAL", 0)
+    account_service._next_check = 0
+    error = DatabaseError("gone")
+    assert not await account_service.is_available()
+    error = None
+    assert await account_service.is_available()
+    monkeypatch.setattr(service_module, "_CHECK_TIMEOUT", 0.05)
+    hanging.clear()
+    assert not await account_service.is_available(), "a database that hangs"
+    hanging.set()
     await account_service.close()
 
 

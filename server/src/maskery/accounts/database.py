@@ -1,8 +1,10 @@
 """The database of accounts: an SQLite file in the home folder, or PostgreSQL. Migrations run under a lock."""
 
 import logging
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,6 +15,9 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from maskery.errors import UserError
+
+if sys.platform != "win32":
+    import fcntl
 
 #: The revision of the last migration, which this release needs.
 HEAD = "0003"
@@ -143,7 +148,7 @@ class Database:
             yield
             return
         try:
-            with FileLock(f"{self._url.database}.lock", timeout=_LOCK_TIMEOUT, mode=0o600):
+            with FileLock(_lock_file(self._url.database), timeout=_LOCK_TIMEOUT, mode=0o600):
                 yield
         except Timeout:
             raise DatabaseError(f"{self} has been locked by another process for {_LOCK_TIMEOUT} seconds") from None
@@ -197,7 +202,30 @@ def _sqlite(file: Path) -> URL:
             file.touch(mode=0o600)
     except OSError as error:
         raise DatabaseError(f"{file} cannot be created: {error.strerror}") from None
+    _check_locks(file)
     return URL.create("sqlite", database=str(file))
+
+
+def _check_locks(file: Path) -> None:
+    """Raise DatabaseError where files cannot be locked: SQLite would wait, and then report a locked database."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(_lock_file(file), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        for lock in (fcntl.flock, fcntl.lockf):
+            with suppress(BlockingIOError, PermissionError):
+                lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise DatabaseError(
+            f"{file} is on a file system without file locks: set MASKERY_HOME to a folder on a local disk, or "
+            "MASKERY_DATABASE_URL to a PostgreSQL"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def _lock_file(file: str | Path) -> str:
+    return f"{file}.lock"
 
 
 def _parse(text: str) -> URL:
