@@ -1,4 +1,4 @@
-"""Clients that never finish a request's head: a hundred at once, against a server process."""
+"""Clients that do not complete the head of a request."""
 
 import time
 from contextlib import ExitStack
@@ -7,11 +7,12 @@ from pathlib import Path
 from tests.faults.running import Start, eventually
 
 CLIENTS = 100
+
 HEAD_TIMEOUT = 2.0
 
 
-def test_clients_that_trickle_a_head_are_disconnected_and_delay_no_one(start: Start) -> None:
-    server = start(head_timeout=str(HEAD_TIMEOUT))
+def test_slow_clients_are_disconnected_and_delay_no_other(start: Start) -> None:
+    server = start(head_timeout=HEAD_TIMEOUT)
     with ExitStack() as stack:
         slow = [stack.enter_context(server.dial()) for _ in range(CLIENTS)]
         started = time.monotonic()
@@ -31,15 +32,14 @@ def test_clients_that_trickle_a_head_are_disconnected_and_delay_no_one(start: St
                         pass
                     except ConnectionError:
                         gone.add(number)
-            # Other clients are served in the meantime.
             assert server.get("/health/live").status == 200
             time.sleep(0.1)
             return len(gone) == CLIENTS
 
         assert not all_gone()
-        eventually(all_gone, "slow clients to be disconnected", 10 * HEAD_TIMEOUT)
-        assert time.monotonic() - started > HEAD_TIMEOUT - 0.1
-    # The listener and the process' own sockets, none of the clients'.
+        eventually(all_gone, "slow clients to be disconnected")
+        assert time.monotonic() - started > HEAD_TIMEOUT - 0.5
+    # Left are the listener and what the process itself opens.
     eventually(lambda: _sockets(server.pid) < 20, "their sockets to be closed")
 
 
