@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Row
 from maskery.accounts.database import Database, insert_into
 from maskery.accounts.rate_limit.limits import Limits
 from maskery.accounts.schema import accounts
+from maskery.errors import UserError
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@ -]{0,126}[A-Za-z0-9._@-])?")
 
@@ -19,7 +20,7 @@ _MAX_PIXELS_PER_DAY = 2**53 - 1
 _MAX_LIMIT = 2**31 - 1
 
 
-class NoSuchAccount(LookupError):  # noqa: N818
+class NoSuchAccount(UserError, LookupError):  # noqa: N818
     """No account has this name."""
 
 

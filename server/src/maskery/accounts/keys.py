@@ -21,6 +21,7 @@ from maskery.accounts.database import Database
 from maskery.accounts.rate_limit.limits import Limits
 from maskery.accounts.schema import accounts, api_keys
 from maskery.accounts.scopes import DEFAULT_SCOPES, Scope, parse_scopes
+from maskery.errors import UserError
 
 _PATTERN = re.compile(r"mk_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _MAX_NAME = 128
@@ -36,7 +37,7 @@ _NO_LIMITS = Limits()
 State = Literal["active", "expired", "revoked"]
 
 
-class NoSuchKey(LookupError):  # noqa: N818
+class NoSuchKey(UserError, LookupError):  # noqa: N818
     """No key has this ID, or the key cannot be changed any more."""
 
 
