@@ -22,10 +22,10 @@ from benchmarks.arguments import CannotMeasure, need
 from benchmarks.machine import describe as machine
 from benchmarks.models import RESULTS, WEIGHTS, linked, write_missing
 from benchmarks.serving import images
-from benchmarks.serving.alone import CannotRun
+from benchmarks.serving.model_cost import CannotRun
 from benchmarks.serving.charts import draw
 from benchmarks.serving.contenders import CannotInstall, contenders, install
-from benchmarks.serving.crowd import CrowdFailed
+from benchmarks.serving.client_process import CrowdFailed
 from benchmarks.serving.measure import Setup, WrongAnswer
 from benchmarks.serving.report import markdown, tables
 from benchmarks.serving.scenarios import SCALES

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks.serving.work import Outcome, Work
+from benchmarks.serving.workload import Outcome, Work
 
 _ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ class Crowd:
 
     def __init__(self, url: str, key: str, model: str, images: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.serving.load", url, key, model, str(images)],
+            [sys.executable, "-m", "benchmarks.serving.clients", url, key, model, str(images)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

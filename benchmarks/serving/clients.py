@@ -1,6 +1,6 @@
 """The clients, in a process of their own: what they take of a processor is not the server's.
 
-    python -m benchmarks.serving.load URL KEY MODEL IMAGES
+    python -m benchmarks.serving.clients URL KEY MODEL IMAGES
 
 Reads commands as JSON, a line each, and answers with JSON, a line each; see `crowd.Crowd`, which starts it.
 """
@@ -23,7 +23,7 @@ from PIL import Image
 
 from benchmarks.serving.bodies import Bodies
 from benchmarks.serving.images import HEIGHT, WIDTH
-from benchmarks.serving.work import Outcome, Work
+from benchmarks.serving.workload import Outcome, Work
 
 _SEGMENT = "/v1/images/segmentations"
 _PREPARE = "/v1/images"

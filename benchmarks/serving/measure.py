@@ -6,14 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serving import alone
+from benchmarks.serving import model_cost
 from benchmarks.serving.contenders import MODEL, Contender
-from benchmarks.serving.crowd import Crowd
-from benchmarks.serving.numbers import Numbers, numbers
+from benchmarks.serving.client_process import Crowd
+from benchmarks.serving.summary import Numbers, numbers
 from benchmarks.serving.processes import busy_seconds, cpu_seconds
 from benchmarks.serving.scenarios import Scale, Scenario, scenarios
 from benchmarks.serving.server import Server, free_port
-from benchmarks.serving.work import Work
+from benchmarks.serving.workload import Work
 
 Say = Callable[[str], None]
 
@@ -121,7 +121,7 @@ class Setup:
     def _costs(self, contender: Contender) -> dict[str, Any]:
         key = contender.engine, contender.precision
         if key not in self._alone:
-            costs = alone.measure(*key, self.folder, self.cores, self.scale.alone_seconds)
+            costs = model_cost.measure(*key, self.folder, self.cores, self.scale.alone_seconds)
             self._alone[key] = {task: asdict(cost) for task, cost in costs.items()}
         return self._alone[key]
 

@@ -1,6 +1,6 @@
 """What the model takes of the processor when it runs alone, without a server around it.
 
-    python -m benchmarks.serving.alone ENGINE FOLDER PRECISION SECONDS
+    python -m benchmarks.serving.model_cost ENGINE FOLDER PRECISION SECONDS
 
 ENGINE is a module of `benchmarks.peers` with an `Engine`. Prints JSON: by task (encode, decode 1, decode 8) the CPU
 seconds of one call on all cores together, the wall seconds, and how many calls that is the mean of.
@@ -49,7 +49,7 @@ def measure(engine: str, precision: str, folder: Path, cores: int, seconds: floa
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.serving.alone", engine, str(folder), precision, str(seconds)],
+            [sys.executable, "-m", "benchmarks.serving.model_cost", engine, str(folder), precision, str(seconds)],
             cwd=_ROOT,
             env={**os.environ, "OMP_NUM_THREADS": str(cores), "HF_HUB_OFFLINE": "1"},
             capture_output=True,

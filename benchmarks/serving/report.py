@@ -7,7 +7,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from benchmarks.serving.numbers import window_around
+from benchmarks.serving.summary import window_around
 
 Report = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.serving.work import Work
+from benchmarks.serving.workload import Work
 
 #: Clients at the same time.
 CROWDS = (1, 4, 16)

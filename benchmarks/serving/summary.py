@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from benchmarks.serving.work import Outcome
+from benchmarks.serving.workload import Outcome
 
 
 def percentile(samples: Sequence[float], share: float) -> float:

@@ -16,13 +16,13 @@ from benchmarks.serving import images
 from benchmarks.serving.bodies import Bodies
 from benchmarks.serving.charts import draw
 from benchmarks.serving.contenders import MODEL, Start, contenders
-from benchmarks.serving.load import Clients
-from benchmarks.serving.numbers import numbers, percentile, window_around
+from benchmarks.serving.clients import Clients
+from benchmarks.serving.summary import numbers, percentile, window_around
 from benchmarks.serving.processes import cpu_seconds, memory_bytes, session
 from benchmarks.serving.report import grids, markdown, tables, time_text
 from benchmarks.serving.scenarios import SCALES, scenarios
 from benchmarks.serving.server import Server, ServerFailed, free_port, stage_seconds
-from benchmarks.serving.work import Outcome, Work
+from benchmarks.serving.workload import Outcome, Work
 
 GOOD = {"data": [{"b64_json": "iVBO"}]}
 
@@ -116,7 +116,7 @@ def test_new_images_go_on_while_clicks_are_measured(bodies: Bodies) -> None:
 
 
 def test_errors_are_counted_and_end_the_work(bodies: Bodies, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.serving.load._MOMENT", 0)
+    monkeypatch.setattr("benchmarks.serving.clients._MOMENT", 0)
 
     def refuse(number: int) -> dict[str, Any]:
         return {"status_code": 503, "text": "busy"} if number > 2 else good(number)
