@@ -13,7 +13,7 @@ router = APIRouter(prefix="/health", tags=["health"])
 class Health(BaseModel):
     """The server's state."""
 
-    status: Literal["alive", "starting", "ready", "stopping", "failed"]
+    status: Literal["alive", "starting", "ready", "stopping", "failed", "accounts_unavailable"]
 
 
 @router.get("/live", summary="Liveness")
@@ -24,7 +24,7 @@ async def live() -> Health:
 
 @router.get("/ready", summary="Readiness", responses={503: {"model": Health, "description": "Not ready"}})
 async def ready(response: Response, container: ContainerDependency) -> Health:
-    """Models are loaded, and the server is not shutting down."""
+    """Models are loaded, the database of accounts answers, and the server is not shutting down."""
     state = container.state
     if state.failure:
         response.status_code = 503
@@ -32,4 +32,7 @@ async def ready(response: Response, container: ContainerDependency) -> Health:
     if state.phase != "ready":
         response.status_code = 503
         response.headers["Retry-After"] = "1"
+    elif not container.settings.anonymous and not await container.account_service.is_available():
+        response.status_code = 503
+        return Health(status="accounts_unavailable")
     return Health(status=state.phase)
