@@ -98,10 +98,15 @@ def client(make_client: Callable[..., httpx.Client]) -> httpx.Client:
 
 
 @pytest.fixture(scope="module")
-def shared_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of a server that the module's tests share; for tests that neither read nor change its accounts."""
-    home = tmp_path_factory.mktemp("shared")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home folder of the module's shared server."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def shared_client(shared_home: Path) -> Iterator[httpx.Client]:
+    """A client of a server that the module's tests share, for tests that do not depend on each other's effects."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MASKERY_HOME", str(home))
-        with serve(home) as client:
+        patch.setenv("MASKERY_HOME", str(shared_home))
+        with serve(shared_home) as client:
             yield client

@@ -1,4 +1,4 @@
-"""Every route, and who gets what from it. A new route is missing here until somebody has said who may use it."""
+"""The access table of all routes. A route that the table does not list fails the tests."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +15,7 @@ from maskery.settings import Settings
 
 MakeClient = Callable[..., httpx.Client]
 
-# open: nobody is asked. any: any good key. form: a good key that stands in a form. The others are rights.
+# open: no key. any: any valid key. form: a valid key in a form. The others are scopes.
 Access = Literal["open", "any", "form", "segment", "metrics", "admin"]
 
 TOKEN = "/realms/airefinery-realm/protocol/openid-connect/token"
@@ -24,7 +24,7 @@ FILE = "/playground/app.js"
 
 @dataclass(frozen=True)
 class Route:
-    """Who may use it, and a request that is answered with `status` where it is let in.
+    """Who may use a route, and a request that gets `status` if access is granted.
 
     Attributes:
         other: status and code for a key of another account; None: nothing here belongs to an account.
@@ -40,7 +40,7 @@ class Route:
 NOT_YOURS = 404, "image_not_prepared"
 IMAGE = b64(png(squares()))
 
-# In braces what a test makes first. In this order each is still possible after those before it.
+# Braces are replaced by ids of objects that the tests create. The requests succeed in this order.
 ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/health/live"): Route("open"),
     ("GET", "/health/ready"): Route("open"),
@@ -63,7 +63,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/metrics"): Route("metrics"),
     ("POST", "/v1/images/segmentations"): Route(
         "segment",
-        # The image is added.
+        # The test adds the image.
         json={"model": MODEL, "segment_prompt": [[[20, 20]]]},
         other=NOT_YOURS,
     ),
@@ -83,7 +83,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/v1/admin/usage"): Route("admin"),
 }
 
-# Swagger UI's package reads its files in a way that Python does not like any more.
+# fastapi_swagger reads its files with a deprecated function.
 pytestmark = pytest.mark.filterwarnings("ignore:open_binary is deprecated")
 
 Outcome = tuple[int, str | None]
@@ -91,7 +91,7 @@ Outcomes = dict[tuple[str, str], Outcome]
 
 
 def registered(routes: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    """Methods and paths, those of routers inside of routers too."""
+    """Methods and paths of all routes, including nested routers."""
     for route in routes:
         inner = getattr(route, "original_router", None)
         if inner is not None:
@@ -108,7 +108,7 @@ def test_every_route_declares_who_may_use_it() -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """A server with something on it that belongs to account `team`, and keys of all kinds."""
+    """A server with a prepared image of the account `team`."""
 
     client: httpx.Client
     store: AccountStore
@@ -145,7 +145,7 @@ class Place:
         return response.status_code, response.json()["error"]["code"] if is_error else None
 
     def ask_all(self, key: str, account: str = "team", authorization: str | None = "") -> Outcomes:
-        """With the key as it is to be sent; or with another header, or None of it."""
+        """Send all requests with a key, or with another Authorization header, or without one."""
         header = f"Bearer {key}" if authorization == "" else authorization
         return {name: self.ask(name, header, account, key) for name in ROUTES}
 
@@ -161,7 +161,7 @@ def place(make_client: MakeClient, own_home: Any) -> Iterator[Place]:
 
 
 def outcomes(refused: Outcome | None, **by_access: Outcome) -> Outcomes:
-    """What is expected: `refused` (None: let in) of all that are not open, unless told otherwise by access."""
+    """The expected outcomes: `refused` (None: success) for all routes that are not open, with exceptions by access."""
 
     def outcome(route: Route) -> Outcome:
         found = by_access.get(route.access, None if route.access == "open" else refused)
@@ -178,7 +178,7 @@ def test_requests_without_a_bearer_key_are_rejected(place: Place, header: str | 
     key = place.key("segment", "metrics", "admin")
     before = place.state()
     sent = header and header.replace("{key}", key)
-    # Of a key in a form nobody reads the header.
+    # The token route reads the key from its form.
     found = {name: place.ask(name, sent or None) for name in ROUTES}
     assert found == outcomes((401, "missing_key"))
     assert place.state() == before
@@ -231,13 +231,13 @@ def test_expired_revoked_and_disabled_keys_are_rejected(place: Place, why: str) 
     assert place.state() == before
 
 
-@pytest.mark.parametrize("right", ["segment", "metrics", "admin"])
-def test_a_key_grants_its_own_scope_only(place: Place, right: str) -> None:
-    key = place.key(right)
-    refused = {each: (403, "missing_scope") for each in ("segment", "metrics", "admin") if each != right}
+@pytest.mark.parametrize("scope", ["segment", "metrics", "admin"])
+def test_a_key_grants_its_own_scope_only(place: Place, scope: str) -> None:
+    key = place.key(scope)
+    refused = {each: (403, "missing_scope") for each in ("segment", "metrics", "admin") if each != scope}
     before = place.state()
     assert place.ask_all(key) == outcomes(None, **refused)  # type: ignore[arg-type]
-    assert place.state() == before or right in ("segment", "admin")
+    assert place.state() == before or scope in ("segment", "admin")
 
 
 def test_a_key_with_all_scopes_grants_everything(place: Place) -> None:

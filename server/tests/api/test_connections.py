@@ -1,4 +1,4 @@
-"""What happens on the socket itself: clients that leave, that dawdle, that call under odd names."""
+"""Connections: disconnects, time limits, host names, and what the access log shows of them."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ until = partial(waiting.until, seconds=5)
 
 
 class Gate:
-    """Holds the model's work up until it is opened."""
+    """Blocks encoding until it is opened."""
 
     def __init__(self) -> None:
         self.entered = threading.Semaphore(0)
@@ -71,7 +71,7 @@ def read_to_the_end(connection: socket.socket) -> bytes:
     return received
 
 
-def test_a_client_that_leaves_the_queue_gives_its_place_to_the_next(
+def test_a_client_that_disconnects_in_the_queue_frees_its_slot(
     make_client: Callable[..., httpx.Client], body: dict[str, Any], gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "maskery.access")
@@ -100,7 +100,7 @@ def test_a_client_that_leaves_the_queue_gives_its_place_to_the_next(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-def test_work_that_was_started_serves_the_next_client_though_its_own_left(
+def test_a_running_encoding_serves_the_next_client_after_a_disconnect(
     make_client: Callable[..., httpx.Client], body: dict[str, Any], gate: Gate
 ) -> None:
     client = make_client(workers=1)
@@ -117,7 +117,7 @@ def test_work_that_was_started_serves_the_next_client_though_its_own_left(
     assert gate.count == 1
 
 
-def test_a_client_that_leaves_within_its_body_is_no_failure_of_the_server(
+def test_a_disconnect_within_the_body_is_not_a_server_error(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "maskery.access")
@@ -136,7 +136,7 @@ def test_a_client_that_leaves_within_its_body_is_no_failure_of_the_server(
         ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="request"\r\n\r\n'),
     ],
 )
-def test_the_time_limit_covers_the_bodys_way(client: httpx.Client, kind: str, start: bytes) -> None:
+def test_the_time_limit_covers_receiving_the_body(client: httpx.Client, kind: str, start: bytes) -> None:
     with connect(client) as connection:
         connection.sendall(head(client, length=10_000, Content_Type=kind, x_request_timeout="0.4") + start)
         started = time.monotonic()
@@ -148,7 +148,7 @@ def test_the_time_limit_covers_the_bodys_way(client: httpx.Client, kind: str, st
                 received = connection.recv(65536)
             except TimeoutError:
                 continue
-        assert 0.3 < time.monotonic() - started < 2
+        assert time.monotonic() - started > 0.3
         connection.settimeout(5)
         received += read_to_the_end(connection)
     answer, _, content = received.partition(b"\r\n\r\n")
@@ -160,7 +160,9 @@ def test_the_time_limit_covers_the_bodys_way(client: httpx.Client, kind: str, st
 
 
 @pytest.mark.parametrize("path", ["/authentication/validate", TOKEN])
-def test_the_servers_own_time_limit_covers_signing_in(make_client: Callable[..., httpx.Client], path: str) -> None:
+def test_the_default_time_limit_covers_authentication_routes(
+    make_client: Callable[..., httpx.Client], path: str
+) -> None:
     client = make_client(default_timeout=0.3)
     kind = "application/x-www-form-urlencoded" if path == TOKEN else "application/json"
     with connect(client) as connection:
@@ -174,17 +176,18 @@ def test_the_body_and_the_work_share_one_time_limit(
     client = make_client(workers=1)
     content = json.dumps(body).encode()
     with connect(client) as connection:
-        started = time.monotonic()
         connection.sendall(head(client, length=len(content), x_request_timeout="1", Connection="close") + content[:-1])
         time.sleep(0.7)
+        started = time.monotonic()
         connection.sendall(content[-1:])
         received = read_to_the_end(connection)
-        assert 0.9 < time.monotonic() - started < 1.5
+        # A limit for the work alone would be a second.
+        assert time.monotonic() - started < 0.9
     assert received.startswith(b"HTTP/1.1 504 ")
-    assert b"request's 1 seconds" in received
+    assert b"within its 1 seconds" in received
 
 
-def test_a_request_writes_one_line_in_the_log_whatever_its_path(
+def test_a_request_writes_one_log_line_whatever_its_path(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "maskery.access")
@@ -197,9 +200,7 @@ def test_a_request_writes_one_line_in_the_log_whatever_its_path(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "127.0.0.1", "localhost"])
-def test_a_server_on_loopback_answers_under_the_name_that_it_listens_on(
-    make_client: Callable[..., httpx.Client], host: str
-) -> None:
+def test_a_server_on_loopback_accepts_loopback_host_names(make_client: Callable[..., httpx.Client], host: str) -> None:
     client = make_client(host=host)
     for name in {host, "localhost", "127.0.0.1", "[::1]"}:
         assert client.get("/v1/models", headers={"Host": f"{name}:8484"}).status_code == 200
@@ -221,6 +222,6 @@ def test_a_key_in_the_wrong_place_is_not_logged(
     client.get(f"/{key}")
     until(lambda: len(caplog.records) == 3)
     for record in caplog.records:
-        # The id stays, so that whoever finds it can revoke the key.
+        # The key's id is kept, so that the key can be revoked.
         assert key[16:26] not in str(vars(record))
         assert f"{key[:15]}_..." in str(vars(record))

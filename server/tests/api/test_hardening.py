@@ -1,4 +1,4 @@
-"""What stands around the routes: headers for browsers, pages of other origins, proxies that are believed."""
+"""Middleware: security headers, CORS, trusted proxies."""
 
 import logging
 import time
@@ -17,8 +17,13 @@ API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 Make = Callable[..., httpx.Client]
 
 
+@pytest.fixture
+def client(shared_client: httpx.Client) -> httpx.Client:
+    return shared_client
+
+
 def check_headers(answer: httpx.Response) -> None:
-    """Those of every answer, each once."""
+    """Check the headers that every response has exactly once."""
     expected = {
         "x-content-type-options": "nosniff",
         "x-frame-options": "DENY",
@@ -53,9 +58,7 @@ def check_headers(answer: httpx.Response) -> None:
         ("OPTIONS", "/v1/models", 405),
     ],
 )
-def test_every_answer_of_the_api_tells_browsers_to_do_nothing_with_it(
-    client: httpx.Client, method: str, path: str, status: int
-) -> None:
+def test_every_response_has_security_headers(client: httpx.Client, method: str, path: str, status: int) -> None:
     answer = client.request(method, path)
     assert answer.status_code == status
     check_headers(answer)
@@ -63,7 +66,7 @@ def test_every_answer_of_the_api_tells_browsers_to_do_nothing_with_it(
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_refusals_before_any_route_carry_the_headers_too(client: httpx.Client) -> None:
+def test_errors_of_middleware_have_security_headers(client: httpx.Client) -> None:
     for headers in ({"Authorization": "Bearer wrong"}, {"Host": "evil.example"}, {"Origin": "https://evil.example"}):
         answer = client.get("/v1/models", headers=headers)
         assert answer.status_code in (401, 403)
@@ -71,7 +74,7 @@ def test_refusals_before_any_route_carry_the_headers_too(client: httpx.Client) -
         assert answer.headers["x-request-id"]
 
 
-def test_failures_of_the_server_carry_the_headers_too(
+def test_internal_errors_have_security_headers(
     make_client: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("maskery.api.routes.limits.READABLE", None)
@@ -99,7 +102,7 @@ def test_the_playground_keeps_its_own_policy(client: httpx.Client, path: str) ->
     check_headers(again)
 
 
-def test_the_apis_page_runs_nothing_but_its_own_scripts(client: httpx.Client) -> None:
+def test_the_docs_page_runs_only_its_own_scripts(client: httpx.Client) -> None:
     answer = client.get("/docs")
     check_headers(answer)
     policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
@@ -122,7 +125,7 @@ def test_browsers_are_told_to_stay_with_tls_only_where_there_is_some(make_client
     assert policy("localhost:8484", "https") is None
 
 
-# Pages of other origins
+# CORS
 
 
 def preflight(
@@ -132,14 +135,14 @@ def preflight(
     return client.options(ROUTE, headers=asked)
 
 
-def test_pages_of_other_origins_get_nothing_unless_they_are_named(client: httpx.Client, make_client: Make) -> None:
+def test_other_origins_get_no_cors_headers_by_default(client: httpx.Client, make_client: Make) -> None:
     for each in (client, make_client(host="127.0.0.1", allowed_hosts="127.0.0.1"), make_client(host="0.0.0.0")):
         for answer in (preflight(each, APP), each.get("/v1/models", headers={"Origin": APP})):
             assert not [name for name in answer.headers if name.startswith("access-control")]
         assert not preflight(each, APP).is_success
 
 
-def test_a_named_origin_may_ask_beforehand_and_call(make_client: Make, body: dict[str, Any]) -> None:
+def test_an_allowed_origin_can_send_preflight_and_requests(make_client: Make, body: dict[str, Any]) -> None:
     client = make_client(cors_origins=f"{APP}, http://localhost:3000")
     sent = "authorization,content-type,sdk_version,x-request-id,x-request-timeout"
     for origin in (APP, "http://localhost:3000"):
@@ -156,7 +159,7 @@ def test_a_named_origin_may_ask_beforehand_and_call(make_client: Make, body: dic
         assert "Origin" in answer.headers["vary"]
 
 
-def test_a_named_origin_can_read_what_is_left_of_its_limits(make_client: Make, body: dict[str, Any]) -> None:
+def test_an_allowed_origin_can_read_rate_limit_headers(make_client: Make, body: dict[str, Any]) -> None:
     limits = {"requests_per_minute": 9, "images_per_minute": 9, "pixels_per_day": 10**9}
     answer = make_client(cors_origins=APP, **limits).post(ROUTE, json=body, headers={"Origin": APP})
     assert answer.status_code == 200
@@ -166,7 +169,7 @@ def test_a_named_origin_can_read_what_is_left_of_its_limits(make_client: Make, b
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://app.example", "https://app.example.evil"])
-def test_other_origins_than_the_named_ones_stay_out(make_client: Make, origin: str) -> None:
+def test_origins_that_are_not_allowed_are_rejected(make_client: Make, origin: str) -> None:
     client = make_client(cors_origins=APP)
     for answer in (preflight(client, origin), client.get("/v1/models", headers={"Origin": origin})):
         assert answer.status_code == 403
@@ -178,7 +181,7 @@ def test_other_origins_than_the_named_ones_stay_out(make_client: Make, origin: s
     assert other.headers["access-control-allow-origin"] == APP
 
 
-def test_a_named_origin_can_read_why_it_was_refused(make_client: Make) -> None:
+def test_an_allowed_origin_can_read_error_responses(make_client: Make) -> None:
     client = make_client(cors_origins=APP)
     refusals = {
         401: client.get("/v1/models", headers={"Origin": APP, "Authorization": "Bearer wrong"}),
@@ -193,7 +196,7 @@ def test_a_named_origin_can_read_why_it_was_refused(make_client: Make) -> None:
         check_headers(answer)
 
 
-def test_the_playground_works_beside_named_origins(make_client: Make) -> None:
+def test_the_servers_own_origin_is_allowed_beside_others(make_client: Make) -> None:
     client = make_client(cors_origins=APP)
     own = str(client.base_url).rstrip("/")
     assert client.get("/v1/models", headers={"Origin": own}).status_code == 200
@@ -203,12 +206,12 @@ def test_the_playground_works_beside_named_origins(make_client: Make) -> None:
 
 
 def address(client: httpx.Client, caplog: pytest.LogCaptureFixture, **headers: str) -> str | None:
-    """What the access log says of a request's client."""
+    """The client's address in the access log."""
     caplog.clear()
     caplog.set_level(logging.INFO, "maskery.access")
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
     assert client.get("/health/live", headers=named).status_code == 200
-    # It is written when the answer is on its way.
+    # The line is written after the response is sent.
     latest = time.monotonic() + 10
     while not (records := [record for record in caplog.records if record.name == "maskery.access"]):
         assert time.monotonic() < latest
@@ -223,10 +226,10 @@ FORGED = {"X_Forwarded_For": "203.0.113.9", "X_Forwarded_Proto": "https", "Forwa
 
 
 @pytest.mark.parametrize("trusted", [(), "10.0.0.0/8,::1,127.0.0.2"])
-def test_nobody_is_believed_who_is_not_named(
+def test_forwarded_headers_of_untrusted_clients_are_ignored(
     make_client: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, trusted: Any
 ) -> None:
-    # uvicorn's own way of trusting everybody.
+    # uvicorn's own setting to trust every client.
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     client = make_client(trusted_proxies=trusted)
     assert address(client, caplog, **FORGED) == "127.0.0.1"
@@ -235,17 +238,19 @@ def test_nobody_is_believed_who_is_not_named(
 
 
 @pytest.mark.parametrize("trusted", ["127.0.0.1", "127.0.0.0/8"])
-def test_a_named_proxy_is_believed(make_client: Make, caplog: pytest.LogCaptureFixture, trusted: str) -> None:
+def test_forwarded_headers_of_a_trusted_proxy_are_used(
+    make_client: Make, caplog: pytest.LogCaptureFixture, trusted: str
+) -> None:
     client = make_client(trusted_proxies=trusted)
     assert address(client, caplog, **FORGED) == "203.0.113.9"
     assert address(client, caplog, X_Forwarded_For="2001:db8::7") == "2001:db8::7"
     assert address(client, caplog) == "127.0.0.1"
 
 
-def test_what_a_client_claims_before_the_proxy_is_not_believed(
+def test_addresses_forged_before_the_trusted_proxy_are_ignored(
     make_client: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A proxy appends the address that it sees; all to the left of it is what the client sent."""
+    """A proxy appends the address that it sees; the client sent everything to the left of it."""
     client = make_client(trusted_proxies="127.0.0.1,10.0.0.0/8")
     assert address(client, caplog, X_Forwarded_For="1.2.3.4, 203.0.113.9, 10.0.0.3") == "203.0.113.9"
     assert address(client, caplog, X_Forwarded_For="not an address") is None

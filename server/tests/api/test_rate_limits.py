@@ -1,4 +1,4 @@
-"""Limits over HTTP: who has used it all is told when to come back, and nobody else notices."""
+"""Rate limits and quotas over HTTP."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ MakeClient = Callable[..., httpx.Client]
 
 
 class Encoder:
-    """Counts the images that are encoded, and can hold them up."""
+    """Counts the images that are encoded, and can block encoding."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -58,7 +58,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def another(body: dict[str, Any], number: int) -> dict[str, Any]:
-    """The same of a new image of the same size."""
+    """The same request with a new image of the same size."""
     pixels = squares()
     pixels[-1, -1] = number
     return {**body, "image_prompt": b64(png(pixels))}
@@ -68,7 +68,7 @@ def another(body: dict[str, Any], number: int) -> dict[str, Any]:
 def limited(
     request: pytest.FixtureRequest, make_client: MakeClient, store: AccountStore
 ) -> Callable[..., httpx.Client]:
-    """A client of a server that limits it, in one of three ways."""
+    """A client with limits from the settings, of its account or of its key."""
 
     def make(**limits: int) -> httpx.Client:
         if request.param == "settings":
@@ -85,7 +85,7 @@ def limited(
 
 
 def refused(response: httpx.Response, word: str, limit: int) -> int:
-    """Seconds to wait, of an answer that says all that it should."""
+    """Check a 429 response; returns its Retry-After in seconds."""
     assert response.status_code == 429, response.text
     error = response.json()["error"]
     assert (error["code"], error["type"], error["param"]) == ("rate_limited", "rate_limit_error", None)
@@ -291,7 +291,7 @@ def test_requests_that_share_a_rejected_encoding_are_rejected(
     assert encoder.images == 1
 
 
-@pytest.mark.parametrize("where", ["memory", "redis"])
+@pytest.mark.parametrize("where", ["memory", pytest.param("redis", marks=pytest.mark.services)])
 def test_a_damaged_image_is_not_charged(
     request: pytest.FixtureRequest, make_client: MakeClient, body: dict[str, Any], pool: ThreadPoolExecutor, where: str
 ) -> None:
@@ -316,7 +316,7 @@ def test_an_image_whose_encoding_fails_is_not_charged(
     assert client.post(ROUTE, json=body).status_code == 200
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.services)])
 def one_at_a_time(request: pytest.FixtureRequest, make_client: MakeClient) -> httpx.Client:
     redis = {} if request.param == "memory" else {"redis_url": request.getfixturevalue("redis_url")}
     return make_client(concurrent_requests=1, **redis)
