@@ -1,4 +1,4 @@
-"""A real server on a real socket that behaves, or misbehaves, as a test says; and the two clients as one fixture."""
+"""A real server on a real socket that does what a test tells it, and the two clients as one fixture."""
 
 import asyncio
 import base64
@@ -16,14 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import trustme
-from hypothesis import settings
 from PIL import Image
 
 from air import AIRefinery, AsyncAIRefinery
-
-# Two cores run all of this; CI's time is better spent on more tests than on more examples.
-settings.register_profile("sdk", max_examples=50, deadline=None)
-settings.load_profile("sdk")
 
 KEY = "sk-test-0123456789"
 
@@ -78,6 +73,7 @@ class Connection(socketserver.StreamRequestHandler):
 class StubServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 128
     stub: "Stub"
     tls: ssl.SSLContext | None = None
 
@@ -87,7 +83,7 @@ class StubServer(socketserver.ThreadingTCPServer):
 
 
 class Stub:
-    """Plays the behaviours it was told, one a request, the last of them for ever."""
+    """Plays the given behaviours, one per request, and the last one for all further requests."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -143,8 +139,8 @@ class Stub:
 
         return behave
 
-    def dribbles(self, part: str, length: bool = True) -> Behaviour:
-        """One byte now and then, for ever: each in time, the whole never."""
+    def drips(self, part: str, length: bool = True) -> Behaviour:
+        """Sends one byte now and then: each in time, the whole never."""
 
         def behave(connection: Connection) -> bool:
             if part == "body":

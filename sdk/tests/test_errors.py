@@ -62,7 +62,7 @@ def test_each_status_has_its_type_and_says_what_the_server_said(twin, stub, stat
         ("x" * 1000, "x" * 300 + "…"),
     ],
 )
-def test_bodies_of_other_servers_and_proxies_are_made_a_sentence_too(twin, stub, body, sentence):
+def test_error_bodies_of_other_servers_and_proxies_become_a_message_too(twin, stub, body, sentence):
     stub.plays(stub.reply(422, body))
     with pytest.raises(air.UnprocessableEntityError) as caught:
         twin.segment()
@@ -71,7 +71,7 @@ def test_bodies_of_other_servers_and_proxies_are_made_a_sentence_too(twin, stub,
     assert caught.value.request_id is None
 
 
-def test_a_status_that_nobody_knows_without_a_body_is_still_an_error(twin, stub):
+def test_an_unknown_status_without_a_body_is_an_error(twin, stub):
     stub.plays(stub.reply(599, ""))
     with pytest.raises(air.APIStatusError, match="599: no explanation given"):
         twin.segment()
@@ -91,7 +91,7 @@ def test_a_status_that_nobody_knows_without_a_body_is_still_an_error(twin, stub)
         ({"created": 1, "data": [], "usage": {"input_tokens": 1}}, r"usage\.input_tokens_details: "),
     ],
 )
-def test_a_success_that_is_not_the_apis_is_a_bad_response(twin, stub, body, sentence):
+def test_a_success_that_does_not_follow_the_api_is_a_bad_response(twin, stub, body, sentence):
     stub.plays(stub.reply(200, body, {"x-request-id": "req_8"}))
     with pytest.raises(air.BadResponseError, match=sentence) as caught:
         twin.segment()
@@ -112,7 +112,7 @@ def test_a_success_that_is_not_the_apis_is_a_bad_response(twin, stub, body, sent
         lambda stub, key: stub.silent(),
     ],
 )
-def test_no_error_nor_its_traceback_holds_the_key_even_where_the_server_repeats_it(twin, stub, key, fault):
+def test_no_error_or_traceback_contains_the_key_even_if_the_server_repeats_it(twin, stub, key, fault):
     stub.plays(fault(stub, key))
     with pytest.raises(air.AirError) as caught:
         twin.segment(client=ONCE, timeout=0.3)

@@ -1,4 +1,4 @@
-"""Whatever a caller has becomes the picture that is sent."""
+"""Whatever image a caller passes becomes the file that is sent."""
 
 import base64
 import io
@@ -18,12 +18,12 @@ RGB = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
 
 
 @pytest.mark.parametrize("text", ["aGVsbG8=", "data:image/png;base64,aGVs.bG8=", "aGVsbG8", "aGVs\nbG8=", "url-safe_"])
-def test_text_is_base64_and_passed_on_as_it_is(text):
+def test_text_is_base64_and_sent_unchanged(text):
     assert as_base64(text) == text
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_bytes_are_a_files_contents(kind):
+def test_bytes_are_an_image_file(kind):
     assert as_base64(kind(b"hello")) == "aGVsbG8="
     assert bytes(as_file(kind(b"hello"))) == b"hello"
 
@@ -43,7 +43,7 @@ def test_a_files_name_as_text_is_an_error_that_says_what_to_pass(name):
         as_file(name)
 
 
-def test_even_a_name_that_could_be_base64_is_found_out_where_the_file_exists(tmp_path, monkeypatch):
+def test_a_name_that_could_be_base64_is_refused_if_the_file_exists(tmp_path, monkeypatch):
     (tmp_path / "car").write_bytes(b"hello")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"pathlib\.Path\('car'\)"):
@@ -51,20 +51,20 @@ def test_even_a_name_that_could_be_base64_is_found_out_where_the_file_exists(tmp
     assert as_base64("carA") == "carA"
 
 
-def test_text_that_is_no_possible_name_is_still_base64():
+def test_text_that_cannot_be_a_name_is_base64():
     assert as_base64("A" * 900) == "A" * 900  # longer than any file's name may be
     assert as_base64("AA\0A") == "AA\0A"
 
 
 @pytest.mark.parametrize("empty", ["", " ", b"", bytearray()])
-def test_an_empty_picture_is_refused(empty):
+def test_an_empty_image_is_refused(empty):
     with pytest.raises(InputError, match="image is empty"):
         as_base64(empty)
 
 
 @pytest.mark.parametrize("odd", [None, 3, [[1, 2]], {"a": 1}, np.ndarray])
-def test_anything_else_is_refused_with_a_list_of_what_would_do(odd):
-    with pytest.raises(InputError, match="base64 text, the bytes of a picture file, a pathlib"):
+def test_anything_else_is_refused_with_a_list_of_what_is_accepted(odd):
+    with pytest.raises(InputError, match="base64 text, the bytes of an image file, a pathlib"):
         as_base64(odd)
 
 
@@ -95,7 +95,11 @@ def test_arrays_need_not_be_contiguous_nor_numpys_own():
 @pytest.mark.parametrize(
     ("array", "sentence"),
     [
-        (RGB.astype(np.float32), r"uint8, got float32 \[4, 5, 3\]; scale"),
+        (
+            RGB.astype(np.float32) - 1,
+            r"uint8, got float32 \[4, 5, 3\] with values from -1 to 58; scale them",
+        ),
+        (np.full((2, 2), np.nan), r"got float64 \[2, 2\] with values from nan to nan; scale them"),
         (RGB.astype(np.uint16), r"uint8, got uint16 \[4, 5, 3\]$"),
         (RGB[:, :, 0] > 3, "uint8, got bool"),
         (RGB[:, :, :2], r"\[height, width, 3\].*got uint8 \[4, 5, 2\]"),
@@ -104,7 +108,7 @@ def test_arrays_need_not_be_contiguous_nor_numpys_own():
         (RGB[:0], r"got uint8 \[0, 5, 3\]"),
     ],
 )
-def test_arrays_of_another_kind_are_refused_with_their_kind(array, sentence):
+def test_arrays_of_another_dtype_or_shape_are_refused_with_both(array, sentence):
     with pytest.raises(InputError, match=sentence):
         as_base64(array)
 
@@ -125,11 +129,11 @@ def test_pil_modes_that_png_lacks_become_rgb():
 
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_pil_modes_without_a_range_are_refused(mode):
-    with pytest.raises(InputError, match="has no range of brightness"):
+    with pytest.raises(InputError, match="has no fixed range"):
         as_file(Image.new(mode, (3, 2)))
 
 
-def test_pil_images_are_sent_as_they_stand_without_exif_or_profile(tmp_path):
+def test_pil_images_are_sent_unturned_without_exif_or_profile(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(RGB).save(tmp_path / "turned.png", exif=exif, icc_profile=b"profile")
@@ -148,7 +152,7 @@ def test_transparency_belongs_to_the_pixels():
     assert sent.convert("RGBA").getpixel((0, 0))[3] == 0
 
 
-def test_without_pil_nothing_is_taken_for_one_of_its_images(monkeypatch):
+def test_without_pil_nothing_is_mistaken_for_a_pil_image(monkeypatch):
     monkeypatch.delitem(sys.modules, "PIL.Image")
     with pytest.raises(InputError, match="got object"):
         as_file(object())

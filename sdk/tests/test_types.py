@@ -61,9 +61,9 @@ def test_the_dump_is_the_body(response, body):
     assert dumped == body
 
 
-@pytest.mark.parametrize(("told", "score"), [("0.75", 0.75), (None, None), (1, 1.0)])
-def test_a_score_may_be_numeric_text(make_answer, told, score):
-    assert SegmentationResponse.model_validate(make_answer(score=told)).data[0].score == score
+@pytest.mark.parametrize(("sent", "score"), [("0.75", 0.75), (None, None), (1, 1.0)])
+def test_a_score_may_be_numeric_text(make_answer, sent, score):
+    assert SegmentationResponse.model_validate(make_answer(score=sent)).data[0].score == score
 
 
 def test_the_repr_is_short_however_large_the_mask(make_answer):
