@@ -1,5 +1,6 @@
 """Fixtures of the account tests: both databases, empty, and the server's event loop."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,11 +25,26 @@ def shared_postgres(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database(name)
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with its tables, to be copied."""
+    file = tmp_path_factory.mktemp("accounts") / "accounts.db"
+    AccountStore.open(file).close()
+    return file
+
+
+@pytest.fixture
+def sqlite_file(tmp_path: Path, migrated_file: Path) -> Path:
+    """An empty database with its tables."""
+    return Path(shutil.copy(migrated_file, tmp_path / "accounts.db"))
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
-    """An empty database: the path of an SQLite file that does not exist yet, or a PostgreSQL URL."""
+def location(request: pytest.FixtureRequest) -> str | Path:
+    """An empty database with its tables: the path of an SQLite file, or a PostgreSQL URL."""
     if request.param == "sqlite":
-        return tmp_path / "new" / "accounts.db"
+        file: Path = request.getfixturevalue("sqlite_file")
+        return file
     url: str = request.getfixturevalue("shared_postgres")
     database = Database(url)
     with database.writing() as connection:

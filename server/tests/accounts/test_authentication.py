@@ -67,10 +67,10 @@ class Watched(KeyRepository):
 
 
 @pytest.fixture
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+def location(request: pytest.FixtureRequest, sqlite_file: Path) -> str | Path:
     """SQLite, unless a test is parametrized with the other database."""
     if getattr(request, "param", "sqlite") == "sqlite":
-        return tmp_path / "accounts.db"
+        return sqlite_file
     url: str = request.getfixturevalue("postgres_url")
     return url
 

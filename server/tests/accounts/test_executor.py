@@ -29,7 +29,7 @@ def hanging() -> Iterator[threading.Event]:
 
 
 async def test_run_raises_after_the_timeout(executor: DatabaseExecutor, hanging: threading.Event) -> None:
-    with pytest.raises(DatabaseError, match=r"not answered within 0\.1 seconds"):
+    with pytest.raises(DatabaseError, match=r"not responded within 0\.1 seconds"):
         await executor.run(hanging.wait)
 
 

@@ -29,9 +29,9 @@ from maskery.accounts import usage as module
 
 
 @pytest.fixture
-def location(tmp_path: Path) -> Path:
+def location(sqlite_file: Path) -> Path:
     """SQLite only: the tests of the repository run on both databases."""
-    return tmp_path / "accounts.db"
+    return sqlite_file
 
 
 class Failing(UsageRepository):

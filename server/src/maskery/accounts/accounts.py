@@ -40,7 +40,7 @@ class Account:
 
 
 class AccountRepository:
-    """Stores accounts in the database. Every method raises `DatabaseError` if the database does not answer."""
+    """Stores accounts in the database. Every method raises `DatabaseError` if the database does not respond."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -99,7 +99,7 @@ class KeyAuthenticator:
 
         Raises:
             InvalidKeyError: the key is unknown, revoked or expired, or its account is disabled.
-            DatabaseError: the database does not answer.
+            DatabaseError: the database does not respond.
         """
         key_id = parse_key_id(text)
         record = await self._record(key_id) if key_id else None
@@ -173,11 +173,11 @@ class KeyAuthenticator:
             self._querying = None
 
     def _log_outage(self, error: Exception | None) -> None:
-        """Log when the database begins to fail, and when it answers again."""
+        """Log when the database begins to fail, and when it responds again."""
         if error and not self._failing:
             _log.error("API keys cannot be checked: %s", error)
         elif self._failing and not error:
-            _log.warning("the database of accounts answers again")
+            _log.warning("the database of accounts responds again")
         self._failing = error is not None
 
     def _store(self, key_id: str, queried: float, record: KeyRecord) -> None:

@@ -72,7 +72,7 @@ class Database:
         """A connection to read with.
 
         Raises:
-            DatabaseError: the database does not answer.
+            DatabaseError: the database does not respond.
         """
         with self._translated_errors(), self.engine.connect() as connection:
             yield connection
@@ -85,7 +85,7 @@ class Database:
             alone: no other transaction that is `alone` runs at the same time, on PostgreSQL either.
 
         Raises:
-            DatabaseError: the database does not answer.
+            DatabaseError: the database does not respond.
         """
         with self._translated_errors(), self.engine.begin() as connection:
             if self.is_sqlite:
@@ -96,7 +96,7 @@ class Database:
             yield connection
 
     def ping(self) -> None:
-        """Check that the database answers.
+        """Check that the database responds.
 
         Raises:
             DatabaseError: it does not.
@@ -113,7 +113,7 @@ class Database:
         """Apply the missing migrations, or wait while another process does. Return whether any were missing.
 
         Raises:
-            DatabaseError: a newer release has migrated the database, or it does not answer.
+            DatabaseError: a newer release has migrated the database, or it does not respond.
         """
         # Every start but the first after an update ends here, without loading Alembic.
         with self.reading() as connection:

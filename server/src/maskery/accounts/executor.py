@@ -39,7 +39,7 @@ class DatabaseExecutor:
         except TimeoutError:
             if not limit.expired():
                 raise
-            message = f"the database of accounts has not answered within {self._timeout:g} seconds"
+            message = f"the database of accounts has not responded within {self._timeout:g} seconds"
             raise DatabaseError(message) from None
 
     async def run_to_completion(self, work: Callable[[], Result]) -> Result:

@@ -88,7 +88,7 @@ class KeyRecord:
 
 
 class KeyRepository:
-    """Stores keys in the database. Every method raises `DatabaseError` if the database does not answer."""
+    """Stores keys in the database. Every method raises `DatabaseError` if the database does not respond."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

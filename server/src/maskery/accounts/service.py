@@ -82,7 +82,7 @@ class AccountService:
         self._recording = asyncio.create_task(self.usage_recorder.run())
 
     async def is_available(self) -> bool:
-        """Whether the database answers. It is asked at most once per second, and waited for no longer than that."""
+        """Whether the database responds. It is asked at most once per second, and waited for no longer than that."""
         now = time.monotonic()
         if now >= self._next_check:
             self._next_check = now + _CHECK_INTERVAL
@@ -107,7 +107,7 @@ class AccountService:
                 async with asyncio.timeout(_LAST_FLUSH_TIMEOUT):
                     await self.usage_recorder.flush()
             except TimeoutError:
-                _log.error("the database of accounts does not answer: the last usage is lost")
+                _log.error("the database of accounts does not respond: the last usage is lost")
 
 
 class AccountMetrics(Collector):
@@ -118,6 +118,6 @@ class AccountMetrics(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         limiter, usage_recorder = self._service.limiter, self._service.usage_recorder
-        yield CounterMetricFamily("maskery_limits_failures", "Calls that Redis did not answer.", limiter.failures)
-        yield GaugeMetricFamily("maskery_limits_degraded", "1 while Redis does not answer.", limiter.degraded)
+        yield CounterMetricFamily("maskery_limits_failures", "Calls that Redis did not respond.", limiter.failures)
+        yield GaugeMetricFamily("maskery_limits_degraded", "1 while Redis does not respond.", limiter.degraded)
         yield CounterMetricFamily("maskery_usage_failures", "Failures to write usage.", usage_recorder.failures)

@@ -60,7 +60,7 @@ class DailyUsage:
 
 
 class UsageRepository:
-    """Stores usage in the database. Every method raises `DatabaseError` if the database does not answer."""
+    """Stores usage in the database. Every method raises `DatabaseError` if the database does not respond."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -106,7 +106,7 @@ def to_csv(days: Iterable[DailyUsage]) -> str:
 class UsageRecorder:
     """Collects usage in memory and writes it to the database every few seconds. For one event loop.
 
-    While the database does not answer, usage stays in memory and is written later.
+    While the database does not respond, usage stays in memory and is written later.
 
     Args:
         keys: stores when keys were last used.

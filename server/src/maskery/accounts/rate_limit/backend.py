@@ -68,7 +68,7 @@ class Acquisition:
 
 
 class BackendUnavailable(Exception):  # noqa: N818
-    """The backend does not answer, or reports an error. The message contains no credentials."""
+    """The backend does not respond, or reports an error. The message contains no credentials."""
 
 
 class CounterBackend(Protocol):

@@ -30,7 +30,7 @@ _log = logging.getLogger("maskery.limits")
 #: Seconds between two attempts to reach a Redis that failed.
 RETRY_INTERVAL = 3.0
 
-# Slots to be released when Redis answers again: of the requests in flight when it failed, and of failed attempts.
+# Slots to be released when Redis responds again: of the requests in flight when it failed, and of failed attempts.
 _MAX_UNRELEASED = 10_000
 
 Result = TypeVar("Result")
@@ -52,11 +52,11 @@ class Limiter:
 
     Args:
         redis_url: where to count; None: in this process.
-        on_failure: what happens while Redis does not answer. "local": this process counts alone, so that n servers
+        on_failure: what happens while Redis does not respond. "local": this process counts alone, so that n servers
             allow n times the limits. "refuse": requests that have limits are refused.
 
     Attributes:
-        failures: how often Redis did not answer.
+        failures: how often Redis did not respond.
         degraded: whether the last call of Redis failed.
 
     Raises:
@@ -85,7 +85,7 @@ class Limiter:
 
         Raises:
             RateLimited: a subject has reached a limit; nothing was counted for any of them.
-            LimitsUnavailable: Redis does not answer, and `on_failure` is "refuse".
+            LimitsUnavailable: Redis does not respond, and `on_failure` is "refuse".
         """
         requests = quota_requests_for(subjects, requests_per_minute=1, concurrent_requests=1)
         if not requests:
@@ -173,7 +173,7 @@ class Limiter:
         return self._local, await self._local.acquire(requests, token, lease)
 
     async def _release(self, grant: _Grant) -> None:
-        """Release the slots, now or when Redis answers again."""
+        """Release the slots, now or when Redis responds again."""
         if not any(request.kind == "slot" for request in grant.requests):
             return
         if not await self._attempt(grant.backend, lambda: grant.backend.release(grant.requests, grant.token)):
@@ -215,7 +215,7 @@ class Limiter:
                 "this server counts alone" if self._on_failure == "local" else "requests that have limits are refused"
             )
             _log.warning(
-                "Redis at %s, which counts for the limits, does not answer (%s). Until it does, %s.",
+                "Redis at %s, which counts for the limits, does not respond (%s). Until it does, %s.",
                 self._redis.address,
                 error,
                 consequence,

@@ -90,12 +90,12 @@ class ExceedsQuota(Exception):  # noqa: N818
 
 
 class LimitsUnavailable(Exception):  # noqa: N818
-    """The limits cannot be checked because Redis does not answer.
+    """The limits cannot be checked because Redis does not respond.
 
     Attributes:
         retry_after: whole seconds until Redis is tried again.
     """
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__("The rate limits cannot be checked: the Redis that counts requests does not answer.")
+        super().__init__("The rate limits cannot be checked: the Redis that counts requests does not respond.")
         self.retry_after = retry_after

@@ -100,7 +100,7 @@ class RedisBackend:
         """Check the connection and the password.
 
         Raises:
-            BackendUnavailable: Redis does not answer, or refuses the connection.
+            BackendUnavailable: Redis does not respond, or refuses the connection.
         """
         await self._call(self._redis.ping)
 
@@ -118,7 +118,7 @@ class RedisBackend:
                     return await call()
             except TimeoutError:
                 self._failures += 1
-                raise BackendUnavailable(f"no answer within {TIMEOUT} s") from None
+                raise BackendUnavailable(f"no response within {TIMEOUT} s") from None
             except (RedisError, OSError) as error:
                 self._failures += 1
                 raise BackendUnavailable(f"{type(error).__name__}: {error}") from error
