@@ -1,12 +1,15 @@
-/** An image as the page keeps it: the original file, and a decoded copy that is small enough to draw at every frame. */
+/** An image as the page keeps it: its file, and a decoded copy that is small enough to draw at every frame. */
+
+import { uploadMode } from './orientation.js';
 
 /**
  * @typedef {object} SourceImage
- * @property {Blob} file as chosen
+ * @property {Blob} file as opened
  * @property {string} name of the file
  * @property {number} width in pixels, of the image as shown
  * @property {number} height in pixels, of the image as shown
  * @property {ImageBitmap} bitmap as shown, with at most MAX_BITMAP_PIXELS pixels
+ * @property {import('./orientation.js').UploadMode} uploadMode
  */
 
 const MAX_BITMAP_PIXELS = 5_000_000;
@@ -39,11 +42,11 @@ export async function openImage(file, name) {
   }).catch(() => {
     throw new UnsupportedImage(name);
   });
-  return { file, name, width, height, bitmap };
+  return { file, name, width, height, bitmap, uploadMode: await uploadMode(file) };
 }
 
 /**
- * The image as shown, as a PNG file without metadata.
+ * The pixels as shown, as a PNG file without metadata.
  *
  * @param {SourceImage} image
  * @returns {Promise<Blob>}
