@@ -159,6 +159,13 @@ def test_a_renewed_certificate_is_used_without_a_restart(
     assert server.process.poll() is None
 
 
+def test_sighup_without_tls_is_ignored(start_server: Callable[..., Any]) -> None:
+    server = start_server()
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "SIGHUP ignored" in (server.home / "server.log").read_text())
+    assert server.process.poll() is None
+
+
 def test_requests_sent_before_shutdown_are_answered(
     start_server: Callable[..., Any], files: dict[str, str], authority_file: str
 ) -> None:

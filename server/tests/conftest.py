@@ -14,7 +14,7 @@ from samples import MODEL, b64, png, squares
 
 from maskery.accounts import AccountStore
 from maskery.api import create_app
-from maskery.serving.server import configure
+from maskery.serving.server import configure, listen
 from maskery.settings import Settings
 
 
@@ -66,14 +66,14 @@ def serve(home: Path, **settings: Any) -> Iterator[httpx.Client]:
     store = AccountStore.open(loaded.database)
     _, key = store.keys.create("team")
     store.close()
-    config = configure(create_app(loaded), loaded)
-    config.port = 0
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
+    # Whatever a test calls its host, the server listens on loopback, or on every address.
+    listener = listen(loaded if loaded.host == "::" else loaded.model_copy(update={"host": "127.0.0.1"}))
+    port = listener.getsockname()[1]
+    server = uvicorn.Server(configure(create_app(loaded), loaded))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.005)
-    port = server.servers[0].sockets[0].getsockname()[1]
     try:
         with httpx.Client(
             base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}, timeout=60

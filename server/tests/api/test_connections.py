@@ -225,3 +225,72 @@ def test_a_key_in_the_wrong_place_is_not_logged(
         # The key's id is kept, so that the key can be revoked.
         assert key[16:26] not in str(vars(record))
         assert f"{key[:15]}_..." in str(vars(record))
+
+
+def test_every_address_includes_ipv4(
+    make_client: Callable[..., httpx.Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "maskery.access")
+    client = make_client(host="::")
+    port = client.base_url.port
+    for host in ("127.0.0.1", "[::1]"):
+        assert client.get(f"http://{host}:{port}/health/live").status_code == 200
+    until(lambda: len(caplog.records) == 2)
+    assert [vars(record)["client"] for record in caplog.records] == ["127.0.0.1", "::1"], "not ::ffff:127.0.0.1"
+
+
+OFFERS = {
+    "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+    "websocket": b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+}
+
+
+def responses(connection: socket.socket, count: int) -> list[bytes]:
+    """The statuses of so many responses."""
+    received = b""
+    while received.count(b"HTTP/1.1 ") < count or not received.endswith(b"}"):
+        piece = connection.recv(65536)
+        assert piece, received
+        received += piece
+    return [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("way", ["at once", "head first", "byte by byte", "chunked", "pipelined"])
+def test_an_offer_to_upgrade_is_ignored(client: httpx.Client, body: dict[str, Any], offer: str, way: str) -> None:
+    content = json.dumps(body).encode()
+    sent_head = head(client, length=len(content))
+    if way == "chunked":
+        sent_head = sent_head.replace(b"Content-Length: %d" % len(content), b"Transfer-Encoding: chunked")
+        content = b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)
+    offering = sent_head.replace(b"\r\n", b"\r\n" + OFFERS[offer], 1)
+    with connect(client) as connection:
+        if way == "head first":
+            connection.sendall(offering)
+            time.sleep(0.05)
+            connection.sendall(content)
+        elif way == "byte by byte":
+            for byte in offering:
+                connection.sendall(bytes([byte]))
+            connection.sendall(content)
+        else:
+            connection.sendall((offering + content) * (3 if way == "pipelined" else 1))
+        expected = 3 if way == "pipelined" else 1
+        assert responses(connection, expected) == [b"200"] * expected
+        connection.sendall(sent_head + content)
+        assert responses(connection, 1) == [b"200"], "the next request on the connection"
+
+
+def test_an_offer_without_a_body_and_an_offer_to_close(client: httpx.Client) -> None:
+    get = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: h2c\r\nConnection: upgrade"
+    with connect(client) as connection:
+        connection.sendall(get + b"\r\n\r\n")
+        assert responses(connection, 1) == [b"200"]
+        connection.sendall(get + b", close\r\n\r\n")
+        assert read_to_the_end(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_connect_is_rejected(client: httpx.Client) -> None:
+    with connect(client) as connection:
+        connection.sendall(b"CONNECT example.com:443 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert read_to_the_end(connection).startswith(b"HTTP/1.1 400 ")

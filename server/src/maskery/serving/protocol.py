@@ -1,7 +1,9 @@
-"""The HTTP protocol of a connection: uvicorn's, with limits on the time and size of request heads."""
+"""The HTTP protocol of a connection: uvicorn's, with limits on request heads and without protocol upgrades."""
 
 import asyncio
+import ipaddress
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from maskery.api.errors import malformed_http
@@ -10,9 +12,15 @@ from maskery.api.middleware.security_headers import HEADERS
 # Bytes that may be received without completing a head or belonging to a body: heads, trailers, chunk extensions.
 _MAX_HEAD_BYTES = 64 * 1024
 
+# The headers of an offer to upgrade, which are also named in the header Connection.
+_OFFER = (b"upgrade", b"http2-settings")
+
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits on slow and oversized heads, which uvicorn itself does not have.
+    """uvicorn's protocol with limits on slow and oversized heads. Offers to upgrade to another protocol are ignored.
+
+    Java's HttpClient and `curl --http2` offer HTTP/2 with their first request, and expect an HTTP/1.1 response from a
+    server that does not accept. httptools stops parsing at an offer and skips the request's body.
 
     Attributes:
         head_timeout: seconds for a request's head, counted from the start of the connection or the end of the
@@ -30,6 +38,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.client:
+            self.client = _unmapped(self.client[0]), self.client[1]
         self._close_after(self.head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -38,12 +48,42 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._progress = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.send_400_response("malformed")
+            return
         self._unread = 0 if self._progress else self._unread + len(data)
         if self._unread > _MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("too large")
 
+    def _parse(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                if self.parser.get_method() == b"CONNECT":
+                    raise httptools.HttpParserError("CONNECT is not supported") from None
+                # Parse the same request again without its offer.
+                data = self._head_without_offer() + data[offer.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def _head_without_offer(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] not in (b"connection", *_OFFER)]
+        options = [
+            option.strip() for name, value in self.headers if name == b"connection" for option in value.split(b",")
+        ]
+        lines += [b"connection: %s" % option for option in options if option.lower() not in _OFFER]
+        return b"\r\n".join([*lines, b"", b""])
+
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._cancel_timer()
         self._progress = self._in_body = True
         super().on_headers_complete()
@@ -53,6 +93,8 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._progress, self._in_body = True, False
         super().on_message_complete()
         if self.cycle.response_complete:
@@ -83,3 +125,12 @@ class Protocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _unmapped(host: str) -> str:
+    """An IPv4 address that an IPv6 socket has received as ::ffff:a.b.c.d, as a.b.c.d; other hosts unchanged."""
+    try:
+        mapped = ipaddress.IPv6Address(host).ipv4_mapped
+    except ValueError:
+        return host
+    return str(mapped) if mapped else host

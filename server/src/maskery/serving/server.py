@@ -38,9 +38,14 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         ServingError: the address cannot be used.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    address = settings.host, settings.port
     try:
-        listener = socket.create_server((settings.host, settings.port), family=family)
+        if ":" in settings.host:
+            # `::` accepts IPv4 as well.
+            dual = settings.host == "::" and socket.has_dualstack_ipv6()
+            listener = socket.create_server(address, family=socket.AF_INET6, dualstack_ipv6=dual)
+        else:
+            listener = socket.create_server(address)
     except OSError as error:
         raise ServingError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from None
     # Accepted connections inherit this. Without it, Nagle's algorithm delays response bodies by up to 40 ms.
@@ -57,6 +62,7 @@ def configure(app: FastAPI, settings: Settings, tls: Tls | None = None) -> uvico
     return uvicorn.Config(
         app,
         http=ConfiguredProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -131,9 +137,9 @@ class _Server(uvicorn.Server):
         self._tls = tls
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         await super().startup(sockets)
-        if self._tls and hasattr(signal, "SIGHUP"):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._tls.reload)
         # From here on requests are served; /health/ready reports progress.
         while self.started and not self.should_exit and self._state.phase == "starting":
             if self._state.failure:
@@ -141,6 +147,12 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(0.01)
         if self.started and not self.should_exit and sockets:
             self._greet(self._address(sockets[0].getsockname()[1]))
+
+    def _reload(self) -> None:
+        if self._tls:
+            self._tls.reload()
+        else:
+            _log.info("SIGHUP ignored: it reloads the TLS certificate, and TLS is not configured")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop with exit status 0. uvicorn would raise the signal again at the end and die from it."""
