@@ -203,18 +203,18 @@ def test_every_key_belongs_to_an_account(opened: Database) -> None:
 @pytest.mark.parametrize("start", ["empty", "before"])
 def test_eight_processes_upgrade_a_database_at_the_same_time(location: str | Path, tmp_path: Path, start: str) -> None:
     # Several files, because collisions are rare.
-    places = [tmp_path / f"{number}.db" for number in range(2)] if isinstance(location, Path) else [location]
+    targets = [tmp_path / f"{number}.db" for number in range(2)] if isinstance(location, Path) else [location]
     if start == "before":
-        for place in places:
-            database = Database(place)
+        for target in targets:
+            database = Database(target)
             make_before(database)
             database.close()
     done = subprocess.run(
-        [sys.executable, "-c", MANY_UPGRADE, *map(str, places)], capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", MANY_UPGRADE, *map(str, targets)], capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 0, done.stderr
-    for place in places:
-        store = AccountStore.open(place)
+    for target in targets:
+        store = AccountStore.open(target)
         assert len(store.keys.list()) == 8 + 3 * (start == "before")
         store.close()
 
@@ -411,17 +411,17 @@ def test_a_wrong_password_and_a_missing_database(postgres_server: PostgresServer
 
 @pytest.mark.parametrize("database", [Path("name"), "url"])
 def test_the_error_names_a_file_that_cannot_be_used(tmp_path: Path, database: Path | str) -> None:
-    def place(path: Path) -> Path | str:
+    def located(path: Path) -> Path | str:
         return path if isinstance(database, Path) else f"sqlite:///{path}"
 
     (tmp_path / "file").write_text("")
-    assert "file" in error_of(place(tmp_path / "file" / "accounts.db"))
+    assert "file" in error_of(located(tmp_path / "file" / "accounts.db"))
     (tmp_path / "text.db").write_text("this is not a database, it is a text long enough to be read as one" * 20)
     assert "text.db cannot be used as the database of accounts: file is not a database" in error_of(
-        place(tmp_path / "text.db")
+        located(tmp_path / "text.db")
     )
     (tmp_path / "folder.db").mkdir()
-    assert "folder.db" in error_of(place(tmp_path / "folder.db"))
+    assert "folder.db" in error_of(located(tmp_path / "folder.db"))
 
 
 @pytest.mark.parametrize("name", ["what?", "a?mode=memory&b=c", "50%", "%41", "a#b", "ä b"])

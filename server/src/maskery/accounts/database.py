@@ -24,7 +24,7 @@ HEAD = "0003"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
-# Advisory lock of this program's migrations among those of other programs on the same PostgreSQL.
+# PostgreSQL advisory lock of transactions that run alone, among the locks of other programs.
 _LOCK = 0x6D61736B
 
 # Seconds to wait for another process that migrates the database.
@@ -61,8 +61,8 @@ class Database:
 
     def __str__(self) -> str:
         # Other parameters of the query may contain a password.
-        places = {name: value for name, value in self._url.query.items() if name in ("host", "port")}
-        return self._url.set(query=places).render_as_string(hide_password=True)
+        shown = {name: value for name, value in self._url.query.items() if name in ("host", "port")}
+        return self._url.set(query=shown).render_as_string(hide_password=True)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -122,23 +122,15 @@ class Database:
                 return False
         if found is not None and found > HEAD:
             raise DatabaseError(f"{self} was migrated to {found} by a newer release; install that release")
-        with self._translated_errors(), self._file_lock(), self.engine.connect() as connection:
+        with self._file_lock():
             if self.is_sqlite:
                 # Readers do not block writers. The mode is stored in the file. Two connections that change it at once
                 # fail with "database is locked" without waiting, hence the lock.
-                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-                # All or nothing, even if the process is killed.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
-                connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
-                connection.commit()
-            try:
+                with self.reading() as connection:
+                    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            # In one transaction: all or nothing, even if the process is killed.
+            with self.writing(alone=True) as connection:
                 _migrate(connection)
-            finally:
-                if not self.is_sqlite:
-                    connection.rollback()
-                    connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
-                    connection.commit()
         return found != HEAD
 
     @contextmanager
@@ -178,7 +170,6 @@ def _migrate(connection: Connection) -> None:
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, HEAD)
-    connection.commit()
 
 
 def _revision(connection: Connection) -> str | None:

@@ -1,6 +1,6 @@
 """The interface between the limiter and the backends that store its counters."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -98,12 +98,9 @@ class CounterBackend(Protocol):
 
 def quota_requests_for(subjects: Sequence[Subject], **costs: int) -> list[QuotaRequest]:
     """A quota request for each of the named limits that a subject has."""
-    return list(_quota_requests(subjects, costs))
-
-
-def _quota_requests(subjects: Sequence[Subject], costs: dict[str, int]) -> Iterator[QuotaRequest]:
-    for subject in subjects:
-        for name in _KINDS:
-            limit = getattr(subject.limits, name)
-            if name in costs and limit:
-                yield QuotaRequest(subject, name, limit, costs[name])
+    return [
+        QuotaRequest(subject, name, limit, costs[name])
+        for subject in subjects
+        for name in _KINDS
+        if name in costs and (limit := getattr(subject.limits, name))
+    ]

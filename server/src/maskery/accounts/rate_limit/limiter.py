@@ -180,7 +180,7 @@ class Limiter:
             self._unreleased.append(grant)
 
     async def _refund(self, grant: _Grant) -> None:
-        # Not repeated after a failure: the answer alone may have been lost, and a second refund would be one too many.
+        # Not repeated after a failure: if only the response was lost, a second refund would be one too many.
         await self._attempt(grant.backend, lambda: grant.backend.refund(grant.requests, grant.time))
 
     async def _attempt(self, backend: CounterBackend, call: Callable[[], Awaitable[None]]) -> bool:

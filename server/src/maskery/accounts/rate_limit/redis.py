@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from maskery.accounts.rate_limit import backend as backends
 from maskery.accounts.rate_limit.backend import Acquisition, BackendUnavailable, QuotaRequest, QuotaState
 
-#: Seconds in which Redis must answer.
+#: Seconds in which Redis must respond.
 TIMEOUT = 0.5
 
 # A call takes a fraction of a millisecond, so these carry tens of thousands of calls per second.
