@@ -422,6 +422,8 @@ def test_the_error_names_a_file_that_cannot_be_used(tmp_path: Path, database: Pa
     )
     (tmp_path / "folder.db").mkdir()
     assert "folder.db" in error_of(located(tmp_path / "folder.db"))
+    (tmp_path / "a.db.lock").mkdir()
+    assert error_of(located(tmp_path / "a.db")) == f"{tmp_path / 'a.db.lock'} cannot be opened: Is a directory"
 
 
 @pytest.mark.parametrize("name", ["what?", "a?mode=memory&b=c", "50%", "%41", "a#b", "ä b"])

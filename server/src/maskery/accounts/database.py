@@ -24,7 +24,7 @@ HEAD = "0003"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
-# PostgreSQL advisory lock of transactions that run alone, among the locks of other programs.
+# PostgreSQL advisory lock of exclusive transactions, among the locks of other programs.
 _LOCK = 0x6D61736B
 
 # Seconds to wait for another process that migrates the database.
@@ -78,11 +78,11 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self, alone: bool = False) -> Iterator[Connection]:
-        """A transaction, which sees no changes of other writers once it has begun on SQLite.
+    def writing(self, exclusive: bool = False) -> Iterator[Connection]:
+        """A transaction. On SQLite it locks out other writers from its start.
 
         Args:
-            alone: no other transaction that is `alone` runs at the same time, on PostgreSQL either.
+            exclusive: no other exclusive transaction runs at the same time, on PostgreSQL either.
 
         Raises:
             DatabaseError: the database does not respond.
@@ -91,7 +91,7 @@ class Database:
             if self.is_sqlite:
                 # Lock at once: SQLite refuses to turn a read lock into a write lock if another process has written.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            elif alone:
+            elif exclusive:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             yield connection
 
@@ -129,7 +129,7 @@ class Database:
                 with self.reading() as connection:
                     connection.exec_driver_sql("PRAGMA journal_mode = WAL")
             # In one transaction: all or nothing, even if the process is killed.
-            with self.writing(alone=True) as connection:
+            with self.writing(exclusive=True) as connection:
                 _migrate(connection)
         return found != HEAD
 
@@ -201,7 +201,10 @@ def _check_locks(file: Path) -> None:
     """Raise DatabaseError where files cannot be locked: SQLite would wait, and then report a locked database."""
     if sys.platform == "win32":
         return
-    descriptor = os.open(_lock_file(file), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(_lock_file(file), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise DatabaseError(f"{_lock_file(file)} cannot be opened: {error.strerror}") from None
     try:
         for lock in (fcntl.flock, fcntl.lockf):
             with suppress(BlockingIOError, PermissionError):

@@ -120,7 +120,7 @@ class KeyRepository:
     def create_first(self, account: str, lifetime: float | None = None) -> tuple[ApiKey, str] | None:
         """Create a key as `create` does, unless there is an active key. Of concurrent callers, one creates it."""
         key = _new_key(account, "", DEFAULT_SCOPES, lifetime, _NO_LIMITS)
-        with self._database.writing(alone=True) as connection:
+        with self._database.writing(exclusive=True) as connection:
             return None if _has_active(connection) else (key, _insert(connection, key))
 
     def rotate(self, key_id: str, overlap: float, lifetime: float | None = None) -> tuple[ApiKey, str]:
