@@ -82,7 +82,7 @@ def test_the_server_announces_https_and_serves_it(server: Any, authority_file: s
     connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {server.key}"})
     answer = connection.getresponse()
     assert answer.status == 200
-    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert "Strict-Transport-Security" not in answer.headers, "it would hold for every port of the host"
     connection.close()
 
 

@@ -39,14 +39,30 @@ _ORIGIN = re.compile(r"https?://([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 
+#: A path of plain segments, without a slash at its end.
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+
 class SettingsError(UserError, ValueError):
     """A setting is invalid. The message names the setting and says what it accepts."""
 
 
 def default_home() -> Path:
     """The folder named by `MASKERY_HOME`, or the platform's folder for application data."""
-    named = os.environ.get("MASKERY_HOME")
-    return Path(named) if named else Path(platformdirs.user_data_dir("maskery"))
+    return expand_user(Path(os.environ.get("MASKERY_HOME") or platformdirs.user_data_dir("maskery")))
+
+
+def expand_user(path: Path) -> Path:
+    """A path with a leading `~` replaced by the user's home folder.
+
+    Raises:
+        SettingsError: the user has no home folder.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        message = f"{path} is below a home folder, and this user has none: set MASKERY_HOME to an absolute path"
+        raise SettingsError(message) from None
 
 
 def affordable_pixels() -> int:
@@ -83,6 +99,10 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(None, description="PEM file with the certificate's key, without a passphrase.")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Addresses or networks of proxies whose X-Forwarded-* headers are used; empty: none."
+    )
+    root_path: str = Field("", description="Path below which a proxy serves the server, such as /maskery; empty: none.")
+    hsts_seconds: int = Field(
+        0, ge=0, description="max-age of the header Strict-Transport-Security on HTTPS responses; 0: no header."
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Other origins whose pages may call the server, such as https://app.example; empty: none."
@@ -249,6 +269,19 @@ class Settings(BaseSettings):
                     "0.0.0.0/0 is not accepted, because any client could then forge its address"
                 )
         return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _absolute_path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if path and not ROOT_PATH.fullmatch(path):
+            raise ValueError(f"{value!r} is not a path such as /maskery")
+        return path
+
+    @field_validator("home", "tls_certificate", "tls_key")
+    @classmethod
+    def _expand_user(cls, value: Path | None) -> Path | None:
+        return value and expand_user(value)
 
     @field_validator("cors_origins")
     @classmethod

@@ -1,6 +1,7 @@
 """Middleware: security headers, CORS, trusted proxies."""
 
 import logging
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -112,17 +113,19 @@ def test_the_docs_page_runs_only_its_own_scripts(client: httpx.Client) -> None:
     assert "persistAuthorization" not in answer.text, "it would keep the key in the browser's storage"
 
 
-def test_browsers_are_told_to_stay_with_tls_only_where_there_is_some(make_client: Make) -> None:
-    client = make_client(trusted_proxies="127.0.0.1", allowed_hosts="masks.example,localhost,127.0.0.1")
+def test_hsts_is_off_by_default_and_for_https_only(make_client: Make) -> None:
+    hosts = {"trusted_proxies": "127.0.0.1", "allowed_hosts": "masks.example,localhost,127.0.0.1"}
+    default, client = make_client(**hosts), make_client(**hosts, hsts_seconds=3600)
 
-    def policy(host: str, proto: str) -> str | None:
+    def policy(client: httpx.Client, host: str, proto: str) -> str | None:
         headers = {"Host": host, "X-Forwarded-Proto": proto}
         return client.get("/v1/models", headers=headers).headers.get("strict-transport-security")
 
-    assert policy("masks.example", "https") == "max-age=31536000"
-    assert policy("masks.example", "http") is None
-    assert policy("masks.example", "nonsense") is None
-    assert policy("localhost:8484", "https") is None
+    assert policy(default, "masks.example", "https") is None
+    assert policy(client, "masks.example", "https") == "max-age=3600"
+    assert policy(client, "masks.example", "http") is None
+    assert policy(client, "masks.example", "nonsense") is None
+    assert policy(client, "localhost:8484", "https") is None, "it would hold for every server on this machine"
 
 
 # CORS
@@ -262,3 +265,100 @@ def test_no_header_changes_the_host(make_client: Make) -> None:
     client = make_client(trusted_proxies="127.0.0.1")
     answer = client.get("/v1/models", headers={"Host": "evil.example", "X-Forwarded-Host": "127.0.0.1"})
     assert answer.json()["error"]["code"] == "host_not_allowed"
+
+
+# Paths
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/images/segmentations",
+        "/images/segmentations",
+        "//v1/images/segmentations",
+        "/inference/images/segmentations",
+        "//inference//images/segmentations/",
+        "/inference/v1/images/segmentations",
+        "/v1/v1/images/segmentations",
+    ],
+)
+def test_older_clients_spell_paths_in_many_ways(client: httpx.Client, body: dict[str, Any], path: str) -> None:
+    # httpx would take a path that begins with two slashes for a host.
+    assert client.post(f"{str(client.base_url).rstrip('/')}{path}", json=body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/images/generations", "/v1/images/edits", "/images/variations", "/v1/chat/completions"]
+)
+def test_other_paths_of_such_apis_are_404_and_say_what_this_server_does(client: httpx.Client, path: str) -> None:
+    answer = client.post(path, json={"prompt": "a cat"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    assert "POST /v1/images/segmentations" in answer.json()["error"]["message"]
+
+
+def location(client: httpx.Client, body: dict[str, Any], prefix: str = "", **headers: str) -> str:
+    fields = {"model": MODEL, "image_prompt": body["image_prompt"]}
+    answer = client.post(f"{prefix}/v1/images", json=fields, headers=headers)
+    assert answer.status_code == 201
+    return answer.headers["location"].partition("/v1/images/")[0]
+
+
+def servers(client: httpx.Client, prefix: str = "", **headers: str) -> list[str]:
+    document = client.get(f"{prefix}/openapi.json", headers=headers).json()
+    return [each["url"] for each in document.get("servers", [])]
+
+
+def test_a_root_path_stands_in_locations_and_the_openapi_document(make_client: Make, body: dict[str, Any]) -> None:
+    client = make_client(root_path="/masks/")
+    # A proxy may remove the root path from the request's path, or not.
+    for prefix in ("", "/masks"):
+        assert location(client, body, prefix) == "/masks"
+        assert servers(client, prefix) == ["/masks"]
+        assert client.get(f"{prefix}/health/live").status_code == 200
+        assert client.get(f"{prefix}/docs").status_code == 200
+        assert client.post(f"{prefix}/inference/images/segmentations", json=body).status_code == 200
+    assert client.get("/maskss/v1/models").status_code == 404
+
+
+def test_a_trusted_proxy_names_the_root_path(make_client: Make, body: dict[str, Any]) -> None:
+    trusting, other = make_client(trusted_proxies="127.0.0.1", root_path="/set"), make_client()
+    prefix = {"X-Forwarded-Prefix": "/team/masks/"}
+    assert location(trusting, body, **prefix) == "/team/masks"
+    assert servers(trusting, **prefix) == ["/team/masks"]
+    assert location(trusting, body) == "/set"
+    assert location(other, body, **prefix) == ""
+    assert servers(other, **prefix) == []
+    for odd in ("//evil.example", "https://evil.example", "/a b", "/../x\u00e4", "x"):
+        assert location(trusting, body, **{"X-Forwarded-Prefix": odd.encode("latin-1")}) == "/set"  # type: ignore[dict-item]
+
+
+# Errors
+
+
+def test_errors_are_in_headers_too(client: httpx.Client, make_client: Make, body: dict[str, Any]) -> None:
+    for answer in (
+        client.post(ROUTE, json={**body, "n": 9}),
+        client.post(ROUTE, json={**body, "\u00fcmlaut\n\u4e2d": 1}),
+        client.post(ROUTE, json={**body, "x" * 5000: 1}),
+        client.get("/v1/models", headers={"Authorization": "Bearer wrong"}),
+        client.get("/nothing"),
+        client.get(ROUTE),
+        client.get("/v1/models", headers={"Host": "evil.example"}),
+    ):
+        assert answer.status_code >= 400
+        error, message = answer.json()["error"], answer.headers["x-error-message"]
+        assert answer.headers["x-error-code"] == error["code"]
+        assert message.isascii()
+        assert message.isprintable()
+        assert 0 < len(message) <= 500
+        assert message.replace("?", "")[:10] == error["message"].replace("?", "")[:10]
+    assert "x-error-code" not in client.post(ROUTE, json=body).headers
+
+
+def test_health_checks_send_any_host_or_none(client: httpx.Client) -> None:
+    for path in ("/health/live", "/health/ready"):
+        assert client.get(path, headers={"Host": "10.1.2.3:8484"}).status_code in (200, 503)
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=10) as connection:
+            connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            assert connection.recv(65536).split()[1] in (b"200", b"503")
+    assert client.get("/v1/models", headers={"Host": "10.1.2.3:8484"}).status_code == 403

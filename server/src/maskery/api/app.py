@@ -7,13 +7,13 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from maskery.api import warmup
 from maskery.api.container import Container, make_container
 from maskery.api.errors import exception_handlers
 from maskery.api.middleware.cors import Cors
 from maskery.api.middleware.path_normalization import PathNormalization
+from maskery.api.middleware.proxy_headers import ProxyHeaders
 from maskery.api.middleware.request_log import RequestLog
 from maskery.api.middleware.security_headers import SecurityHeaders
 from maskery.api.middleware.trusted_hosts import TrustedHosts, loopback_names
@@ -80,13 +80,13 @@ def _middleware(container: Container) -> list[Middleware]:
     settings = container.settings
     hosts = settings.allowed_hosts or (loopback_names(settings.host) if settings.on_loopback else ())
     listed = [
-        settings.trusted_proxies and Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies)),
+        settings.trusted_proxies and Middleware(ProxyHeaders, trusted_hosts=list(settings.trusted_proxies)),
         Middleware(RequestLog, container=container),
         Middleware(UsageRecording, recorder=container.account_service.usage_recorder),
-        Middleware(SecurityHeaders),
+        Middleware(SecurityHeaders, hsts_seconds=settings.hsts_seconds),
         settings.cors_origins and Middleware(Cors, origins=settings.cors_origins),
         Middleware(UnhandledErrors),
-        Middleware(PathNormalization),
+        Middleware(PathNormalization, root_path=settings.root_path),
         hosts and Middleware(TrustedHosts, hosts=hosts, origins=settings.cors_origins),
     ]
     return [each for each in listed if isinstance(each, Middleware)]

@@ -1,5 +1,6 @@
 """The API's errors: one JSON shape, and a table from exceptions to status, code and message."""
 
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -13,9 +14,12 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from maskery.accounts import DatabaseError, ExceedsQuota, LimitsUnavailable, NoSuchAccount, NoSuchKey, RateLimited
+from maskery.api.requests.record import record_of
 from maskery.engine import Busy, CannotPrepare, DeadlineExceeded, EncoderLost, NotPrepared
 from maskery.models import ModelNotInstalled, StoreError
 from maskery.segmentation import ImageTooLarge, NotAnImage, PromptError
+
+_log = logging.getLogger(__name__)
 
 #: The status that the access log and metrics show for a request whose client disconnected (nginx' convention).
 CLIENT_DISCONNECTED = 499
@@ -23,7 +27,7 @@ CLIENT_DISCONNECTED = 499
 # Retry-After, in seconds, while the server restarts or a database does not respond.
 _RETRY_AFTER = 5
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 # OpenAI's error types, by status; clients branch on them.
 _TYPES = {
@@ -71,7 +75,9 @@ class ApiError(Exception):
         kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
         param = None if self.param is None else _encodable(self.param)
         detail = ErrorDetail(message=_encodable(self.message), type=kind, param=param, code=self.code)
-        return JSONResponse(ErrorResponse(error=detail).model_dump(), self.status, self.headers)
+        # Some clients drop the bodies of error responses; aiohttp's raise_for_status does.
+        headers = {"X-Error-Code": self.code, "X-Error-Message": _header_value(self.message), **self.headers}
+        return JSONResponse(ErrorResponse(error=detail).model_dump(), self.status, headers)
 
 
 _DESCRIPTIONS = {
@@ -97,6 +103,11 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _encodable(text: str) -> str:
     """The text without lone surrogates, which cannot be encoded; JSON inside a text field can contain them."""
     return text.encode(errors="replace").decode()
+
+
+def _header_value(text: str) -> str:
+    """The text in printable ASCII, at most 500 characters; all else becomes a question mark."""
+    return "".join(character if " " <= character <= "~" else "?" for character in text[:500]).strip()
 
 
 def _from_busy(error: Busy) -> ApiError:
@@ -139,7 +150,7 @@ def _from_http(error: HTTPException, request: Request) -> ApiError:
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "_")
     if error.status_code == 404:
-        message = "This path does not exist. POST /v1/images/segmentations segments an image; /docs lists all routes."
+        message = "This path does not exist. This server segments images: POST /v1/images/segmentations; see /docs."
     elif error.status_code == 405:
         allowed = ", ".join(sorted(_methods(request)))
         message = f"This path does not support the method; it supports {allowed}."
@@ -152,11 +163,12 @@ def _from_http(error: HTTPException, request: Request) -> ApiError:
 def _methods(request: Request) -> set[str]:
     """All methods of a path; the router's own error lists only those of the first matching route."""
 
-    def answers(method: str) -> bool:
+    def supports(method: str) -> bool:
         scope = {**request.scope, "method": method}
         return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
-    return set(filter(answers, _METHODS))
+    methods = set(filter(supports, _METHODS))
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 _TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
@@ -165,7 +177,6 @@ _TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
     NotAnImage: lambda error: ApiError(415, "unsupported_image", sentence(error), "image_prompt"),
     ImageTooLarge: lambda error: ApiError(413, "image_too_large", sentence(error), "image_prompt"),
     ModelNotInstalled: _from_model,
-    StoreError: lambda error: ApiError(500, "model_unusable", str(error), "model"),
     EncoderLost: _from_lost_encoder,
     Busy: _from_busy,
     CannotPrepare: lambda error: ApiError(501, "cannot_prepare", sentence(error)),
@@ -196,6 +207,14 @@ def exception_handlers() -> dict[int | type[Exception], Handler]:
     async def respond_to_router(request: Request, error: HTTPException) -> Response:
         return _from_http(error, request).response()
 
+    async def report_model(request: Request, error: StoreError) -> Response:
+        """The error's message contains paths, which are for the operator only."""
+        _log.error("a model cannot be used: %s", error)
+        message = (
+            f"The model cannot be used. The server's log has details under request {record_of(request).request_id}."
+        )
+        return ApiError(500, "model_unusable", message, "model").response()
+
     async def log_disconnect(_: Request, error: ClientDisconnect) -> Response:
         """Nothing can be sent any more; the log shows this status."""
         del error
@@ -204,6 +223,7 @@ def exception_handlers() -> dict[int | type[Exception], Handler]:
     return {
         **{kind: handler(translate) for kind, translate in _TRANSLATIONS.items()},
         HTTPException: respond_to_router,
+        StoreError: report_model,
         ClientDisconnect: log_disconnect,
     }
 

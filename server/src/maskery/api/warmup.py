@@ -60,7 +60,7 @@ async def run_once(engine: Engine, name: str) -> tuple[Model, Embedding]:
         ModelNotInstalled, StoreError, Busy: see `Engine.segment`.
     """
     model = await engine.load(name)
-    embedding = await _encode(engine, model, model.proportions[0])
+    embedding = await _encode(engine, model, model.warmup_aspect_ratios[0])
     await _decode(engine, model, embedding, next(_prompts(embedding.size)))
     return model, embedding
 
@@ -71,7 +71,7 @@ async def run_other_shapes(engine: Engine, model: Model, embedding: Embedding) -
     Args:
         embedding: of the usual shape of image.
     """
-    for aspect_ratio in model.proportions[1:]:
+    for aspect_ratio in model.warmup_aspect_ratios[1:]:
         other = await _encode(engine, model, aspect_ratio)
         for objects in _prompts(other.size, (1,)):
             await _decode(engine, model, other, objects)

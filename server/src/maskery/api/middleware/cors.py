@@ -18,6 +18,8 @@ _REQUEST_HEADERS = ("authorization", "content-type", "x-request-timeout", "x-req
 _RESPONSE_HEADERS = (
     "x-request-id",
     "retry-after",
+    "x-error-code",
+    "x-error-message",
     *(
         f"x-ratelimit-{what}-{of}"
         for what in ("limit", "remaining", "reset")

@@ -14,15 +14,17 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-# One year. Subdomains are not included.
-_ONLY_TLS = "max-age=31536000"
-
 
 class SecurityHeaders:
-    """ASGI middleware that adds the headers which a response does not set itself."""
+    """ASGI middleware that adds the headers which a response does not set itself.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        hsts_seconds: max-age of Strict-Transport-Security on HTTPS responses; 0: no such header.
+    """
+
+    def __init__(self, app: ASGIApp, hsts_seconds: int = 0) -> None:
         self._app = app
+        self._hsts_seconds = hsts_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,8 +36,8 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if scope["scheme"] == "https" and not _is_localhost(scope):
-                    headers["Strict-Transport-Security"] = _ONLY_TLS
+                if self._hsts_seconds and scope["scheme"] == "https" and not _is_localhost(scope):
+                    headers["Strict-Transport-Security"] = f"max-age={self._hsts_seconds}"
             await send(message)
 
         await self._app(scope, receive, add_and_send)

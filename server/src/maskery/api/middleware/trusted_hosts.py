@@ -28,15 +28,16 @@ class TrustedHosts:
         self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        # Health checks of load balancers and orchestrators send an address as Host, or no Host at all.
+        if scope["type"] == "http" and not scope["path"].startswith(f"{scope['root_path']}/health/"):
             headers = Headers(scope=scope)
-            refusal = self._refuse(headers.get("host", ""), headers.get("origin"))
-            if refusal:
-                await refusal.response()(scope, receive, send)
+            error = self._check(headers.get("host", ""), headers.get("origin"))
+            if error:
+                await error.response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _refuse(self, host: str, origin: str | None) -> ApiError | None:
+    def _check(self, host: str, origin: str | None) -> ApiError | None:
         if _without_port(host) not in self._hosts:
             return ApiError(
                 403,

@@ -12,7 +12,7 @@ from fastapi_swagger import patch_fastapi
 router = APIRouter(include_in_schema=False)
 
 
-@router.api_route("/docs", methods=["GET", "HEAD"])
+@router.get("/docs")
 async def show_docs() -> Response:
     content, policy = _page()
     return Response(

@@ -15,9 +15,9 @@ from maskery.engine import NotPrepared, Prepared, Timings, Upload
 
 
 class _ImageId(StringConvertor):
-    """Any text except the name of the neighbouring route."""
+    """Only ids: other paths below /v1/images, such as OpenAI's `generations`, do not exist here."""
 
-    regex = "(?!segmentations$)[^/]+"
+    regex = "img_[^/]+"
 
 
 register_url_convertor("image", _ImageId())
@@ -45,7 +45,7 @@ async def prepare_image(
         return await engine.prepare(fields.model, image, caller.account, timings, quota_hook(container, caller))
 
     prepared = await process(request, container, parse_preparation, prepare)
-    response.headers["Location"] = f"/v1/images/{prepared.id}"
+    response.headers["Location"] = f"{request.scope['root_path']}/v1/images/{prepared.id}"
     return _schema(prepared, container)
 
 

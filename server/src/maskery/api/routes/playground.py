@@ -47,7 +47,7 @@ class ServerCard(BaseModel):
 _files = cache(playground.load)
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.get("/")
 async def show_playground(request: Request) -> Response:
     return _answer(request, playground.INDEX)
 
@@ -57,7 +57,7 @@ async def show_server(request: Request, container: ContainerDependency) -> Serve
     return ServerCard(version=request.app.version, key_needed=not container.settings.anonymous)
 
 
-@router.api_route("/playground/{path:path}", methods=["GET", "HEAD"])
+@router.get("/playground/{path:path}")
 async def show_file(request: Request, path: str) -> Response:
     return _answer(request, path)
 
