@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.faults.running import HERE, Server, body_of, launch
+from tests.faults.running import QUICK, Server, body_of, launch
 
 ROUTE = "/v1/images/segmentations"
 TOKEN = "/realms/airefinery-realm/protocol/openid-connect/token"
@@ -53,7 +53,7 @@ def output(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def send(server: Server, key: str) -> None:
     """Send the key and others in every place where a client might put one."""
     right = {"Authorization": f"Bearer {key}"}
-    body = json.loads(body_of(1, model=HERE))
+    body = json.loads(body_of(1, model=QUICK))
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client:
         assert client.post(ROUTE, json=body, headers=right).status_code == 200
         for text in (key, STRANGER, OLD, key[:-3], key[3:], key.upper(), f"{key} {key}"):
@@ -88,8 +88,8 @@ def send(server: Server, key: str) -> None:
             client.post(ROUTE, json={**body, "extra_body": {"api_key": text}}, headers=right)
             client.post(ROUTE, files={text: b"x", "image": (text, b"x")}, data={"request": text}, headers=right)
             client.post(ROUTE, content=text.encode(), headers=right)
-        with server.faults.told("raise-decode-33"):
-            failing = {**json.loads(body_of(1, column=33, model=HERE)), "user": key}
+        with server.faults.set("raise-decode-33"):
+            failing = {**json.loads(body_of(1, column=33, model=QUICK)), "user": key}
             answer = client.post(f"{ROUTE}?api_key={key}", json=failing, headers=right)
             assert answer.status_code == 500
             assert key not in answer.text
