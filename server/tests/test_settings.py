@@ -159,3 +159,47 @@ def test_unknown_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert misspelled() == [
         "MASKERY_REQUEST_PER_MINUTE is not a setting and has no effect; did you mean MASKERY_REQUESTS_PER_MINUTE?"
     ]
+
+
+def test_a_tilde_is_the_users_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MASKERY_HOME", "~/maskery")
+    monkeypatch.setenv("MASKERY_TLS_KEY", "~/key.pem")
+    monkeypatch.setenv("MASKERY_TLS_CERTIFICATE", "~/certificate.pem")
+    settings = Settings.load()
+    assert settings.home == tmp_path / "maskery"
+    assert settings.models == tmp_path / "maskery" / "models"
+    assert (settings.tls_key, settings.tls_certificate) == (tmp_path / "key.pem", tmp_path / "certificate.pem")
+    (tmp_path / "maskery.toml").write_text('home = "~/other"')
+    monkeypatch.setenv("MASKERY_CONFIG", "~/maskery.toml")
+    monkeypatch.delenv("MASKERY_HOME")
+    assert Settings.load().home == tmp_path / "other"
+
+
+@pytest.mark.parametrize(("home", "says"), [(None, "set MASKERY_HOME"), ("~/maskery", "~/maskery cannot be expanded")])
+def test_a_user_without_a_home_folder_gets_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, home: str | None, says: str
+) -> None:
+    """As in containers and cron: HOME is not set, and the user id has no entry in the password database."""
+
+    def no_entry(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for variable in ("HOME", "XDG_DATA_HOME", "MASKERY_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    if home:
+        monkeypatch.setenv("MASKERY_HOME", home)
+    monkeypatch.setattr("pwd.getpwuid", no_entry)
+    with pytest.raises(SettingsError, match=says):
+        Settings.load()
+
+
+@pytest.mark.parametrize(("value", "path"), [("", ""), ("/", ""), ("/maskery/", "/maskery"), ("/a/b-c", "/a/b-c")])
+def test_a_root_path_has_no_slash_at_its_end(value: str, path: str) -> None:
+    assert Settings.load(root_path=value).root_path == path
+
+
+@pytest.mark.parametrize("value", ["maskery", "//evil.example", "https://evil.example", "/a b", "/a?b"])
+def test_only_plain_paths_are_root_paths(value: str) -> None:
+    with pytest.raises(SettingsError, match="is not a path such as /maskery"):
+        Settings.load(root_path=value)

@@ -49,7 +49,16 @@ class SettingsError(UserError, ValueError):
 
 def default_home() -> Path:
     """The folder named by `MASKERY_HOME`, or the platform's folder for application data."""
-    return expand_user(Path(os.environ.get("MASKERY_HOME") or platformdirs.user_data_dir("maskery")))
+    named = os.environ.get("MASKERY_HOME")
+    if named:
+        return expand_user(Path(named))
+    try:
+        # Some releases of platformdirs leave the tilde in place.
+        return Path(platformdirs.user_data_dir("maskery")).expanduser()
+    except RuntimeError:
+        raise SettingsError(
+            "this user has no home folder: set MASKERY_HOME to a folder for the server's files"
+        ) from None
 
 
 def expand_user(path: Path) -> Path:
@@ -61,8 +70,7 @@ def expand_user(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError:
-        message = f"{path} is below a home folder, and this user has none: set MASKERY_HOME to an absolute path"
-        raise SettingsError(message) from None
+        raise SettingsError(f"{path} cannot be expanded, because this user has no home folder") from None
 
 
 def affordable_pixels() -> int:
@@ -218,7 +226,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         named = os.environ.get("MASKERY_CONFIG")
-        file = Path(named or default_home() / "maskery.toml")
+        file = expand_user(Path(named)) if named else default_home() / "maskery.toml"
         if named and not file.is_file():
             raise ValueError(f"MASKERY_CONFIG names {file}, which is not a file")
         try:
