@@ -57,13 +57,11 @@ class Plain:
 
     name = "test/plain"
     revision = "1"
-    created = 0
-    owned_by = "test"
-    proportions = (1.0, 2.0)
+    warmup_aspect_ratios = (1.0, 2.0)
 
-    def __init__(self, max_batch: int = 64, slow_encoder: bool = False) -> None:
+    def __init__(self, max_batch: int = 64, encode_out_of_process: bool = False) -> None:
         self.max_batch = max_batch
-        self.slow_encoder = slow_encoder
+        self.encode_out_of_process = encode_out_of_process
         self.encoded = 0
         self.decoded: list[tuple[int, int]] = []
         self.poison: float | None = None

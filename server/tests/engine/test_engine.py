@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine.parts import Plain, settle, until
+from engine.parts import Plain, until
 from sam_folders import write_model
 from samples import MODEL, jpeg, png, squares
 
@@ -37,6 +37,7 @@ from maskery.segmentation import (
     ImageFile,
     ImageLimits,
     ImageTooLarge,
+    Model,
     NotAnImage,
     Options,
     PromptError,
@@ -64,7 +65,7 @@ MakeEngine = Callable[..., Engine]
 def plain(monkeypatch: pytest.MonkeyPatch) -> Plain:
     """A model that counts its calls, as a built-in one."""
     model = Plain()
-    monkeypatch.setitem(registry._BUILT_IN, model.name, lambda _: model)  # type: ignore[attr-defined]
+    monkeypatch.setitem(registry._BUILT_IN, model.name, lambda *_: model)  # type: ignore[attr-defined]
     return model
 
 
@@ -117,6 +118,11 @@ def segment_alone(job: Job, store: Store | None = None) -> Segmentation:
 
 async def segment(engine: Engine, job: Job, timings: Timings | None = None) -> Segmentation:
     return await engine.segment(job, lambda result: result, timings)
+
+
+def waiting_for_encodings(engine: Engine) -> int:
+    """Number of requests that wait for an encoding, their own or that of another request."""
+    return sum(call.waiting for call in engine.encoder._flights._calls.values())
 
 
 def assert_same(one: Segmentation, other: Segmentation) -> None:
@@ -172,7 +178,7 @@ async def test_a_hundred_requests_for_a_new_image_encode_it_once(engine: Engine,
     all_timings = [Timings() for _ in range(100)]
     with plain.held():
         tasks = [asyncio.create_task(segment(engine, job(x % 10), timings)) for x, timings in enumerate(all_timings)]
-        await until(lambda: plain.encoded == 1 and engine.cache.misses == 100)
+        await until(lambda: waiting_for_encodings(engine) == 100)
     answers = await asyncio.gather(*tasks)
     assert plain.encoded == 1
     assert [timings.embedding for timings in all_timings].count("new") == 1
@@ -278,8 +284,7 @@ async def test_a_failed_encoding_is_tried_again_by_the_next_request(engine: Engi
     plain.failures = [ValueError("encoding failed")]
     with plain.held():
         tasks = [asyncio.create_task(segment(engine, job())) for _ in range(3)]
-        await until(lambda: engine.cache.misses == 3)
-        await settle()
+        await until(lambda: waiting_for_encodings(engine) == 3)
     errors = await asyncio.gather(*tasks, return_exceptions=True)
     assert [str(error) for error in errors] == ["encoding failed"] * 3
     assert plain.encoded == 1
@@ -336,8 +341,7 @@ async def test_an_encoding_goes_on_without_its_request_and_is_shared_by_the_next
         await asyncio.wait([leaving])
         assert engine.lanes.encode_inline.running == 1
         next_one = asyncio.create_task(segment(engine, job(), timings))
-        await until(lambda: engine.cache.misses == 2)
-        await settle()
+        await until(lambda: waiting_for_encodings(engine) == 1)
     assert (await next_one).masks
     assert timings.embedding == "shared"
     assert plain.encoded == 1
@@ -387,8 +391,7 @@ async def test_the_stages_of_a_new_a_shared_and_a_known_image_are_timed(engine: 
     new, shared, known = Timings(), Timings(), Timings()
     with plain.held():
         tasks = [asyncio.create_task(segment(engine, job(), timings)) for timings in (new, shared)]
-        await until(lambda: engine.cache.misses == 2)
-        await settle()
+        await until(lambda: waiting_for_encodings(engine) == 2)
         await asyncio.sleep(0.03)
     await asyncio.gather(*tasks)
     if new.embedding == "shared":
@@ -413,8 +416,7 @@ async def test_a_prepared_image_is_segmented_by_its_id(
     timings = Timings()
     assert (await segment(engine, job(2, Reference(prepared.id)), timings)).masks
     assert timings.embedding == "known"
-    again = await engine.prepare(plain.name, Upload(png_file()), "team")
-    assert again.id != prepared.id
+    assert await engine.prepare(plain.name, Upload(png_file()), "team") == prepared
     assert len(decodings) == plain.encoded == 1
 
 
@@ -437,16 +439,44 @@ async def test_an_id_is_valid_for_one_model_only(engine: Engine, plain: Plain) -
         await segment(engine, job(image=Reference(prepared.id), model=MODEL))
 
 
-async def test_an_embedding_is_removed_with_its_last_id(engine: Engine, plain: Plain) -> None:
-    first, second = [await engine.prepare(plain.name, Upload(png_file()), "team") for _ in range(2)]
-    engine.discard(first.id, "team")
+async def test_an_embedding_is_removed_with_its_id(engine: Engine, plain: Plain) -> None:
+    prepared = await engine.prepare(plain.name, Upload(png_file()), "team")
+    engine.discard(prepared.id, "team")
     with pytest.raises(NotPrepared):
-        engine.discard(first.id, "team")
-    assert (await segment(engine, job(image=Reference(second.id)))).masks
-    engine.discard(second.id, "team")
+        engine.discard(prepared.id, "team")
     assert len(engine.cache) == 0
     await segment(engine, job())
     assert plain.encoded == 2
+
+
+async def test_an_account_cannot_displace_the_prepared_images_of_another(make_engine: MakeEngine, plain: Plain) -> None:
+    engine = make_engine(cache_bytes=10 * 64)
+    prepared = await engine.prepare(plain.name, Upload(png_file()), "team")
+    for corner in range(100):
+        await engine.prepare(plain.name, Upload(png_file(corner)), "flood")
+    assert (await segment(engine, job(image=Reference(prepared.id)))).masks
+    assert len(engine.prepared) == len(engine.cache) == 10
+
+
+async def test_the_registry_is_not_asked_on_the_event_loop(plain: Plain) -> None:
+    """It reads files."""
+    threads: set[str] = set()
+
+    class Slow(Registry):
+        def get_loaded(self, name: str) -> Model | None:
+            threads.add(threading.current_thread().name)
+            return super().get_loaded(name)
+
+        def get(self, name: str) -> Model:
+            threads.add(threading.current_thread().name)
+            return super().get(name)
+
+    engine = Engine(Slow(), ALL)
+    for _ in range(2):
+        await segment(engine, job())
+    await engine.close()
+    assert threads
+    assert threading.current_thread().name not in threads
 
 
 async def test_a_shared_embedding_stays_when_its_id_is_removed(make_engine: MakeEngine, plain: Plain) -> None:

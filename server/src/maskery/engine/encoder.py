@@ -43,7 +43,7 @@ class Encoder:
         cache: embeddings are looked up and kept here.
         lanes: their slots limit the encodings at the same time.
         pools: their threads run models that encode in this process.
-        client: the encoder process, for models with a slow encoder. None: they encode in this process, too.
+        client: the encoder process, for models that encode out of process. None: they encode in this process, too.
     """
 
     def __init__(self, cache: EmbeddingCache, lanes: Lanes, pools: Pools, client: EncoderClient | None = None) -> None:
@@ -71,7 +71,7 @@ class Encoder:
 
     async def _encode(self, model: Model, image: NewImage, commit: Callable[[], None]) -> Encoded | None:
         """The embedding; None if the quota hook refused."""
-        client = self.client if model.slow_encoder else None
+        client = self.client if model.encode_out_of_process else None
         lane = self._lanes.encode if client else self._lanes.encode_inline
         async with lane.slot(image.account), AsyncExitStack() as charge:
             # From here on the request may be cancelled, but the encoding ends, is paid for and is kept.

@@ -46,7 +46,8 @@ class EngineLimits:
         max_encodings: images in the queue of the encoder process.
         cache_bytes: of embeddings.
         share_images: an embedding serves all accounts that send the same file, not only the first.
-        prepared_seconds: time to live of a prepared image after its last use.
+        prepared_seconds: time to live of a prepared image after its last use. The cache evicts embeddings that were
+            not used for longer first.
     """
 
     image: ImageLimits
@@ -66,14 +67,14 @@ class Engine:
     Args:
         models: that jobs can name.
         limits: of the engine.
-        client: the encoder process, for models with a slow encoder. None: they encode in this process, too.
+        client: the encoder process, for models that encode out of process. None: they encode in this process, too.
     """
 
     def __init__(self, models: ModelRegistry, limits: EngineLimits, client: EncoderClient | None = None) -> None:
         self.limits = limits
         self.admission = Admission(limits.max_requests, limits.max_request_bytes)
         self.prepared = PreparedImages(limits.prepared_seconds)
-        self.cache = EmbeddingCache(limits.cache_bytes, self.prepared.remove_key)
+        self.cache = EmbeddingCache(limits.cache_bytes, limits.prepared_seconds, self.prepared.remove_key)
         self.lanes = Lanes.of(limits.workers, limits.max_encodings)
         self._pools = Pools.start(limits.workers)
         self.encoder = Encoder(self.cache, self.lanes, self._pools, client)
@@ -117,7 +118,7 @@ class Engine:
         timings: Timings | None = None,
         quota_hook: QuotaHook | None = None,
     ) -> Prepared:
-        """Encode an image ahead and make an id for its embedding.
+        """Encode an image ahead; the account's id for its embedding.
 
         Raises:
             CannotPrepare: the embedding is larger than the cache. Other errors are those of `segment`.
@@ -137,13 +138,14 @@ class Engine:
         return self.prepared.add(account, key, embedding.size)
 
     def discard(self, image_id: str, account: str) -> None:
-        """Remove a prepared image, and its embedding unless that has other ids or is shared.
+        """Remove a prepared image, and its embedding unless accounts share that.
 
         Raises:
             NotPrepared: the account has no prepared image with this id, or it has expired.
         """
         prepared = self.prepared.get(image_id, account)
-        if self.prepared.remove(prepared) and not self.limits.share_images:
+        self.prepared.remove(image_id)
+        if not self.limits.share_images:
             self.cache.remove(prepared.key)
 
     async def load(self, name: str) -> Model:
@@ -152,7 +154,8 @@ class Engine:
         Raises:
             ModelNotInstalled, StoreError: the model is not on this machine, or its files are damaged.
         """
-        loaded = self._models.get_loaded(name)
+        # In a thread: the registry reads a file to see whether the model was replaced.
+        loaded = await self.run_in_thread(partial(self._models.get_loaded, name))
         return loaded if loaded else await run_in_thread(self._pools.load, partial(self._models.get, name))
 
     def open(self, upload: Upload) -> ImageFile:

@@ -8,9 +8,6 @@ from maskery.engine.cache import Key
 from maskery.engine.errors import NotPrepared
 from maskery.segmentation import Size
 
-# An id takes little memory, but some.
-_MAX_IDS = 100_000
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -34,7 +31,8 @@ class Prepared:
 class PreparedImages:
     """Ids of prepared images. For one event loop.
 
-    An id is removed `time_to_live` seconds after its last use, or together with its embedding.
+    An account has one id per embedding. It is removed `time_to_live` seconds after its last use, or together with the
+    embedding: an account has at most as many ids as there are embeddings in the cache.
 
     Args:
         time_to_live: seconds on the monotonic clock.
@@ -44,20 +42,22 @@ class PreparedImages:
         self.time_to_live = time_to_live
         # The least recently used first, with the time of their last use.
         self._images: dict[str, tuple[Prepared, float]] = {}
-        self._by_key: dict[Key, set[str]] = {}
+        # Ids by embedding and account.
+        self._by_key: dict[Key, dict[str, str]] = {}
 
     def __len__(self) -> int:
         return len(self._images)
 
     def add(self, account: str, key: Key, size: Size) -> Prepared:
-        """Make an id for an embedding in the cache."""
+        """The account's id for an embedding in the cache: a new one, or the existing one, which is a use."""
         self._expire()
-        while len(self._images) >= _MAX_IDS:
-            self._remove(next(iter(self._images)))
+        existing = self._by_key.get(key, {}).get(account)
+        if existing:
+            return self.get(existing, account)
         # Hard to guess, although the id of another account is useless.
         prepared = Prepared(f"img_{secrets.token_urlsafe(18)}", account, key, size, int(time.time()))
         self._images[prepared.id] = prepared, time.monotonic()
-        self._by_key.setdefault(key, set()).add(prepared.id)
+        self._by_key.setdefault(key, {})[account] = prepared.id
         return prepared
 
     def get(self, image_id: str, account: str) -> Prepared:
@@ -74,19 +74,19 @@ class PreparedImages:
         self._images[image_id] = prepared, time.monotonic()
         return prepared
 
-    def remove(self, prepared: Prepared) -> bool:
-        """Remove an id.
-
-        Returns:
-            Whether it was the last id of its embedding.
-        """
-        self._remove(prepared.id)
-        return prepared.key not in self._by_key
+    def remove(self, image_id: str) -> None:
+        """Remove an id, if it is there."""
+        if image_id in self._images:
+            prepared, _ = self._images.pop(image_id)
+            ids = self._by_key[prepared.key]
+            del ids[prepared.account]
+            if not ids:
+                del self._by_key[prepared.key]
 
     def remove_key(self, key: Key) -> None:
         """Remove all ids of an embedding."""
-        for image_id in list(self._by_key.get(key, ())):
-            self._remove(image_id)
+        for image_id in list(self._by_key.get(key, {}).values()):
+            self.remove(image_id)
 
     def _expire(self) -> None:
         limit = time.monotonic() - self.time_to_live
@@ -94,13 +94,4 @@ class PreparedImages:
             oldest = next(iter(self._images))
             if self._images[oldest][1] > limit:
                 break
-            self._remove(oldest)
-
-    def _remove(self, image_id: str) -> None:
-        found = self._images.pop(image_id, None)
-        if found is None:
-            return
-        ids = self._by_key[found[0].key]
-        ids.discard(image_id)
-        if not ids:
-            del self._by_key[found[0].key]
+            self.remove(oldest)
