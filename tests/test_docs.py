@@ -51,6 +51,7 @@ def test_python_blocks_run(run: Any, code: str) -> None:
 
 @pytest.mark.parametrize("code", blocks("sh"))
 def test_shell_blocks_run(run: Any, code: str) -> None:
+    assert not re.search(r"\bpip (un)?install\b", code), "it would change this environment: make it a console block"
     run("bash", "-euo", "pipefail", "-c", code)
 
 
