@@ -267,10 +267,11 @@ async def test_encoding_that_exceeds_the_time_limit_names_the_setting_and_restar
     assert await started(client) != pid
 
 
-async def test_loading_a_model_and_starting_the_process_do_not_count_towards_the_time_limit(
-    make_client: MakeClient, slow_model: Path
+@pytest.mark.parametrize("slow", ["load", "encode"])
+async def test_loading_and_compiling_a_model_do_not_count_towards_the_time_limit(
+    make_client: MakeClient, slow_model: Path, slow: str
 ) -> None:
-    (slow_model / "load").write_text("1")
+    (slow_model / slow).write_text("1")
     client = make_client(time_limit=0.5)
     assert await started(client)
     assert client.restarts == 0

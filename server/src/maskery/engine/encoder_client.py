@@ -28,14 +28,14 @@ class EncoderClient:
     Args:
         options: configuration of the process.
         time_limit: seconds to encode one image, after which the process is restarted.
-        load_limit: seconds until encoding begins, after which it is restarted, too. Starting the process, and loading
-            and compiling a model, are not part of `time_limit`: on a small machine they take minutes.
+        load_limit: seconds to start the process, to load and compile a model, and to encode its first image, which are
+            not part of `time_limit`: on a small machine they take minutes.
 
     Attributes:
         restarts: number of processes that replaced a lost one.
     """
 
-    def __init__(self, options: EncoderOptions, time_limit: float, load_limit: float = 900.0) -> None:
+    def __init__(self, options: EncoderOptions, time_limit: float, load_limit: float = 600.0) -> None:
         self._options = options
         self._time_limit = time_limit
         self._load_limit = load_limit

@@ -10,6 +10,7 @@ import sys
 import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
+from weakref import WeakSet
 
 from maskery import logs
 from maskery.engine import shared_memory
@@ -46,8 +47,9 @@ def main(handle: int) -> None:
         options: EncoderOptions = link.recv()
         logs.configure(options.log_level, options.log_format)
         models = options.open_registry()
+        compiled: WeakSet[Model] = WeakSet()
         while True:
-            _serve(link, models, options)
+            _serve(link, models, compiled, options)
 
 
 def _exit_with_parent(handle: int) -> None:
@@ -59,14 +61,26 @@ def _exit_with_parent(handle: int) -> None:
     os._exit(0)
 
 
-def _serve(link: Connection, models: ModelRegistry, options: EncoderOptions) -> None:
-    """Answer one request with two messages: None when encoding begins, then the result; or one exception."""
+def _serve(link: Connection, models: ModelRegistry, compiled: "WeakSet[Model]", options: EncoderOptions) -> None:
+    """Answer one request with two messages: None when encoding begins, then the result; or with one exception.
+
+    The first image of a model includes its compilation, which counts as loading: None is sent after it.
+
+    Args:
+        compiled: models that have encoded an image.
+    """
     request: EncodeRequest = link.recv()
     logs.request_id.set(request.request_id)
     try:
+        file = ImageFile(request.data, request.exif, options.image_limits)
         model = _load(models, request)
-        link.send(None)
-        answer: Encoded | Exception = encode_file(model, ImageFile(request.data, request.exif, options.image_limits))
+        is_compiled = model in compiled
+        if is_compiled:
+            link.send(None)
+        answer: Encoded | Exception = encode_file(model, file)
+        compiled.add(model)
+        if not is_compiled:
+            link.send(None)
     # Sent to the parent, which raises it there.
     except Exception as error:  # noqa: BLE001
         answer = error
