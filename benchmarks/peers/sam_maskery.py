@@ -15,8 +15,7 @@ from openvino.passes import ConstantFolding, Manager
 
 from benchmarks.peers.subject import Chain, best_rate, clicks, image
 from maskery.models.sam.config import SamConfig
-from maskery.models.sam.graph_cache import quantised_encoder
-from maskery.models.sam.model import load
+from maskery.models.sam.model import load, quantized_encoder
 from maskery.models.sam.quantize import quantize as quantize_model
 from maskery.segmentation import Embedding
 
@@ -42,9 +41,9 @@ class Engine:
 
     def __init__(self, folder: Path, precision: str) -> None:
         self._folder = folder
-        self._quantised = precision == "int8"
+        self._quantized = precision == "int8"
         # Of the parts that are not quantized, and of the matrix peak.
-        self._precision = best_precision() if self._quantised else precision
+        self._precision = best_precision() if self._quantized else precision
         self._model = load("maskery/benchmark", folder, _REVISION, precision)
         self._config = SamConfig.read(folder / "config.json")
         self._side = self._config.vision.image_size
@@ -79,8 +78,8 @@ class Engine:
 
     def profile(self, graph: str) -> dict[str, float]:
         """Seconds of one run of ``encode``, or ``decode`` of one object, by the kind of work, longest first."""
-        if self._quantised and graph == "encode":
-            model = openvino.Core().read_model(quantised_encoder(self._folder, _REVISION))
+        if self._quantized and graph == "encode":
+            model = openvino.Core().read_model(quantized_encoder(self._folder, _REVISION))
         else:
             model = self._graph(graph)
         compiled = _compile(model, self._precision, {"PERF_COUNT": True})
@@ -96,10 +95,9 @@ class Engine:
 
     def _graph(self, name: str) -> Any:
         """A graph with the sizes of a single click."""
-        (file,) = self._folder.glob(f"graph-*-{name}.onnx")
-        model = openvino.Core().read_model(file)
+        model = self._model.read_graph(name)
         if name == "decode":
-            model.reshape({"prompt": [1, 2, self._config.decoder.hidden_size], "hidden": [1, 2]})
+            model.reshape({"prompt": [1, 2, self._config.decoder.hidden_size], "attn_mask": [1, 2]})
         return model
 
     def _chain(self, chain: Chain) -> Callable[[], object]:

@@ -143,6 +143,9 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Seconds for encoding one image; after that the encoder process is restarted.",
     )
+    compile_cache: Path | None = Field(
+        None, description="Folder for compiled networks; unless set, the folder `cache/compiled` in the home folder."
+    )
     cache_bytes: int = Field(
         default_factory=lambda: memory() // 8, ge=0, description="Bytes of cached embeddings, over all images."
     )

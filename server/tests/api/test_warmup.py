@@ -22,7 +22,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> Plain:
     model = Plain()
-    monkeypatch.setitem(registry._BUILT_IN, model.name, lambda _: model)  # type: ignore[attr-defined]
+    monkeypatch.setitem(registry._BUILT_IN, model.name, lambda *_: model)  # type: ignore[attr-defined]
     return model
 
 

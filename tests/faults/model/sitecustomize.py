@@ -47,14 +47,12 @@ class _Model:
     """The mask of image `n` covers its first `n % 7 + 1` eighths."""
 
     revision = "1"
-    created = 1767225600
-    owned_by = "test"
     max_batch = 8
-    proportions = (1.0,)
+    warmup_aspect_ratios = (1.0,)
 
-    def __init__(self, name: str, slow_encoder: bool) -> None:
+    def __init__(self, name: str, encode_out_of_process: bool) -> None:
         self.name = name
-        self.slow_encoder = slow_encoder
+        self.encode_out_of_process = encode_out_of_process
 
     def encode(self, image: Image) -> Embedding:
         first = image.pixels[0, 0].astype(int)
@@ -72,8 +70,8 @@ class _Model:
 
 registry._BUILT_IN = {
     **registry._BUILT_IN,
-    "test/slow": lambda _: _Model("test/slow", slow_encoder=True),
-    "test/quick": lambda _: _Model("test/quick", slow_encoder=False),
+    "test/slow": lambda *_: _Model("test/slow", encode_out_of_process=True),
+    "test/quick": lambda *_: _Model("test/quick", encode_out_of_process=False),
 }
 
 if "serve" in sys.orig_argv:

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from maskery.accounts import AccountMetrics, AccountService, AccountStore, Limiter, Limits
 from maskery.engine import EncoderClient, EncoderOptions, Engine, EngineLimits, Metrics
-from maskery.models import BUILT_IN, Registry, Store
+from maskery.models import BUILT_IN, CompileCache, Registry, Store
 from maskery.segmentation import ImageLimits, PromptLimits
 from maskery.settings import Settings, SettingsError
 
@@ -115,6 +115,7 @@ def _registry_factory(settings: Settings) -> "partial[Registry]":
         max_model_bytes=settings.model_memory,
         precision=settings.precision,
         hq_token_only=settings.hq_token_only,
+        cache=CompileCache(settings.compile_cache or settings.home / "cache" / "compiled"),
     )
 
 
