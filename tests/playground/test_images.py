@@ -92,6 +92,20 @@ def test_a_photo_of_twelve_megapixels_has_a_full_mask_and_full_detail(recording:
     assert max(recording.pixel(x + 4, y)) < 150
 
 
+def test_a_resolution_in_exif_does_not_change_the_size(recording: Any, tmp_path: Path) -> None:
+    # For this file, Chromium's image elements are 150 pixels wide.
+    exif = Image.Exif()
+    exif[0x011A] = exif[0x011B] = 144.0
+    exif[0x0128] = 2
+    exif.get_ifd(0x8769).update({0xA002: 150, 0xA003: 150})
+    scene(300, 300).save(tmp_path / "dense.jpg", quality=92, exif=exif)
+    recording.load(tmp_path / "dense.jpg")
+    assert "300 × 300" in recording.page.inner_text("#image-name")
+    check_disc(recording, 300, 300)
+    with Image.open(recording.export("mask", tmp_path)) as mask:
+        assert mask.size == (300, 300)
+
+
 def test_transparent_pixels_are_shown_on_white_as_the_server_composes_them(recording: Any, tmp_path: Path) -> None:
     image = scene(300, 300).convert("RGBA")
     image.paste((0, 0, 0, 0), (0, 0, 60, 60))
