@@ -39,13 +39,14 @@ mask.overlay(image${ignoreExif ? ', exif="ignore"' : ''}).save(${python(exportNa
 
 /** @param {Request} request */
 export function curlCode({ url, file, ignoreExif, model, fields, needsKey }) {
+  const request = { model, ...fields, ...(ignoreExif && { exif: 'ignore' }) };
   const image = `image=@"${file.replace(/(["\\])/g, '\\$1')}"`;
   const lines = [
     `curl --silent --show-error --fail-with-body ${shell(`${url}/v1/images/segmentations`)}`,
     ...(needsKey ? ['  --header "Authorization: Bearer $AIR_API_KEY"'] : []),
     `  --form ${shell(image)}`,
     // With --form, curl would interpret characters of the JSON.
-    `  --form-string ${shell(`request=${JSON.stringify({ model, ...fields, ...(ignoreExif && { exif: 'ignore' }) })}`)}`,
+    `  --form-string ${shell(`request=${JSON.stringify(request)}`)}`,
     `  | jq --raw-output '.data[0].b64_json' | base64 --decode > ${shell(exportName(file, 'mask.png'))}`,
   ];
   return `${lines.join(' \\\n')}\n`;

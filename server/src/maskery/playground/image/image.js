@@ -30,7 +30,7 @@ export class UnsupportedImage extends Error {
  * @throws {UnsupportedImage}
  */
 export async function openImage(file, name) {
-  // The size is that of the pixels. The `naturalWidth` of an image element is not, if the file has a resolution in EXIF.
+  // An image element would have another size if the file's EXIF data has a resolution.
   const full = await decode(file).catch(() => {
     throw new UnsupportedImage(name);
   });

@@ -1,8 +1,9 @@
 /**
  * Decides how to upload a file so that the server sees it in the orientation in which the browser shows it.
  *
- * The two do not always agree. Chromium ignores the EXIF orientation of WebP files, for example, and programs differ in
- * what they accept of malformed EXIF data. The size of an image does not tell, because half of the orientations keep it.
+ * The two do not always agree. For example, Chromium ignores the EXIF orientation of WebP files, and programs differ in
+ * the malformed EXIF data that they accept. The size of an image does not tell, because half of the orientations keep
+ * it.
  */
 
 /**

@@ -66,7 +66,8 @@ export class ObjectList {
   #createRow(id) {
     const swatch = createElement('span', { class: 'swatch', 'aria-hidden': 'true' });
     swatch.style.setProperty('--colour', cssColour(id));
-    const name = createElement('input', { class: 'name', type: 'text', maxlength: '60', spellcheck: 'false', autocomplete: 'off' });
+    const attributes = { class: 'name', type: 'text', maxlength: '60', spellcheck: 'false', autocomplete: 'off' };
+    const name = createElement('input', attributes);
     const summary = createElement('span', { class: 'summary' });
     const score = createElement('meter', { min: '0', max: '1', class: 'score' });
     const hide = createElement('button', { class: 'icon-button', type: 'button' }, icon('eye'));
