@@ -5,14 +5,17 @@ import logging
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 import waiting
+from samples import b64
 
 ROUTE = "/v1/images/segmentations"
 TOKEN = "/realms/airefinery-realm/protocol/openid-connect/token"
@@ -294,3 +297,29 @@ def test_connect_is_rejected(client: httpx.Client) -> None:
     with connect(client) as connection:
         connection.sendall(b"CONNECT example.com:443 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert read_to_the_end(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_requests_that_wait_take_no_more_memory_than_their_bodies(
+    make_client: Callable[..., httpx.Client], body: dict[str, Any], gate: Gate, image: bytes
+) -> None:
+    """The ceiling in docs/operating.md: a body is freed once it is parsed, and only its image is kept."""
+    count, size = 6, 3 * 2**20
+    client = make_client(workers=1)
+    # Bytes after the end of a PNG are ignored.
+    files = (b64(image + number.to_bytes(1, "big") * size) for number in range(count))
+    contents = [json.dumps({**body, "image_prompt": file}).encode() for file in files]
+    total = sum(map(len, contents))
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(client)) for _ in contents]
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        for connection, content in zip(connections, contents, strict=True):
+            connection.sendall(head(client, length=len(content)) + content)
+        assert gate.entered.acquire(timeout=20)
+        until(lambda: f"maskery_requests_in_flight {float(count)}" in client.get("/metrics").text)
+        until(lambda: tracemalloc.get_traced_memory()[0] < total)
+        # While a body is received and parsed, there is a second copy of it: joined chunks, the decoded image.
+        assert tracemalloc.get_traced_memory()[1] < total + 4 * len(contents[0])
+        gate.open.set()
+        for connection in connections:
+            assert responses(connection, 1) == [b"200"]
