@@ -437,6 +437,13 @@ def test_folder_names_with_special_characters(tmp_path: Path, name: str) -> None
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_ping_reads_a_table(opened: Database) -> None:
+    with pytest.raises(DatabaseError):
+        opened.ping()
+    opened.upgrade()
+    opened.ping()
+
+
 def test_error_messages_contain_no_parameters(opened: Database, location: str | Path) -> None:
     store = AccountStore.open(location)
     run(opened, "DROP TABLE usage", "DROP TABLE api_keys", "DROP TABLE accounts")

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from outside import RedisServer
 
-from maskery.accounts.rate_limit.backend import quota_requests_for
+from maskery.accounts.rate_limit.backend import QuotaRequest, quota_requests_for
 from maskery.accounts.rate_limit.limiter import RETRY_INTERVAL, Limiter
 from maskery.accounts.rate_limit.limits import ExceedsQuota, Limits, LimitsUnavailable, RateLimited, Subject
 from maskery.accounts.rate_limit.memory import MemoryBackend
-from maskery.accounts.rate_limit.redis import TIMEOUT
+from maskery.accounts.rate_limit.redis import TIMEOUT, RedisBackend
 
 Make = Callable[..., Limiter]
 
@@ -409,6 +409,35 @@ async def test_pixels_charged_are_pixels_encoded_whatever_is_cancelled(
             await charge(observer, [team], 10**6)
         assert refused.value.headers["x-ratelimit-remaining-pixels"] == str(10**6 - 1 - sum(encoded)), f"seed {seed}"
         assert refused.value.headers["x-ratelimit-remaining-images"] == str(1000 - 1 - len(encoded)), f"seed {seed}"
+
+
+async def test_both_backends_grant_the_same_requests(redis_url: str) -> None:
+    """Property: over random acquisitions, releases and refunds, both backends agree."""
+    memory, redis = MemoryBackend(), RedisBackend(redis_url)
+    for seed in range(20):
+        choose = random.Random(seed)
+        granted: list[tuple[list[QuotaRequest], str, float, float]] = []
+        subjects = [
+            Subject("account", f"team {seed}", Limits(5, 3, 2, 100)),
+            Subject("key", f"abc {seed}", Limits(4, 0, None, 60)),
+        ]
+        for number in range(40):
+            if granted and choose.random() < 0.4:
+                requests, token, *times = granted.pop(choose.randrange(len(granted)))
+                for backend, charged_at in zip((memory, redis), times, strict=True):
+                    await backend.release(requests, token)
+                    if number % 2:
+                        await backend.refund(requests, charged_at)
+                continue
+            costs = choose.choice([{"requests_per_minute": 1, "concurrent_requests": 1}, {"images_per_minute": 1}])
+            requests = quota_requests_for(subjects, **costs, pixels_per_day=choose.randrange(1, 30))
+            one, other = [await backend.acquire(requests, str(number), 60) for backend in (memory, redis)]
+            assert [state.remaining for state in one.states] == [state.remaining for state in other.states], seed
+            fits = [state.retry_after == 0 for state in one.states]
+            assert fits == [state.retry_after == 0 for state in other.states], seed
+            if all(fits):
+                granted.append((requests, str(number), one.time, other.time))
+    await redis.close()
 
 
 @pytest.mark.parametrize("turns", range(12))

@@ -96,13 +96,13 @@ class Database:
             yield connection
 
     def ping(self) -> None:
-        """Check that the database responds.
+        """Check that the tables can be read.
 
         Raises:
-            DatabaseError: it does not.
+            DatabaseError: they cannot.
         """
         with self.reading() as connection:
-            connection.exec_driver_sql("SELECT 1")
+            connection.exec_driver_sql("SELECT 1 FROM accounts LIMIT 1")
 
     def revision(self) -> str | None:
         """Revision of the last migration that was applied; None before the first one."""
