@@ -158,10 +158,7 @@ class Server:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send a segmentation request on a new connection."""
-        return self.post(body_of(image, column, model, nbytes), headers)
-
-    def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
-        """Send a segmentation request with this body on a new connection."""
+        body = body_of(image, column, model, nbytes)
         return self._send("POST", "/v1/images/segmentations", body, headers)
 
     def prepare(self, image: int, model: str = SLOW) -> Any:
