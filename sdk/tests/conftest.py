@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import random
 import socketserver
 import ssl
 import threading
@@ -122,6 +123,16 @@ class Stub:
 
     def segmented(self, delay: float = 0, **mask: Any) -> Behaviour:
         return self.reply(200, answer(**mask), {"x-request-id": "req_1"}, delay)
+
+    def numbered(self, longest_delay: float = 0) -> Behaviour:
+        """An answer whose ``created`` is the first coordinate of the prompt, to tell answers from each other."""
+
+        def behave(connection: Connection) -> bool:
+            number = connection.received.json["segment_prompt"][0][0][0]
+            body = answer(label=str(number)) | {"created": number}
+            return self.reply(200, body, delay=random.uniform(0, longest_delay))(connection)
+
+        return behave
 
     def error(self, status: int, headers: dict[str, str] | None = None, **error: Any) -> Behaviour:
         error = {"message": "no luck", "type": "some_error", "param": None, "code": None} | error

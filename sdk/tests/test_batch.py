@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 
+import numpy as np
 import pytest
 
 from air import AIRefinery, APITimeoutError, AsyncAIRefinery, BadRequestError, InputError, SegmentResult
@@ -139,12 +140,19 @@ def test_progress_has_no_total_for_a_generator(twin, stub):
     assert calls == [(1, None), (2, None)]
 
 
+def test_numpy_numbers_are_accepted(twin, stub):
+    results = run(twin, requests(2), concurrency=np.int64(2), timeout=np.float32(5), n=np.int8(1))
+    assert [result.error for result in results] == [None, None]
+    assert stub.requests[0].json["n"] == 1
+    assert 4 < float(stub.requests[0].headers["x-request-timeout"]) <= 5
+
+
 def test_no_requests_give_no_results(twin, stub):
     assert run(twin, []) == []
     assert stub.requests == []
 
 
-@pytest.mark.parametrize("concurrency", [0, -1, 1.5])
+@pytest.mark.parametrize("concurrency", [0, -1, 1.5, True, None])
 def test_an_invalid_concurrency_is_refused(twin, concurrency):
     with pytest.raises(InputError, match="concurrency"):
         run(twin, requests(1), concurrency=concurrency)

@@ -120,6 +120,25 @@ def test_no_error_or_traceback_contains_the_key_even_if_the_server_repeats_it(tw
     assert key not in text
 
 
+def test_a_key_that_occurs_in_an_answer_does_not_change_it(twin, stub, make_answer, to_png64):
+    """A short key may well be part of a mask's base64, and an id may be the key of a demo account."""
+    body = make_answer(label="abcdef")
+    key = body["data"][0]["b64_json"][20:26]
+    stub.plays(stub.reply(200, body | {"echo": key}, {"x-request-id": key}))
+    response = twin.segment(client={"api_key": key})
+    assert response.data[0].b64_json == body["data"][0]["b64_json"]
+    assert response["echo"] == key
+    assert response.data[0].to_numpy().shape == (3, 4)
+
+
+def test_a_key_with_quotes_is_redacted_too(twin, stub):
+    key = 'qu"ote\\d-key'
+    stub.plays(stub.error(401, message=f"unknown key {key}"))
+    with pytest.raises(air.AuthenticationError, match=r"unknown key \*\*\*") as caught:
+        twin.segment(client={"api_key": key})
+    assert key not in repr(vars(caught.value))
+
+
 def test_every_error_survives_pickling(twin, stub):
     samples = [
         air.ConfigurationError("a"),

@@ -58,3 +58,9 @@ def test_pixels_name_the_extra_to_install(without_extra):
     lines = printed.splitlines()
     assert len(lines) == 6
     assert all(line.endswith('needs numpy and Pillow: pip install "maskery-sdk[images]"') for line in lines)
+
+
+def test_importing_the_package_imports_neither():
+    code = "import sys, air; print({'numpy', 'PIL'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n"

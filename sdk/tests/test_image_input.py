@@ -2,6 +2,8 @@
 
 import base64
 import io
+import re
+import struct
 import sys
 
 import numpy as np
@@ -11,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
-from air import InputError
-from air._image_input import as_base64, as_file
+from air import InputError, Mask
+from air._image_input import as_base64, as_file, open_rgb
+from air._segment_request import mask_prompts
 
 RGB = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
 
@@ -156,3 +159,122 @@ def test_without_pil_nothing_is_mistaken_for_a_pil_image(monkeypatch):
     monkeypatch.delitem(sys.modules, "PIL.Image")
     with pytest.raises(InputError, match="got object"):
         as_file(object())
+
+
+def tiff16(values, byte_order):
+    """A 16-bit gray TIFF file in either byte order, as microscopes write it."""
+    data = values.astype(f"{byte_order}u2").tobytes()
+    height, width = values.shape
+    entries = [(256, width), (257, height), (258, 16), (259, 1), (262, 1), (273, 122), (277, 1), (278, height)]
+    entries.append((279, len(data)))
+    head = struct.pack(byte_order + "2sHIH", b"II" if byte_order == "<" else b"MM", 42, 8, len(entries))
+    for tag, value in entries:
+        head += struct.pack(byte_order + "HHII", tag, 4, 1, value)
+    return (head + struct.pack(byte_order + "I", 0)).ljust(122, b"\0") + data
+
+
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_deep_gray_pil_images_are_sent_without_loss_in_either_byte_order(byte_order):
+    values = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
+    with Image.open(io.BytesIO(tiff16(values, byte_order))) as image:
+        assert image.mode in ("I;16", "I;16B")
+        sent = Image.open(io.BytesIO(as_file(image)))
+    assert sent.mode == "I;16"
+    assert np.array_equal(np.asarray(sent), values)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "HSV", "RGBX", "PA", "La", "RGBa", "I;16L", "I;16N"])
+def test_modes_that_png_lacks_look_the_same_to_the_server(mode):
+    """The server converts a file in such a mode to RGB, with transparent parts on white, as `open_rgb` does."""
+    source = {"PA": "P", "La": "LA", "RGBa": "RGBA"}.get(mode, "L" if mode.startswith("I") else "RGB")
+    rgba = np.dstack([np.tile(RGB, (8, 8, 1)), np.arange(32 * 40, dtype=np.uint8).reshape(32, 40)])
+    image = Image.fromarray(rgba).convert("RGBA" if source in ("LA", "RGBA") else "RGB")
+    if mode in ("HSV", "YCbCr", "CMYK", "RGBX"):
+        image = image.convert(mode)
+    elif mode == "LAB":
+        image = Image.frombytes("LAB", image.size, image.tobytes())
+    elif mode.startswith("I;16"):
+        image = Image.frombytes(mode, (20, 16), np.arange(320, dtype=np.uint16).tobytes())
+    else:
+        image = image.convert(source).convert(mode)
+    assert image.mode == mode
+    assert np.array_equal(open_rgb(as_file(image), None), open_rgb(image, None))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_pil_image_is_turned_with_exif_apply_as_its_file_is(kind, orientation, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.tile(RGB, (8, 8, 1)))
+    path = tmp_path / f"photo.{kind.lower()}"
+    stored.save(path, kind, exif=exif)
+    with Image.open(path) as image:
+        by_path, by_pixels = open_rgb(path, "apply"), Image.open(io.BytesIO(as_file(image, "apply")))
+    assert by_path.size == by_pixels.size
+    assert np.array_equal(by_path, by_pixels.convert("RGB"))
+
+
+def test_a_pil_image_is_turned_before_it_is_sent_and_prepared_only_with_exif_apply(twin, stub, from_png):
+    image = Image.fromarray(RGB)
+    image.getexif()[0x0112] = 6
+    for exif, size in ((None, (5, 4)), ("ignore", (5, 4)), ("apply", (4, 5))):
+        twin.segment(image, exif=exif)
+        assert from_png(stub.requests[-1].json["image_prompt"]).size == size
+        drawn = Mask(b64_json=as_base64(np.zeros((4, 5), np.uint8))).overlay(image, exif=exif)
+        assert drawn.size == size
+    stub.plays(stub.reply(201, {"id": "img_1", "width": 4, "height": 5, "expires_in": 1}))
+    prepared = twin.run(lambda client: client.images.prepare(image, "m", exif="apply"))
+    assert from_png(stub.requests[-1].json["image_prompt"]).size == (4, 5)
+    assert Mask(b64_json=as_base64(np.zeros((5, 4), np.uint8))).overlay(prepared).size == (4, 5)
+
+
+def test_an_orientation_outside_exif_is_not_used():
+    """Neither browsers nor the server use it; Pillow does."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "WEBP", xmp=xmp, lossless=True)
+    with Image.open(file) as image:
+        assert image.getexif()[0x0112] == 6
+        assert Image.open(io.BytesIO(as_file(image, "apply"))).size == (5, 4)
+    assert open_rgb(file.getvalue(), "apply").size == (5, 4)
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "TIFF", tiffinfo={700: xmp})
+    assert open_rgb(file.getvalue(), "apply").size == (5, 4)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize("prefix", [b"", b"data:image/png;base64,", b"\n"])
+def test_base64_given_as_bytes_is_recognised(kind, prefix):
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, kind)
+    text = base64.b64encode(file.getvalue())
+    assert as_base64(prefix + text) == (prefix + text).decode()
+    assert as_file(bytearray(text)) == file.getvalue()
+    assert as_file(file.getvalue()) == file.getvalue()
+
+
+def test_a_pil_image_whose_file_is_closed_is_a_typed_error(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    image = Image.open(tmp_path / "a.png")
+    image.close()
+    for exif in (None, "apply"):
+        with pytest.raises(InputError, match=r"the PIL image cannot be read .*: its file is closed or damaged"):
+            as_file(image, exif)
+    with pytest.raises(InputError, match=r"^mask_prompts\[0\]: the PIL image cannot be read"):
+        mask_prompts([image])
+    Image.effect_noise((64, 64), 50).save(tmp_path / "noise.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "noise.png").read_bytes()[:1000])
+    with Image.open(tmp_path / "cut.png") as image, pytest.raises(InputError, match="closed or damaged"):
+        as_file(image)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("highest", [1, 255])
+def test_the_advice_for_float_arrays_works_when_followed(dtype, highest):
+    expected = np.array([[0, 1, 100], [128, 200, 255]], np.uint8)
+    image = expected.astype(dtype) * dtype(highest / 255)
+    with pytest.raises(InputError) as caught:
+        as_file(image)
+    advice = re.search(r"; pass (.*)$", str(caught.value))[1]
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(as_file(eval(advice))))), expected)

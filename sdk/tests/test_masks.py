@@ -1,6 +1,8 @@
 """A mask's array, image and file, whichever format was answered."""
 
 import base64
+import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 from pycocotools import mask as coco
 
-from air import InputError, Mask, MaskError
+from air import InputError, Mask, MaskError, _mask_arrays
+from air._encoding import decode_mask
 
 VALUES = np.array([[0, 1, 1, 0], [0, 1, 2, 0], [0, 0, 2, 0]], np.uint8)
 
@@ -173,3 +176,43 @@ def test_a_mask_is_not_saved_in_a_format_that_would_change_its_values(tmp_path, 
     with pytest.raises(InputError, match=r"only PNG keeps a mask's values; name it 'mask\.png'"):
         Mask(b64_json=to_png64(VALUES)).save(tmp_path / "mask.jpg")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_png_is_decoded_once_for_a_mask_and_its_segments(to_png64, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(_mask_arrays, "decode_mask", lambda text: decoded.append(text) or decode_mask(text))
+    mask = Mask.model_validate({"b64_json": to_png64(VALUES), "segments": [{"value": 1}, {"value": 2}]})
+    for _ in range(2):
+        mask.to_numpy()
+        mask.overlay(np.zeros((3, 4, 3), np.uint8))
+        for segment in mask.segments:
+            segment.to_numpy()
+    assert len(decoded) == 1
+
+
+def test_arrays_of_a_mask_are_copies(to_png64):
+    mask = Mask.model_validate({"b64_json": to_png64(VALUES), "segments": [{"value": 2}]})
+    mask.to_numpy()[:] = 9
+    mask.segments[0].to_numpy()[:] = False
+    assert np.array_equal(mask.to_numpy(), VALUES)
+    assert np.array_equal(mask.segments[0].to_numpy(), VALUES == 2)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda mask: pickle.loads(pickle.dumps(mask)), Mask.model_copy])
+def test_a_copy_has_the_same_pixels(to_png64, duplicate):
+    mask = Mask.model_validate({"b64_json": to_png64(VALUES), "segments": [{"value": 2}]})
+    mask.to_numpy()
+    other = duplicate(mask)
+    assert other == mask
+    assert np.array_equal(other.to_numpy(), VALUES)
+    assert np.array_equal(other.segments[0].to_numpy(), VALUES == 2)
+
+
+@pytest.mark.parametrize("assign", [setattr, Mask.__setitem__, lambda mask, name, value: mask.update({name: value})])
+def test_pixels_follow_an_assignment(to_png64, assign):
+    mask = Mask.model_validate({"b64_json": to_png64(VALUES), "segments": [{"value": 2}]})
+    assert mask.to_numpy().max() == 2
+    assign(mask, "b64_json", to_png64(VALUES * 0 + 2))
+    assert (mask.to_numpy() == 2).all()
+    assert mask.segments[0].to_numpy().all()
+    assert (mask.model_copy(update={"b64_json": to_png64(VALUES)}).to_numpy() == VALUES).all()

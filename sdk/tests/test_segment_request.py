@@ -86,6 +86,11 @@ def test_masks_of_pixels_are_sent_as_png_of_0_and_255(mask, from_png):
     assert np.array_equal(np.asarray(from_png(sent)), MASK * 255)
 
 
+def test_a_png_as_bytes_of_base64_is_recognised(to_png64):
+    text = to_png64(MASK * np.uint8(255))
+    assert mask_prompts([text.encode(), bytearray(text.encode())]) == [text, text]
+
+
 def test_a_stack_of_masks_is_one_mask_per_object(from_png):
     sent = mask_prompts(np.stack([MASK, ~MASK]))
     assert [np.asarray(from_png(each)).mean() for each in sent] == [255 * 3 / 6, 255 * 3 / 6]

@@ -138,6 +138,23 @@ def test_numpy_numbers_are_accepted_anywhere(twin, stub):
     assert (sent["n"], sent["merge_iou"], sent["extra_body"]) == (2, 0.5, {"deep": [0, 1]})
 
 
+def test_numpy_scalars_are_accepted_for_every_option(twin, stub):
+    twin.segment(
+        timeout=np.int64(5),
+        n=np.uint8(2),
+        compose=np.bool_(False),
+        merge_iou=np.float64(0.5),
+        size=(np.int64(6), np.int16(4)),
+        user=np.str_("ann"),
+        exif=np.str_("apply"),
+        novelty={"deep": np.float32(1.5)},
+    )
+    sent = stub.request.json
+    assert (sent["n"], sent["compose"], sent["merge_iou"], sent["size"]) == (2, False, 0.5, "6x4")
+    assert (sent["user"], sent["exif"], sent["novelty"]) == ("ann", "apply", {"deep": 1.5})
+    assert 4 < float(stub.request.headers["x-request-timeout"]) <= 5
+
+
 @pytest.mark.parametrize("arguments", [{"merge_iou": float("nan")}, {"extra_body": [float("inf")]}])
 def test_nan_and_infinity_in_options_are_refused_before_sending(twin, stub, arguments):
     with pytest.raises(air.InputError, match="NaN or infinity"):

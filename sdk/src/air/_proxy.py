@@ -60,7 +60,7 @@ def environment_proxy(base_url: str) -> Proxy | None:
     if url.scheme not in _SCHEMES or not url.host:
         raise ConfigurationError(
             f"{variable} names {_without_password(text)!r}; a proxy's address starts with http://, https://, "
-            f"socks5:// or socks5h://. {remedy.capitalize()}"
+            f"socks5:// or socks5h://; {remedy}"
         )
     if url.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
         raise ConfigurationError(

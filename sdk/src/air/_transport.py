@@ -68,6 +68,7 @@ class Attempts(Generic[AnswerT]):
         self._budget = budget
         self._headers = config.headers_with(call.headers)
         self._content: bytes | None = None
+        self._connect_timeout = _CONNECT_TIMEOUT
 
     def prepare(self) -> None:
         """Make the body. May read files and compress images."""
@@ -80,6 +81,7 @@ class Attempts(Generic[AnswerT]):
     def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """The request of the next attempt. Raises APITimeoutError if there is no time for one."""
         left = self._budget.remaining()
+        self._connect_timeout = min(left, _CONNECT_TIMEOUT)
         headers = self._headers.copy()
         headers.setdefault("x-request-timeout", f"{left:.3f}")
         return http.build_request(
@@ -87,7 +89,7 @@ class Attempts(Generic[AnswerT]):
             self._config.base_url + self._call.path,
             headers=headers,
             content=self._content,
-            timeout=httpx.Timeout(left, connect=min(left, _CONNECT_TIMEOUT)),
+            timeout=httpx.Timeout(left, connect=self._connect_timeout),
         )
 
     @contextmanager
@@ -96,10 +98,9 @@ class Attempts(Generic[AnswerT]):
         server = self._config.server
         try:
             yield
-        except httpx.ConnectTimeout as error:
-            self._budget.remaining()
-            raise APIConnectionError(f"{server} does not accept connections ({_CONNECT_TIMEOUT:g} s)") from error
         except httpx.TimeoutException as error:
+            if isinstance(error, httpx.ConnectTimeout) and self._connect_timeout == _CONNECT_TIMEOUT:
+                raise APIConnectionError(f"{server} does not accept connections ({_CONNECT_TIMEOUT:g} s)") from error
             raise self._budget.timed_out() from error
         except httpx.ConnectError as error:
             raise APIConnectionError(

@@ -1,8 +1,8 @@
 """Base classes of the answers: pydantic models that are also mappings."""
 
 import reprlib
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
-from typing import Any
+from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from typing import Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
@@ -20,7 +20,7 @@ class _Shortened:
         return self._text
 
 
-class Record(BaseModel):
+class Record(BaseModel, MutableMapping[str, Any]):
     """A pydantic model that is also a mapping of its fields, unknown ones included.
 
     Fields can be read and assigned by key. They cannot be deleted.
@@ -37,17 +37,16 @@ class Record(BaseModel):
     def __setitem__(self, key: str, value: Any) -> None:
         setattr(self, key, value)
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._as_dict()
+    def __delitem__(self, key: str) -> NoReturn:
+        raise TypeError(
+            f"fields of {type(self).__name__} cannot be deleted; model_dump() returns a dict that allows it"
+        )
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a mapping's keys, not pydantic's pairs
         return iter(self._as_dict())
 
     def __len__(self) -> int:
         return len(self._as_dict())
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self._as_dict().get(key, default)
 
     def keys(self) -> KeysView[str]:
         return self._as_dict().keys()
@@ -57,11 +56,6 @@ class Record(BaseModel):
 
     def items(self) -> ItemsView[str, Any]:
         return self._as_dict().items()
-
-    def update(self, other: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
-        """Assign several fields."""
-        for key, value in {**(other or {}), **fields}.items():
-            self[key] = value
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in self.items():
