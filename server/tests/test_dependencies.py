@@ -47,8 +47,8 @@ INTERFACES = [
 ]
 
 
-async def _application(*_: object) -> None:
-    pass
+async def _application(scope: object, receive: object, send: object) -> None:
+    """Does nothing."""
 
 
 @pytest.mark.parametrize("interface", INTERFACES)
