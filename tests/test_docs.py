@@ -20,7 +20,9 @@ def blocks(language: str) -> list[Any]:
     found = []
     for page in PAGES:
         for number, match in enumerate(re.finditer(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)):
-            found.append(pytest.param(match[1], id=f"{page.relative_to(ROOT)}-{number + 1}"))
+            # `make test` runs those of the READMEs.
+            marks = () if page.name == "README.md" else (pytest.mark.slow,)
+            found.append(pytest.param(match[1], id=f"{page.relative_to(ROOT)}-{number + 1}", marks=marks))
     return found
 
 

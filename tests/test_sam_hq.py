@@ -12,6 +12,8 @@ from sam_folders import write_model
 
 from maskery.models import Store
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 MODEL = "syscv-community/sam-hq-vit-base"
 
