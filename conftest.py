@@ -15,6 +15,9 @@ SLOW = (ROOT / "benchmarks", ROOT / "tests")
 # Of these, what a newcomer's run has: the programs of the API's own page, and the code blocks of the guides.
 QUICK = {ROOT / "tests" / "test_api_page.py", ROOT / "tests" / "test_docs.py"}
 
+# Networks that an earlier test has compiled are read from there. It may be deleted at any time.
+os.environ.setdefault("MASKERY_COMPILE_CACHE", str(ROOT / ".cache" / "compiled"))
+
 hypothesis.settings.register_profile("dev", max_examples=25, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

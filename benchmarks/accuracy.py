@@ -1,10 +1,10 @@
-"""How good the masks are: IoU after each click of a simulated person, and the time that a click takes.
+"""Accuracy of the masks: IoU after each click of a simulated annotator, and the time per click.
 
     python -m benchmarks.accuracy DATA --model NAME
 
-DATA holds ``images/<id>.*`` and ``masks/<id>.png`` of the same size: 255 object, 0 background, 128 ignored. One
-object an image. The clicks accumulate as one object's points; what is judged is the first candidate, composed at
-the image's size, as the server would answer.
+DATA holds ``images/<id>.*`` and ``masks/<id>.png`` of the same size: 255 object, 0 background, 128 ignored. There is
+one object per image, and the clicks accumulate as its points. The best candidate is compared, composed at the image's
+size as the server answers it.
 """
 
 import argparse
@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 
 class BadData(Exception):  # noqa: N818 - the name states what was found
-    """The folder does not hold what is measured on."""
+    """The data folder is incomplete or malformed."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class Sample:
     mask: Path
 
     def read(self) -> tuple[Image, Truth]:
-        """The image, and what is wanted in it.
+        """Read the image and its ground truth.
 
         Raises:
-            BadData: with the file that is at fault.
+            BadData: names the faulty file.
         """
         try:
-            # As stored: a mask knows nothing of the EXIF orientation of its image.
+            # As stored: the mask does not have the EXIF orientation of its image.
             image = open_image(self.image.read_bytes(), exif="ignore")
         except SegmentationError as error:
             raise BadData(f"{self.image}: {error}") from error
@@ -74,15 +74,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one image.
+    """The result of one image.
 
     Attributes:
         name: of the image.
-        clicks: that were made; fewer than asked for once nothing was wrong any more.
-        iou: after each click asked for; the last one stands for clicks that were not needed.
-        scores: that the model reported, likewise.
+        clicks: the clicks made; fewer than requested if the mask became exact.
+        iou: after each requested click; the last value is repeated for clicks that were not needed.
+        scores: predicted by the model, in the same way.
         encode_seconds: for the image.
-        decode_seconds: per click made, composing included.
+        decode_seconds: for each click made, including composition.
     """
 
     name: str
@@ -121,33 +121,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (folder / "results.md").write_text(_markdown(title, summary))
     _draw(title, _curve(rows), folder / "results.png")
     console.print(_table(title, summary))
-    console.print(f"Kept in {folder}", soft_wrap=True)
+    console.print(f"Results are in {folder}", soft_wrap=True)
     return 0
 
 
 def find_samples(data: Path) -> list[Sample]:
-    """Every image of the folder with its mask, by name.
+    """All images of the folder with their masks, sorted by name.
 
     Raises:
-        BadData: there are none, or an image has no mask, or a mask no image.
+        BadData: there are none, or an image or a mask lacks its counterpart.
     """
     if not data.is_dir():
-        raise BadData(f"there is no folder {data}; it would hold images/<id>.* and masks/<id>.png")
+        raise BadData(f"{data} is not a folder; it must hold images/<id>.* and masks/<id>.png")
     images, masks = (
         {path.stem: path for path in sorted(folder.glob(pattern))}
         for folder, pattern in ((data / "images", "*.*"), (data / "masks", "*.png"))
     )
     if not images:
-        raise BadData(f"{data / 'images'} holds no images; {data} is to hold images/<id>.* and masks/<id>.png")
+        raise BadData(f"{data / 'images'} holds no images; {data} must hold images/<id>.* and masks/<id>.png")
     alone = sorted(images.keys() ^ masks.keys())
     if alone:
         missing = data / ("masks" if alone[0] in images else "images")
-        raise BadData(f"{len(alone)} images or masks have no partner: {alone[0]!r} is missing from {missing}")
+        raise BadData(f"{len(alone)} images or masks lack their counterpart: {alone[0]!r} is missing from {missing}")
     return [Sample(name, images[name], masks[name]) for name in sorted(images)]
 
 
 def measure(model: Model, sample: Sample, clicks: int) -> Row:
-    """Click on an image's object until it is right or the clicks are spent.
+    """Click on an image's object until the mask is exact or the clicks are used up.
 
     Raises:
         BadData: the image or its mask cannot be used.
@@ -182,7 +182,7 @@ def measure(model: Model, sample: Sample, clicks: int) -> Row:
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """The report's numbers, by name."""
+    """The numbers of the report."""
     curve = _curve(rows)
     scores = np.array([row.scores[0] for row in rows])
     correlation = rank_correlation(scores, curve[:, 0])
@@ -223,7 +223,7 @@ def _curve(rows: Sequence[Row]) -> NDArray[np.float64]:
 
 
 def _cells(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The summary as (what, value)."""
+    """Rows of the table: (measure, value)."""
     clicks = len(summary["mean_iou"])
     for after in (click for click in REPORTED_CLICKS if click <= clicks):
         yield f"mean IoU, {after} {'click' if after == 1 else 'clicks'}", f"{summary['mean_iou'][after - 1]:.3f}"

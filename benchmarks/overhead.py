@@ -1,10 +1,10 @@
-"""What the work around the model costs: processor time of each step, beside other ways of doing it, in the same run.
+"""CPU time of each step around the model, compared with other implementations in the same run.
 
     python -m benchmarks.overhead [--runs N] [--results DIR]
 
-An image of 2 megapixels that is known already, as for every click but the first. The model is left out: its answers
-are made up, smooth objects with slightly rough edges on SAM's grid. All numbers are processor time of all threads,
-which other programs on the machine change little; medians over all runs.
+The image has 2 megapixels and its embedding is cached, as for every click but the first. The model is replaced by fixed
+logits: smooth objects with slightly rough edges on SAM's grid. All numbers are CPU time of all
+threads, which depends little on the load of the machine; medians over all runs.
 """
 
 import argparse
@@ -33,12 +33,12 @@ from rich.console import Console
 from benchmarks.arguments import count
 from benchmarks.machine import describe as machine
 from benchmarks.overhead_report import markdown, table
-from benchmarks.overhead_server import MODEL, AroundServer
+from benchmarks.overhead_server import MODEL, OverheadServer
 from maskery.api.requests.image_field import take_image
 from maskery.api.requests.json_object import parse_json_object
 from maskery.api.schemas.rendering import render
 from maskery.segmentation import Segmentation, Size, Usage, open_image, to_png
-from maskery.segmentation.compose import Layer, compose
+from maskery.segmentation.compose import ObjectLogits, compose
 from maskery.segmentation.image import digest
 from maskery.segmentation.mask import Values
 
@@ -51,26 +51,26 @@ COUNTS = (1, 8)
 # The grid's rows that the image covers, of 256.
 _ROWS = 192.0
 
-# What one visit to one way of doing a step may take, and how many requests it is to a server.
-_VISIT_SECONDS = 0.2
+# Duration of one measurement of a variant, and the number of requests to a server.
+_SECONDS = 0.2
 _REQUESTS = 8
 
 _PACKAGES = ("zlib-ng", "pybase64", "pillow", "pydantic", "uvicorn", "h11", "httptools")
 
 
 @dataclass
-class Way:
-    """One way of doing a step; a step's first is ours.
+class Variant:
+    """One implementation of a step; the first of each step is Maskery's.
 
     Attributes:
-        name: what does it.
-        visit: for as many objects, seconds of processor time of each of a few calls.
-        bytes: of what is made, by objects, where that matters.
-        spent: seconds, by objects.
+        name: of the implementation.
+        measure: given the number of objects, CPU seconds of each of several calls.
+        bytes: of the output, by number of objects, where it matters.
+        spent: CPU seconds, by number of objects.
     """
 
     name: str
-    ticket: Callable[[int], list[float]]
+    measure: Callable[[int], list[float]]
     bytes: dict[int, int] = field(default_factory=dict)
     spent: dict[int, list[float]] = field(default_factory=lambda: {count: [] for count in COUNTS})
 
@@ -91,32 +91,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (target / "results.json").write_text(json.dumps(report, indent=1) + "\n")
     (target / "results.md").write_text(markdown(report))
     console.print(table(report))
-    console.print(f"Kept in {target}", soft_wrap=True)
+    console.print(f"Results are in {target}", soft_wrap=True)
     return 0
 
 
-def measure(runs: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Everything but the model's own times, as the report has it."""
+def measure(runs: int, progress: Callable[[str], None]) -> dict[str, Any]:
+    """The report, without the model's own times."""
     where = machine()
     image, logits = photo(), objects()
     bodies = {count: request(image, count) for count in COUNTS}
     with ExitStack() as stack:
         steps = dict(_steps(image, bodies, logits))
         steps |= _served(stack, bodies, logits)
-        # The first visits are the warm-up.
+        # The first run is the warm-up.
         for run in range(runs + 1):
-            for what, ways in steps.items():
-                for way in ways:
-                    say(f"run {run} of {runs}: {what}, {way.name}")
+            for what, variants in steps.items():
+                for variant in variants:
+                    progress(f"run {run} of {runs}: {what}, {variant.name}")
                     for count in COUNTS:
-                        spent = way.ticket(count)
-                        way.spent[count] += spent if run else []
+                        spent = variant.measure(count)
+                        variant.spent[count] += spent if run else []
     installed = (name for name in _PACKAGES if importlib.util.find_spec(_MODULES.get(name, name)))
     return {
-        "title": f"around the model: a {SIZE} JPEG of {len(image):,} bytes, {runs} runs",
+        "title": f"overhead around the model: a {SIZE} JPEG of {len(image):,} bytes, {runs} runs",
         "machine": where,
         "versions": {name: version(name) for name in installed},
-        "steps": {what: [way.numbers() for way in ways] for what, ways in steps.items()},
+        "steps": {what: [variant.numbers() for variant in variants] for what, variants in steps.items()},
     }
 
 
@@ -124,7 +124,7 @@ _MODULES = {"zlib-ng": "zlib_ng", "pillow": "PIL"}
 
 
 def photo() -> bytes:
-    """A JPEG file with a camera's noise."""
+    """A JPEG with the noise of a camera."""
     with Image.open(PHOTO) as file:
         smooth = np.asarray(file.convert("RGB").resize(SIZE, Image.Resampling.BICUBIC), np.float32)
     noise = np.random.default_rng(0).normal(0, 6, smooth.shape)
@@ -158,9 +158,9 @@ def _object(seed: int, centre: tuple[float, float], radii: tuple[float, float]) 
 
 def _steps(
     image: bytes, bodies: dict[int, bytes], logits: dict[int, NDArray[np.float32]]
-) -> Iterator[tuple[str, list[Way]]]:
-    """What is done with a request in threads, in its order."""
-    layers = {count: [Layer(each, (256.0, _ROWS), 0.9) for each in stack] for count, stack in logits.items()}
+) -> Iterator[tuple[str, list[Variant]]]:
+    """The steps of a request that run in threads, in order."""
+    layers = {count: [ObjectLogits(each, (256.0, _ROWS), 0.9) for each in stack] for count, stack in logits.items()}
     masks = {count: compose(each, SIZE) for count, each in layers.items()}
     values = {count: mask.values for count, mask in masks.items() if mask.values is not None}
     answers = {count: Segmentation((mask,), Usage(4096, count, count)) for count, mask in masks.items()}
@@ -168,73 +168,73 @@ def _steps(
     yield (
         "JSON and base64 to a file",
         [
-            _way("maskery", lambda count: take_image(bodies[count])),
-            _way("json, binascii", lambda count: _decode(json.loads(bodies[count]))),
-            _way("json and every check, binascii", lambda count: _decode(parse_json_object(bodies[count]))),
+            _variant("maskery", lambda count: take_image(bodies[count])),
+            _variant("json, binascii", lambda count: _decode(json.loads(bodies[count]))),
+            _variant("json and every check, binascii", lambda count: _decode(parse_json_object(bodies[count]))),
         ],
     )
-    yield "digest of the file", [_way("maskery, SHA-256", lambda _: digest(image))]
+    yield "digest of the file", [_variant("maskery, SHA-256", lambda _: digest(image))]
     yield (
         "logits to a mask",
         [
-            _way("maskery", lambda count: compose(layers[count], SIZE)),
-            _way("OpenCV, every pixel", lambda count: _every_pixel(logits[count])),
+            _variant("maskery", lambda count: compose(layers[count], SIZE)),
+            _variant("OpenCV, every pixel", lambda count: _every_pixel(logits[count])),
         ],
     )
     yield (
         "mask to PNG",
         [
-            _way("maskery", lambda count: to_png(values[count]), measured=True),
-            _way("OpenCV, run lengths", lambda count: _opencv(values[count]), measured=True),
-            _way("Pillow, level 1", lambda count: _pillow(values[count], 1), measured=True),
-            _way("Pillow, level 6", lambda count: _pillow(values[count], 6), measured=True),
+            _variant("maskery", lambda count: to_png(values[count]), measured=True),
+            _variant("OpenCV, run lengths", lambda count: _opencv(values[count]), measured=True),
+            _variant("Pillow, level 1", lambda count: _pillow(values[count], 1), measured=True),
+            _variant("Pillow, level 6", lambda count: _pillow(values[count], 6), measured=True),
         ],
     )
     yield (
         "mask to PNG, base64 and JSON",
         [
-            _way("maskery", lambda count: render(answers[count], "b64_json"), measured=True),
-            _way("OpenCV, binascii, json", lambda count: _plain_answer(values[count]), measured=True),
+            _variant("maskery", lambda count: render(answers[count], "b64_json"), measured=True),
+            _variant("OpenCV, binascii, json", lambda count: _plain_answer(values[count]), measured=True),
         ],
     )
     yield (
         "(a new image) file to pixels",
         [
-            _way("maskery, Pillow", lambda _: open_image(image)),
-            _way("OpenCV", lambda _: cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)),
+            _variant("maskery, Pillow", lambda _: open_image(image)),
+            _variant("OpenCV", lambda _: cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)),
         ],
     )
 
 
 def _served(
     stack: ExitStack, bodies: dict[int, bytes], logits: dict[int, NDArray[np.float32]]
-) -> Iterator[tuple[str, list[Way]]]:
-    """What a whole server takes, model left out, and what HTTP takes of it."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="around-")))
+) -> Iterator[tuple[str, list[Variant]]]:
+    """The whole server without the model, and the share of HTTP."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="overhead-")))
     np.savez(folder / "logits.npz", *logits.values())
     parsers = [name for name in ("h11", "httptools") if importlib.util.find_spec(name)]
-    ours = {http: stack.enter_context(AroundServer("maskery", http, folder / "logits.npz")) for http in parsers}
+    ours = {http: stack.enter_context(OverheadServer("maskery", http, folder / "logits.npz")) for http in parsers}
     (folder / "answer.json").write_bytes(ours["h11"].post(bodies[1]))
-    bare = {http: stack.enter_context(AroundServer("bare", http, folder / "answer.json")) for http in parsers}
+    bare = {http: stack.enter_context(OverheadServer("bare", http, folder / "answer.json")) for http in parsers}
 
-    def ticket(server: AroundServer, count: int) -> list[float]:
+    def measure(server: OverheadServer, count: int) -> list[float]:
         return [server.seconds(bodies[count], _REQUESTS)]
 
     for what, servers in (("HTTP alone: body in, answer out", bare), ("the whole server", ours)):
-        yield what, [Way(f"uvicorn, {http}", partial(ticket, server)) for http, server in servers.items()]
+        yield what, [Variant(f"uvicorn, {http}", partial(measure, server)) for http, server in servers.items()]
 
 
-def _way(name: str, do: Callable[[int], Any], measured: bool = False) -> Way:
-    def ticket(count: int) -> list[float]:
+def _variant(name: str, do: Callable[[int], Any], measured: bool = False) -> Variant:
+    def measure(count: int) -> list[float]:
         spent: list[float] = []
-        end = time.perf_counter() + _VISIT_SECONDS
+        end = time.perf_counter() + _SECONDS
         while not spent or time.perf_counter() < end:
             start = time.process_time()
             do(count)
             spent.append(time.process_time() - start)
         return spent
 
-    return Way(name, ticket, {count: len(do(count)) for count in COUNTS} if measured else {})
+    return Variant(name, measure, {count: len(do(count)) for count in COUNTS} if measured else {})
 
 
 def _decode(fields: dict[str, Any]) -> bytes:
@@ -242,7 +242,7 @@ def _decode(fields: dict[str, Any]) -> bytes:
 
 
 def _every_pixel(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Each object stretched over the whole image, the highest taken; nothing merged, nothing on top."""
+    """Upscale the logits of every object to the whole image and take the highest; no merging, no ordering."""
     rows = logits[:, : int(_ROWS)]
     stretched = np.stack([cv2.resize(each, SIZE, interpolation=cv2.INTER_LINEAR) for each in rows])
     values: NDArray[np.uint8] = np.where(stretched.max(0) > 0, stretched.argmax(0) + 1, 0).astype(np.uint8)
@@ -266,7 +266,7 @@ def _plain_answer(values: Values) -> bytes:
 
 
 def _model(report: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Medians of our own engines by `benchmarks.models`, in seconds, by engine and task."""
+    """Medians of Maskery's engines from `benchmarks.models`, in seconds, by engine and task."""
     return {
         name: {task: numbers["median"] for task, numbers in engine["tasks"].items()}
         for name, engine in report["engines"].items()
@@ -278,8 +278,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.overhead", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where to keep the results")
-    parser.add_argument("--runs", type=count, default=7, metavar="N", help="visits to each way (default: 7)")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="folder for the results")
+    parser.add_argument("--runs", type=count, default=7, metavar="N", help="number of runs (default: 7)")
     return parser.parse_args(arguments)
 
 

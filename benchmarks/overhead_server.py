@@ -1,8 +1,8 @@
-"""A server in a process of its own, asked for the processor time that it has taken.
+"""A server in a process of its own that reports its CPU time.
 
-`AroundServer` starts this file as a program. It serves Maskery with a model that answers at once what it was given, or
-next to nothing: an application that reads a body and answers with some bytes. For every line in, a line out: seconds of
-processor time until now, of all threads.
+`OverheadServer` starts this file as a program. It serves Maskery with a model that returns fixed logits, or a bare
+application that reads the body and answers with fixed bytes. For every line on standard input it prints its CPU seconds
+so far, of all threads.
 """
 
 import os
@@ -33,18 +33,18 @@ _ROUTE = "/v1/images/segmentations"
 _ROOT = Path(__file__).parents[1]
 
 
-class AroundServer:
-    """Started, asked, ended.
+class OverheadServer:
+    """The server process.
 
     Args:
-        app: what is served.
+        app: the application.
         http: uvicorn's parser, h11 or httptools.
-        answer: file of the model's answers, arrays float32 [objects, rows, columns] that cover the image in their
-            first three quarters of rows; or of the bytes with which the bare application answers.
+        answer: file of the model's logits, arrays float32 [objects, rows, columns] whose first three quarters of rows
+            cover the image; or of the bytes that the bare application answers.
     """
 
     def __init__(self, app: Literal["maskery", "bare"], http: str, answer: Path) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="around-")
+        self._home = tempfile.TemporaryDirectory(prefix="overhead-")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.overhead_server", app, http, str(answer)],
             stdin=subprocess.PIPE,
@@ -55,7 +55,7 @@ class AroundServer:
         )
         self._connection = HTTPConnection("127.0.0.1", int(self._answer()), timeout=60)
 
-    def __enter__(self) -> "AroundServer":
+    def __enter__(self) -> "OverheadServer":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -64,7 +64,7 @@ class AroundServer:
         self._home.cleanup()
 
     def seconds(self, body: bytes, requests: int) -> float:
-        """Processor time of one request: the mean over some, one after another on one connection."""
+        """CPU seconds per request: the mean over several, one after another on one connection."""
         start = self._cpu()
         for _ in range(requests):
             self.post(body)
@@ -110,7 +110,7 @@ def _maskery(answers: dict[int, NDArray[np.float32]]) -> Any:
         scores = np.full(1, 0.9, np.float32)
         return [Candidates(logits[index % len(logits)][None], scores, extent) for index in range(len(objects))]
 
-    # The built-in model is always there; its own work is not part of what is measured.
+    # A built-in model needs no installation; its methods are replaced.
     GrabCut.encode, GrabCut.decode = encode, decode  # type: ignore[assignment, method-assign]
     return create_app(Settings.load(preload=(MODEL,), log_level="warning"))
 

@@ -1,10 +1,10 @@
-"""From click to painted mask: what the page adds to its server's time.
+"""Latency from click to painted mask: what the page adds to the server's time.
 
     python -m benchmarks.playground [--clicks 40] [--size 1800x1200]
 
-A real server, Debian's Chromium, a prepared image; clicks one at a time, each on an object of its own. The time from
-the browser's own stamp of the click to the frame with the mask is compared with what the request took on its way
-there and back, by the browser's clock; the rest is the page's. Needs Playwright and Chromium.
+A real server, Chromium and a prepared image; one click at a time, each on an object of its own. The time from the
+click event to the frame with the mask is compared with the time of the request, by the browser's clock; the difference
+is the page's. Needs Playwright and Chromium.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from PIL import Image
 
 from tests.playground.browser import launch, missing
 
-# Notes the click, and the first moment after the frame in which its mask was drawn.
+# Records the click, and the first moment after the frame with its mask.
 _PROBE = """
 window.clicked = 0;
 window.painted = [];
@@ -46,7 +46,7 @@ _LAST_REQUEST = """() => {
 
 @contextmanager
 def serving(home: Path) -> Iterator[str]:
-    """The address of the page, its key included."""
+    """The address of the page, including the key."""
     environment = {**os.environ, "MASKERY_HOME": str(home), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "maskery", "serve", "--port", "0", "--log-level", "warning"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -77,7 +77,7 @@ def _place(page: Any, x: float, y: float) -> tuple[float, float]:
 
 
 def measure(address: str, image: Path, size: tuple[int, int], clicks: int) -> list[tuple[float, float]]:
-    """Per click milliseconds of the request, and those that the page took before and after it."""
+    """For each click, milliseconds of the request and of the page before and after it."""
     width, height = size
     times = []
     with launch() as browser:
@@ -88,7 +88,7 @@ def measure(address: str, image: Path, size: tuple[int, int], clicks: int) -> li
         page.wait_for_selector("#model option", state="attached")
         page.set_input_files("#file", image)
         page.wait_for_selector("#canvas[data-view]")
-        # The first two make the image ready and the code warm.
+        # The first two prepare the image and warm up.
         for number in range(clicks + 2):
             spot = (number % 6 + 0.5) * width / 6, (number // 6 % 4 + 0.5) * height / 4
             page.mouse.click(*_place(page, *spot))
@@ -97,7 +97,7 @@ def measure(address: str, image: Path, size: tuple[int, int], clicks: int) -> li
             sent, answered = page.evaluate(_LAST_REQUEST)
             if number >= 2:
                 times.append((answered - sent, painted - clicked - (answered - sent)))
-            # Gone again: every click asks for one object.
+            # Delete the object, so that every click segments one object.
             page.keyboard.press("Delete")
             page.wait_for_function("count => window.painted.length > count", arg=2 * number + 1)
     return times
@@ -105,8 +105,8 @@ def measure(address: str, image: Path, size: tuple[int, int], clicks: int) -> li
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--clicks", type=int, default=40)
-    parser.add_argument("--size", default="1800x1200", help="of the image, WIDTHxHEIGHT")
+    parser.add_argument("--clicks", type=int, default=40, help="clicks to measure (default: 40)")
+    parser.add_argument("--size", default="1800x1200", help="of the image, WIDTHxHEIGHT (default: 1800x1200)")
     options = parser.parse_args()
     if reason := missing():
         sys.exit(reason)

@@ -1,4 +1,4 @@
-"""A server of its own, the two example programs against it, and a picture of what comes out: `make demo`."""
+"""A server of its own, the two example programs against it, and a the segmented photograph: `make demo`."""
 
 import contextlib
 import os

@@ -28,7 +28,7 @@ def main(target: Path) -> None:
                 fitted = ours.processor.fit(size)
                 scale = (fitted.width / size.width, fitted.height / size.height)
                 answers = [
-                    oracle.decode(known, each, scale, None if each.mask is None else ours.start_from(each.mask))
+                    oracle.decode(known, each, scale, None if each.mask is None else ours.mask_logits(each.mask))
                     for objects in prompts(size)
                     for each in objects
                 ]

@@ -22,7 +22,7 @@ def pairs(ours: Sam, oracle: Oracle, size: Size) -> Iterator[tuple[np.ndarray, n
     scale = (fitted.width / size.width, fitted.height / size.height)
     for objects in prompts(size):
         for mine, prompt in zip(ours.decode(kept, objects), objects, strict=True):
-            start = None if prompt.mask is None else ours.start_from(prompt.mask)
+            start = None if prompt.mask is None else ours.mask_logits(prompt.mask)
             theirs = oracle.decode(known, prompt, scale, start)
             first = 1 if prompt.is_ambiguous else 0
             rows, columns = mine.logits.shape[1:]

@@ -1,4 +1,4 @@
-"""Requests as bytes, made ready so that sending one costs the sender nothing but a copy."""
+"""Request bodies, prepared so that sending one costs the client only a copy."""
 
 import base64
 import json
@@ -8,9 +8,9 @@ import numpy as np
 
 from benchmarks.serving.images import HEIGHT, WIDTH
 
-# Clicks differ from request to request, and come around after as many.
+# Number of different prompts; they repeat after as many requests.
 _PROMPTS = 61
-# Of the comment that makes a file's bytes new: with the markers before it a multiple of 3, which base64 goes in.
+# Length of the comment that makes a file new; with the markers before it a multiple of 3, the block of base64.
 _COMMENT = 36
 
 
@@ -18,7 +18,7 @@ class Bodies:
     """Bodies of requests for some images.
 
     Args:
-        model: that is asked.
+        model: its name.
         images: JPEG files.
     """
 
@@ -28,27 +28,27 @@ class Bodies:
         self._prompts: dict[int, list[bytes]] = {}
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self._tails)
 
     def known(self, image: int, request: int, objects: int) -> bytes:
-        """The image as it was and will be, with the clicks of this request."""
+        """An image with the same bytes every time, and the prompt of this request."""
         return self._body(self._image(image, "known"), request, objects)
 
     def new(self, number: int, request: int, objects: int) -> bytes:
-        """An image whose bytes no other number has."""
+        """An image whose bytes are new."""
         return self._body(self._image(number % len(self), f"new {number}"), request, objects)
 
     def prepared(self, name: str, request: int, objects: int) -> bytes:
-        """An image that the server knows by a name."""
+        """An image that the server has prepared."""
         return self._body(name.encode(), request, objects)
 
     def preparation(self, image: int) -> bytes:
-        """The image alone, to be given a name."""
+        """The body of a request to prepare an image."""
         return self._start + self._image(image, "known") + b'"}'
 
     def _image(self, image: int, comment: str) -> bytes:
-        """A JPEG's start marker, a comment, and all that follows in the file."""
+        """A JPEG with a comment after its start marker."""
         text = comment.encode().ljust(_COMMENT)
         head = b"\xff\xd8\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text
         return base64.b64encode(head) + self._tails[image]
@@ -60,7 +60,7 @@ class Bodies:
 
 
 def _prompts(objects: int) -> list[bytes]:
-    """What follows the image: a click on each object, away from the image's edge."""
+    """The rest of the body: a click on each object, away from the image's edge."""
     shares = np.random.default_rng(objects).uniform(0.05, 0.95, (_PROMPTS, objects, 1, 2))
     places = (shares * (WIDTH, HEIGHT)).astype(int).tolist()
     return [f'", "segment_prompt": {json.dumps(each)}}}'.encode() for each in places]

@@ -1,4 +1,4 @@
-"""The clients' process, as the benchmark speaks to it."""
+"""The process of the clients, controlled by the benchmark."""
 
 import json
 import subprocess
@@ -8,31 +8,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks.serving.work import Outcome, Work
+from benchmarks.serving.workload import Outcome, Workload
 
 _ROOT = Path(__file__).parents[2]
 
 
-class CrowdFailed(Exception):  # noqa: N818 - the name states what was found
+class ClientsFailed(Exception):  # noqa: N818 - the name states what was found
     """The clients' process ended before it answered."""
 
 
-class Crowd:
-    """Clients of one server; see `load.Clients` for what the methods do.
+class ClientProcess:
+    """Clients of one server; see `clients.Clients` for the methods.
 
     Args:
         url: of the server.
-        key: that it lets in.
-        model: that is asked.
-        images: folder of the JPEG files that are sent.
+        key: API key.
+        model: its name.
+        images: folder of JPEG files to send.
 
     Raises:
-        CrowdFailed: of every method.
+        ClientsFailed: the process ended; raised by every method.
     """
 
     def __init__(self, url: str, key: str, model: str, images: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.serving.load", url, key, model, str(images)],
+            [sys.executable, "-m", "benchmarks.serving.clients", url, key, model, str(images)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -59,8 +59,8 @@ class Crowd:
         wrong = self._ask("prepare", images)
         return None if wrong is None else str(wrong)
 
-    def run(self, work: Work, beside: Work | None = None) -> tuple[Outcome, Outcome | None]:
-        mine, others = self._ask("run", asdict(work), beside and asdict(beside))
+    def run(self, workload: Workload, background: Workload | None = None) -> tuple[Outcome, Outcome | None]:
+        mine, others = self._ask("run", asdict(workload), background and asdict(background))
         return Outcome(**mine), Outcome(**others) if others else None
 
     def _ask(self, *words: object) -> Any:
@@ -69,8 +69,8 @@ class Crowd:
         try:
             print(json.dumps(words), file=self._process.stdin, flush=True)
         except BrokenPipeError:
-            raise CrowdFailed("the clients' process has ended") from None
+            raise ClientsFailed("the clients' process has ended") from None
         line = self._process.stdout.readline()
         if not line:
-            raise CrowdFailed(f"the clients' process ended with status {self._process.wait()}")
+            raise ClientsFailed(f"the clients' process ended with status {self._process.wait()}")
         return json.loads(line)

@@ -1,8 +1,8 @@
-"""The clients, in a process of their own: what they take of a processor is not the server's.
+"""The clients, in a process of their own, so that their CPU time is not counted as the server's.
 
-    python -m benchmarks.serving.load URL KEY MODEL IMAGES
+    python -m benchmarks.serving.clients URL KEY MODEL IMAGES
 
-Reads commands as JSON, a line each, and answers with JSON, a line each; see `crowd.Crowd`, which starts it.
+Reads commands as lines of JSON and answers with lines of JSON; `client_process.ClientProcess` starts it.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ from PIL import Image
 
 from benchmarks.serving.bodies import Bodies
 from benchmarks.serving.images import HEIGHT, WIDTH
-from benchmarks.serving.work import Outcome, Work
+from benchmarks.serving.workload import Outcome, Workload
 
 _SEGMENT = "/v1/images/segmentations"
 _PREPARE = "/v1/images"
 
-# A server that goes on failing is asked no more.
-_MOST_ERRORS = 10
-# After a request that failed, and before clicks follow an image that is to be encoded meanwhile.
-_MOMENT = 0.3
-_SECONDS_A_REQUEST = 600
+# Stop after as many errors.
+_MAX_ERRORS = 10
+# Seconds after a failed request, and between starting the background load and the clicks.
+_PAUSE = 0.3
+_TIMEOUT = 600
 
 
 class Clients:
     """All clients of one server.
 
     Args:
-        http: with the server's address and key.
-        bodies: what they send.
+        http: client with the server's address and key.
+        bodies: of the requests.
     """
 
     def __init__(self, http: httpx.AsyncClient, bodies: Bodies) -> None:
@@ -50,7 +50,7 @@ class Clients:
         self._sent_new = 0
 
     async def check(self, objects: int) -> str | None:
-        """What is wrong with the server's answer; None: nothing is."""
+        """Check the server's answer. Returns what is wrong with it, or None."""
         response = await self._http.post(_SEGMENT, content=self._bodies.known(0, 0, objects))
         if response.status_code != httpx.codes.OK:
             return _error(response)
@@ -61,7 +61,7 @@ class Clients:
         return f"the mask holds {greatest} for {objects} objects" if greatest > objects else None
 
     async def prepare(self, images: int) -> str | None:
-        """Give that many images to the server ahead; why that cannot be, or None."""
+        """Prepare images on the server. Returns an error, or None."""
         names = []
         for image in range(images):
             response = await self._http.post(_PREPARE, content=self._bodies.preparation(image))
@@ -72,32 +72,34 @@ class Clients:
         self._names = names
         return None
 
-    async def run(self, work: Work, beside: Work | None) -> tuple[Outcome, Outcome | None]:
-        """Do the work, while other clients do another until it is done."""
-        if beside is None:
-            return await self._run(work), None
+    async def run(self, workload: Workload, background: Workload | None) -> tuple[Outcome, Outcome | None]:
+        """Run a workload, with another one in the background until it is done."""
+        if background is None:
+            return await self._run(workload), None
         over = asyncio.Event()
-        others = asyncio.create_task(self._run(beside, over))
-        await asyncio.sleep(_MOMENT)
-        mine = await self._run(work)
+        others = asyncio.create_task(self._run(background, over))
+        await asyncio.sleep(_PAUSE)
+        mine = await self._run(workload)
         over.set()
         return mine, await others
 
-    async def _run(self, work: Work, over: asyncio.Event | None = None) -> Outcome:
+    async def _run(self, workload: Workload, over: asyncio.Event | None = None) -> Outcome:
         outcome = Outcome()
         errors: Counter[str] = Counter()
         sent = 0
         start = time.perf_counter()
 
         def goes_on() -> bool:
-            if errors.total() >= _MOST_ERRORS or (over is not None and over.is_set()):
+            if errors.total() >= _MAX_ERRORS or (over is not None and over.is_set()):
                 return False
-            return sent < work.least or (sent < work.requests and time.perf_counter() - start < work.seconds)
+            return sent < workload.min_requests or (
+                sent < workload.requests and time.perf_counter() - start < workload.seconds
+            )
 
         async def client() -> None:
             nonlocal sent
             while goes_on():
-                body = self._body(work, sent)
+                body = self._body(workload, sent)
                 sent += 1
                 began = time.perf_counter()
                 error = await self._ask(body)
@@ -105,23 +107,23 @@ class Clients:
                     outcome.latencies.append(time.perf_counter() - began)
                 else:
                     errors[error] += 1
-                    await asyncio.sleep(_MOMENT)
-                if work.pause:
-                    await asyncio.sleep(work.pause)
+                    await asyncio.sleep(_PAUSE)
+                if workload.pause:
+                    await asyncio.sleep(workload.pause)
 
-        await asyncio.gather(*(client() for _ in range(work.clients)))
+        await asyncio.gather(*(client() for _ in range(workload.clients)))
         outcome.seconds = time.perf_counter() - start
         outcome.errors = dict(errors)
         return outcome
 
-    def _body(self, work: Work, request: int) -> bytes:
-        if work.target == "new":
+    def _body(self, workload: Workload, request: int) -> bytes:
+        if workload.target == "new":
             self._sent_new += 1
-            return self._bodies.new(self._sent_new, request, work.objects)
-        image = request % work.images
-        if work.target == "prepared":
-            return self._bodies.prepared(self._names[image], request, work.objects)
-        return self._bodies.known(image, request, work.objects)
+            return self._bodies.new(self._sent_new, request, workload.objects)
+        image = request % workload.images
+        if workload.target == "prepared":
+            return self._bodies.prepared(self._names[image], request, workload.objects)
+        return self._bodies.known(image, request, workload.objects)
 
     async def _ask(self, body: bytes) -> str | None:
         try:
@@ -140,10 +142,10 @@ async def _serve(url: str, key: str, bodies: Bodies, answer: Callable[[Any], Non
     headers = {
         "Authorization": f"Bearer {key}",
         "Content-Type": "application/json",
-        "x-request-timeout": str(_SECONDS_A_REQUEST),
+        "x-request-timeout": str(_TIMEOUT),
     }
     async with httpx.AsyncClient(
-        base_url=url, headers=headers, timeout=_SECONDS_A_REQUEST, trust_env=False, limits=httpx.Limits()
+        base_url=url, headers=headers, timeout=_TIMEOUT, trust_env=False, limits=httpx.Limits()
     ) as http:
         clients = Clients(http, bodies)
         while line := await asyncio.to_thread(sys.stdin.readline):
@@ -153,8 +155,8 @@ async def _serve(url: str, key: str, bodies: Bodies, answer: Callable[[Any], Non
             elif command == "prepare":
                 answer(await clients.prepare(*rest))
             else:
-                work, beside = (each and Work(**each) for each in rest)
-                outcomes = await clients.run(work, beside)
+                workload, background = (each and Workload(**each) for each in rest)
+                outcomes = await clients.run(workload, background)
                 answer([each and asdict(each) for each in outcomes])
 
 

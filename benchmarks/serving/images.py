@@ -1,4 +1,4 @@
-"""Photographs to send: two megapixels, JPEG, every one different from the others."""
+"""Photographs to send: JPEG, two megapixels, all different."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ WIDTH, HEIGHT = 1728, 1152
 
 _PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 _QUALITY = 92
-# What a sensor adds, in grey levels: it keeps an enlarged photograph as heavy as one that was taken at this size.
+# Sensor noise in grey levels: it keeps the file of an enlarged photograph as large as that of one taken at this size.
 _NOISE = 7.0
 
 
 def write(folder: Path, count: int) -> list[Path]:
-    """As many files, by number; the same ones in every run."""
+    """Write `count` files; the same in every run."""
     photos = [_read(path) for path in sorted(_PHOTOS.glob("*.png"))]
     files = []
     for number in range(count):

@@ -1,9 +1,9 @@
-"""What the model takes of the processor when it runs alone, without a server around it.
+"""Cost of the model without a server.
 
-    python -m benchmarks.serving.alone ENGINE FOLDER PRECISION SECONDS
+    python -m benchmarks.serving.model_cost ENGINE FOLDER PRECISION SECONDS
 
-ENGINE is a module of `benchmarks.peers` with an `Engine`. Prints JSON: by task (encode, decode 1, decode 8) the CPU
-seconds of one call on all cores together, the wall seconds, and how many calls that is the mean of.
+ENGINE is a module of `benchmarks.peers` with an `Engine`. Prints JSON: for each task (encode, decode 1, decode 8) the
+CPU seconds of a call on all cores together, its wall seconds, and the number of calls.
 """
 
 import importlib
@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
-_FEWEST_CALLS = 2
+_MIN_CALLS = 2
 _LIMIT_SECONDS = 300
 
 
-class CannotRun(Exception):  # noqa: N818 - the name states what was found
-    """The model does not run alone; the message ends with what was said last."""
+class ModelFailed(Exception):  # noqa: N818 - the name states what was found
+    """The model failed; the message ends with its last line of output."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one call, as the mean of some."""
+    """Mean cost of a call."""
 
     cpu: float
     wall: float
@@ -35,21 +35,21 @@ class Cost:
 
 
 def measure(engine: str, precision: str, folder: Path, cores: int, seconds: float) -> dict[str, Cost]:
-    """By task, in a process of its own.
+    """Measure each task in a process of its own.
 
     Args:
         engine: module of `benchmarks.peers`.
         precision: f32 or bf16.
         folder: of the model.
-        cores: threads it may use.
-        seconds: in which each task is repeated.
+        cores: number of threads.
+        seconds: for which each task is repeated.
 
     Raises:
-        CannotRun: it ended badly, or did not end.
+        ModelFailed: the process failed or took too long.
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.serving.alone", engine, str(folder), precision, str(seconds)],
+            [sys.executable, "-m", "benchmarks.serving.model_cost", engine, str(folder), precision, str(seconds)],
             cwd=_ROOT,
             env={**os.environ, "OMP_NUM_THREADS": str(cores), "HF_HUB_OFFLINE": "1"},
             capture_output=True,
@@ -58,10 +58,12 @@ def measure(engine: str, precision: str, folder: Path, cores: int, seconds: floa
             check=True,
         )
     except subprocess.TimeoutExpired:
-        raise CannotRun(f"{engine} {precision} took more than {_LIMIT_SECONDS} seconds") from None
+        raise ModelFailed(f"{engine} {precision} took more than {_LIMIT_SECONDS} seconds") from None
     except subprocess.CalledProcessError as error:
         said = (error.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise CannotRun(f"{engine} {precision} ended with status {error.returncode} and said: {said}") from None
+        raise ModelFailed(
+            f"{engine} {precision} ended with status {error.returncode} and its last output was: {said}"
+        ) from None
     return {task: Cost(**cost) for task, cost in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
@@ -69,7 +71,7 @@ def _cost(call: Callable[[], object], seconds: float) -> Cost:
     call()
     calls = 0
     wall, cpu = time.perf_counter(), time.process_time()
-    while calls < _FEWEST_CALLS or time.perf_counter() - wall < seconds:
+    while calls < _MIN_CALLS or time.perf_counter() - wall < seconds:
         call()
         calls += 1
     return Cost((time.process_time() - cpu) / calls, (time.perf_counter() - wall) / calls, calls)

@@ -1,4 +1,4 @@
-"""Samples to numbers."""
+"""Latencies to statistics."""
 
 import math
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from benchmarks.serving.work import Outcome
+from benchmarks.serving.workload import Outcome
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
-    """The smallest sample that at least this share of all samples does not exceed (nearest rank): never a value
-    between two, so that of few samples the high percentiles are the greatest one.
+    """The percentile of the samples by the nearest-rank method: always a sample, so that for few samples the high
+    percentiles are the greatest one.
 
     Args:
         samples: at least one.
@@ -21,17 +21,17 @@ def percentile(samples: Sequence[float], share: float) -> float:
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """What is kept of a load. Seconds.
+class Summary:
+    """Statistics of a workload. Times are in seconds.
 
     Attributes:
-        answers: how many there were; the percentiles are of as many.
-        throughput: answers a second.
-        cpu: that the server worked per answer, on all cores together.
-        errors: what else was answered, and how often.
-        beside: answers to what went on meanwhile, and their median.
-        stages: wall seconds per answer by the server's own clocks.
-        latencies: all of them, in the order of the answers.
+        answers: number of answers.
+        throughput: answers per second.
+        cpu: CPU seconds of the server per answer, on all cores together.
+        errors: error messages and their counts.
+        background: number of answers of the background load, and their median latency.
+        stages: wall seconds per answer, from the server's metrics.
+        latencies: of all answers, in order.
     """
 
     answers: int
@@ -42,16 +42,16 @@ class Numbers:
     p99: float
     cpu: float
     errors: dict[str, int]
-    beside: dict[str, float] | None
+    background: dict[str, float] | None
     stages: dict[str, float]
     latencies: list[float]
 
 
-def numbers(outcome: Outcome, beside: Outcome | None, cpu: float, stages: dict[str, float]) -> Numbers | None:
-    """None: no request was answered.
+def summarize(outcome: Outcome, background: Outcome | None, cpu: float, stages: dict[str, float]) -> Summary | None:
+    """Statistics of an outcome; None if no request was answered.
 
     Args:
-        cpu: seconds that the server worked meanwhile.
+        cpu: CPU seconds of the server meanwhile.
         stages: wall seconds of each stage meanwhile.
     """
     samples = outcome.latencies
@@ -60,12 +60,12 @@ def numbers(outcome: Outcome, beside: Outcome | None, cpu: float, stages: dict[s
     answers = len(samples)
     errors = dict(outcome.errors)
     others: dict[str, float] | None = None
-    if beside is not None:
-        others = {"answers": float(len(beside.latencies))}
-        if beside.latencies:
-            others["p50"] = percentile(beside.latencies, 0.5)
-        errors |= {f"meanwhile: {what}": count for what, count in beside.errors.items()}
-    return Numbers(
+    if background is not None:
+        others = {"answers": float(len(background.latencies))}
+        if background.latencies:
+            others["p50"] = percentile(background.latencies, 0.5)
+        errors |= {f"background: {what}": count for what, count in background.errors.items()}
+    return Summary(
         answers=answers,
         throughput=answers / outcome.seconds,
         mean=fmean(samples),
@@ -74,19 +74,19 @@ def numbers(outcome: Outcome, beside: Outcome | None, cpu: float, stages: dict[s
         p99=percentile(samples, 0.99),
         cpu=cpu / answers,
         errors=errors,
-        beside=others,
+        background=others,
         stages={stage: seconds / answers for stage, seconds in stages.items()},
         latencies=[round(sample, 5) for sample in samples],
     )
 
 
-def window_around(scenario: dict[str, Any], alone: dict[str, Any], tasks: Sequence[str]) -> tuple[float, float]:
-    """CPU seconds of a request beyond the model's own, and the model's own, from a report's numbers.
+def overhead(scenario: dict[str, Any], model_cost: dict[str, Any], tasks: Sequence[str]) -> tuple[float, float]:
+    """CPU seconds of a request beyond those of the model, and those of the model.
 
     Args:
-        scenario: of requests that make the model do the tasks once each.
-        alone: the model's cost by task.
+        scenario: statistics of requests that run each task once.
+        model_cost: cost of the model by task.
         tasks: encode, decode 1, decode 8.
     """
-    own = sum(alone[task]["cpu"] for task in tasks)
+    own = sum(model_cost[task]["cpu"] for task in tasks)
     return scenario["cpu"] - own, own

@@ -1,4 +1,4 @@
-"""What clients are told to do, as it goes to their process and comes back."""
+"""Workloads and outcomes, as they are sent to and from the clients' process."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -7,23 +7,23 @@ Target = Literal["known", "new", "prepared"]
 
 
 @dataclass(frozen=True)
-class Work:
-    """Requests of one kind. Each client waits for its answer before it asks again.
+class Workload:
+    """Requests of one kind. Each client waits for an answer before its next request.
 
     Attributes:
-        target: known images, sent again; new ones; or known ones by the name that the server gave them.
-        clients: at the same time.
-        requests: at most.
-        seconds: after which no request is sent any more, once `least` have been.
-        images: how many different ones, in turn; new ones differ always.
-        pause: seconds between an answer and that client's next request.
+        target: known images, new images, or prepared images by ID.
+        clients: number of concurrent clients.
+        requests: number of requests, at most.
+        seconds: after which no more requests are sent, once `min_requests` have been.
+        images: number of different known images; new images always differ.
+        pause: seconds between an answer and the client's next request.
     """
 
     target: Target = "known"
     clients: int = 1
     requests: int = 1
     seconds: float = 600.0
-    least: int = 1
+    min_requests: int = 1
     images: int = 1
     objects: int = 1
     pause: float = 0.0
@@ -31,12 +31,12 @@ class Work:
 
 @dataclass
 class Outcome:
-    """What came of it.
+    """The result of a workload.
 
     Attributes:
-        latencies: seconds from sending a request to having its whole answer, of those answered well.
+        latencies: seconds from sending a request to its complete answer, for successful requests.
         seconds: from the first request to the last answer.
-        errors: what else was answered, and how often.
+        errors: error messages and their counts.
     """
 
     latencies: list[float] = field(default_factory=list)

@@ -1,9 +1,10 @@
-"""A real server on a real socket that behaves, or misbehaves, as a test says; and the two clients as one fixture."""
+"""A real server on a real socket that does what a test tells it, and the two clients as one fixture."""
 
 import asyncio
 import base64
 import io
 import json
+import random
 import socketserver
 import ssl
 import threading
@@ -16,14 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 import trustme
-from hypothesis import settings
 from PIL import Image
 
 from air import AIRefinery, AsyncAIRefinery
-
-# Two cores run all of this; CI's time is better spent on more tests than on more examples.
-settings.register_profile("sdk", max_examples=50, deadline=None)
-settings.load_profile("sdk")
 
 KEY = "sk-test-0123456789"
 
@@ -78,6 +74,7 @@ class Connection(socketserver.StreamRequestHandler):
 class StubServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 128
     stub: "Stub"
     tls: ssl.SSLContext | None = None
 
@@ -87,7 +84,7 @@ class StubServer(socketserver.ThreadingTCPServer):
 
 
 class Stub:
-    """Plays the behaviours it was told, one a request, the last of them for ever."""
+    """Plays the given behaviours, one per request, and the last one for all further requests."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -127,6 +124,16 @@ class Stub:
     def segmented(self, delay: float = 0, **mask: Any) -> Behaviour:
         return self.reply(200, answer(**mask), {"x-request-id": "req_1"}, delay)
 
+    def numbered(self, longest_delay: float = 0) -> Behaviour:
+        """An answer whose ``created`` is the first coordinate of the prompt, to tell answers from each other."""
+
+        def behave(connection: Connection) -> bool:
+            number = connection.received.json["segment_prompt"][0][0][0]
+            body = answer(label=str(number)) | {"created": number}
+            return self.reply(200, body, delay=random.uniform(0, longest_delay))(connection)
+
+        return behave
+
     def error(self, status: int, headers: dict[str, str] | None = None, **error: Any) -> Behaviour:
         error = {"message": "no luck", "type": "some_error", "param": None, "code": None} | error
         return self.reply(status, {"error": error}, headers)
@@ -143,8 +150,8 @@ class Stub:
 
         return behave
 
-    def dribbles(self, part: str, length: bool = True) -> Behaviour:
-        """One byte now and then, for ever: each in time, the whole never."""
+    def drips(self, part: str, length: bool = True) -> Behaviour:
+        """Sends one byte now and then: each in time, the whole never."""
 
         def behave(connection: Connection) -> bool:
             if part == "body":

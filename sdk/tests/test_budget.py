@@ -1,4 +1,4 @@
-"""When a call is repeated, how long it waits, and what it raises in the end."""
+"""When a call is retried, how long it waits, and what it raises in the end."""
 
 import time
 from email.utils import formatdate
@@ -10,7 +10,7 @@ from air._budget import parse_retry_after, seconds_to_wait
 
 
 @pytest.mark.parametrize("status", [429, 502, 503])
-def test_statuses_that_pass_are_tried_again(twin, stub, status):
+def test_temporary_statuses_are_retried(twin, stub, status):
     stub.plays(stub.error(status), stub.error(status), stub.segmented())
     assert twin.segment().data[0].score == 0.9
     assert len(stub.requests) == 3
@@ -18,7 +18,7 @@ def test_statuses_that_pass_are_tried_again(twin, stub, status):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 415, 422, 500, 504])
-def test_statuses_that_would_only_repeat_are_not_tried_again(twin, stub, status):
+def test_other_statuses_are_not_retried(twin, stub, status):
     stub.plays(stub.error(status))
     with pytest.raises(APIStatusError):
         twin.segment()
@@ -26,7 +26,7 @@ def test_statuses_that_would_only_repeat_are_not_tried_again(twin, stub, status)
 
 
 @pytest.mark.parametrize("fault", ["hangs_up", "breaks_off"])
-def test_a_broken_connection_is_tried_again(twin, stub, fault):
+def test_a_broken_connection_is_retried(twin, stub, fault):
     stub.plays(getattr(stub, fault)(), stub.segmented())
     assert twin.segment().created == 1_700_000_000
     assert len(stub.requests) == 2
@@ -47,12 +47,12 @@ def test_a_garbled_encoding_counts_as_a_broken_connection(twin, stub):
     assert len(stub.requests) == 2
 
 
-def test_a_server_that_is_not_there_is_a_typed_error_that_says_where_it_was_sought(twin):
+def test_an_unreachable_server_is_a_typed_error_that_names_its_address(twin):
     with pytest.raises(APIConnectionError, match=r"127\.0\.0\.1:1 .*is the server running"):
         twin.segment(client={"base_url": "http://127.0.0.1:1"})
 
 
-def test_max_retries_counts_what_comes_after_the_first_attempt(twin, stub):
+def test_max_retries_counts_the_attempts_after_the_first(twin, stub):
     stub.plays(stub.error(503))
     for retries in (0, 1, 4):
         stub.requests.clear()
@@ -61,16 +61,16 @@ def test_max_retries_counts_what_comes_after_the_first_attempt(twin, stub):
         assert len(stub.requests) == retries + 1
 
 
-def test_retry_after_is_the_least_wait_and_the_server_is_told_the_time_that_is_left_then(twin, stub):
+def test_retry_after_is_the_least_wait_and_the_header_has_the_remaining_time(twin, stub):
     stub.plays(stub.error(429, {"Retry-After": "1"}), stub.segmented())
     twin.segment(timeout=10)
     first, second = stub.requests
     assert 1 <= second.at - first.at < 2
-    told = [float(request.headers["x-request-timeout"]) for request in stub.requests]
-    assert 8 < told[1] <= told[0] - 1
+    sent = [float(request.headers["x-request-timeout"]) for request in stub.requests]
+    assert 8 < sent[1] <= sent[0] - 1
 
 
-def test_a_wait_beyond_the_deadline_is_not_begun_and_the_real_error_is_raised(twin, stub):
+def test_a_wait_beyond_the_deadline_is_not_started_and_the_last_error_is_raised(twin, stub):
     stub.plays(stub.error(429, {"Retry-After": "3600"}, message="slow down"))
     began = time.monotonic()
     with pytest.raises(RateLimitError, match="slow down") as caught:
@@ -99,7 +99,7 @@ def test_a_retry_after_may_be_a_date(twin, stub):
 
 
 @pytest.mark.parametrize("value", [None, "soon", "-3", "1.5.2", ""])
-def test_a_retry_after_that_says_nothing_is_none(value):
+def test_an_invalid_retry_after_is_none(value):
     assert parse_retry_after(value) is None
 
 

@@ -1,4 +1,4 @@
-"""Prompts and options: arrays, tuples and masks become plain JSON, or a sentence that says where they cannot."""
+"""Prompts and options: arrays, tuples and masks become plain JSON, or an error with the path to what cannot."""
 
 import base64
 import decimal
@@ -6,18 +6,18 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco
 
 from air import RLE, InputError
-from air._prompts import mask_prompts, numbers, segment_prompt, size
+from air._segment_request import mask_prompts, numbers, segment_prompt, size
 
 MASK = np.array([[0, 1, 1], [0, 0, 1]], bool)
 
 
-def test_json_text_is_passed_on_as_it_is():
+def test_json_text_is_sent_unchanged():
     assert segment_prompt("[[[1, 2]]]") == "[[[1, 2]]]"
 
 
@@ -32,7 +32,7 @@ def test_json_text_is_passed_on_as_it_is():
         [iter([(1, 2), (np.float32(3.5), 4)])],
     ],
 )
-def test_points_may_be_nested_in_whatever_way(prompt):
+def test_points_may_be_nested_lists_tuples_arrays_and_iterators(prompt):
     sent = segment_prompt(prompt)
     assert sent == [[[1, 2], [3.5, 4]]]
     assert type(sent[0][0]) is list
@@ -52,13 +52,14 @@ def test_what_numpy_can_read_without_a_tolist_is_read():
     assert segment_prompt([Tensor()]) == [[[1, 2]]]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a machine with other work
 @given(st.recursive(st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False), st.lists))
 def test_plain_numbers_come_through_unchanged(value):
     assert numbers(value, "value") == value
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, np.float32("nan")])
-def test_a_number_that_json_lacks_is_refused_and_its_place_named(bad):
+def test_nan_and_infinity_are_refused_with_their_path(bad):
     with pytest.raises(InputError, match=r"^segment_prompt\[1\]\[0\]\[1\] is (nan|inf): a coordinate must be a finite"):
         segment_prompt([[[1, 2]], [[3, bad]]])
     with pytest.raises(InputError) as caught:
@@ -67,7 +68,7 @@ def test_a_number_that_json_lacks_is_refused_and_its_place_named(bad):
 
 
 @pytest.mark.parametrize("odd", [{"x": 1}, b"12", decimal.Decimal(1), object()])
-def test_what_is_no_number_is_refused_and_its_place_named(odd):
+def test_anything_but_numbers_is_refused_with_its_path(odd):
     with pytest.raises(InputError, match=r"segment_prompt\[0\]\[1\] must be a number or a list of them"):
         segment_prompt([[[1, 2], odd]])
     with pytest.raises(InputError, match=r"boxes\[0\] must be a number or a list of them, got str"):
@@ -85,20 +86,25 @@ def test_masks_of_pixels_are_sent_as_png_of_0_and_255(mask, from_png):
     assert np.array_equal(np.asarray(from_png(sent)), MASK * 255)
 
 
+def test_a_png_as_bytes_of_base64_is_recognised(to_png64):
+    text = to_png64(MASK * np.uint8(255))
+    assert mask_prompts([text.encode(), bytearray(text.encode())]) == [text, text]
+
+
 def test_a_stack_of_masks_is_one_mask_per_object(from_png):
     sent = mask_prompts(np.stack([MASK, ~MASK]))
     assert [np.asarray(from_png(each)).mean() for each in sent] == [255 * 3 / 6, 255 * 3 / 6]
     assert sent[0] != sent[1]
 
 
-def test_a_pngs_bytes_and_path_are_sent_as_they_are(tmp_path, to_png64):
+def test_a_pngs_bytes_and_path_are_sent_unchanged(tmp_path, to_png64):
     text = to_png64(MASK * np.uint8(255))
     data = base64.b64decode(text)
     (tmp_path / "mask.png").write_bytes(data)
     assert mask_prompts([data, bytearray(data), tmp_path / "mask.png", None, text]) == [text, text, text, None, text]
 
 
-def test_coco_rle_is_sent_as_it_is_whether_ours_or_pycocotools():
+def test_coco_rle_is_sent_unchanged_whether_ours_or_of_pycocotools():
     theirs = coco.encode(np.asfortranarray(MASK.astype(np.uint8)))
     plain = {"size": [2, 3], "counts": theirs["counts"].decode()}
     assert isinstance(theirs["counts"], bytes)
@@ -117,7 +123,7 @@ def test_coco_rle_is_sent_as_it_is_whether_ours_or_pycocotools():
         (3, "must be COCO RLE"),
     ],
 )
-def test_what_is_no_mask_is_refused_and_its_place_named(mask, sentence):
+def test_anything_but_a_mask_is_refused_with_its_path(mask, sentence):
     with pytest.raises(InputError, match=r"^mask_prompts\[1\].*" + sentence):
         mask_prompts([None, mask])
 
@@ -128,9 +134,9 @@ def test_a_mask_alone_is_not_a_list_of_masks(alone):
         mask_prompts(alone)
 
 
-@pytest.mark.parametrize("told", ["640x480", (640, 480), [640, 480], (np.int64(640), 480)])
-def test_a_size_may_be_text_or_a_pair(told):
-    assert size(told) == "640x480"
+@pytest.mark.parametrize("sent", ["640x480", (640, 480), [640, 480], (np.int64(640), 480)])
+def test_a_size_may_be_text_or_a_pair(sent):
+    assert size(sent) == "640x480"
 
 
 @pytest.mark.parametrize("odd", [(1,), (1, 2, 3), ("a", "b"), 5])

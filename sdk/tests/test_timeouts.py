@@ -24,12 +24,12 @@ BOTH_SCHEMES = pytest.mark.parametrize("stub", ["http", "https"], indirect=True)
     "fault",
     [
         pytest.param(lambda stub: stub.silent(), id="silent"),
-        pytest.param(lambda stub: stub.dribbles("body"), id="dribbling body"),
-        pytest.param(lambda stub: stub.dribbles("body", length=False), id="dribbling body of unknown length"),
-        pytest.param(lambda stub: stub.dribbles("headers"), id="dribbling headers"),
+        pytest.param(lambda stub: stub.drips("body"), id="dripping body"),
+        pytest.param(lambda stub: stub.drips("body", length=False), id="dripping body of unknown length"),
+        pytest.param(lambda stub: stub.drips("headers"), id="dripping headers"),
     ],
 )
-def test_no_server_can_hold_a_caller_beyond_the_limit(twin, stub, fault):
+def test_a_call_ends_at_its_limit_whatever_the_server_does(twin, stub, fault):
     stub.plays(fault(stub))
     began = time.monotonic()
     with pytest.raises(APITimeoutError, match=r"within 0\.25 s"):
@@ -40,8 +40,8 @@ def test_no_server_can_hold_a_caller_beyond_the_limit(twin, stub, fault):
 
 @BOTH_SCHEMES
 @pytest.mark.parametrize("part", ["headers", "body"])
-def test_nor_on_a_connection_that_is_used_again(twin, stub, part):
-    stub.plays(stub.segmented(), stub.dribbles(part))
+def test_a_call_on_a_reused_connection_ends_at_its_limit_too(twin, stub, part):
+    stub.plays(stub.segmented(), stub.drips(part))
 
     def blocking(client):
         client.images.segment("aW1hZ2U=", [[[1, 2]]], "m")
@@ -70,7 +70,7 @@ def test_retries_and_their_waits_count(twin, stub):
     assert 2 <= len(stub.requests) <= 4
 
 
-def test_time_spent_on_reading_the_picture_counts(twin, stub):
+def test_time_spent_on_reading_the_image_counts(twin, stub):
     class SlowArray:
         def tolist(self):
             time.sleep(LIMIT)
@@ -84,8 +84,8 @@ def test_time_spent_on_reading_the_picture_counts(twin, stub):
     assert stub.requests == []
 
 
-def test_a_client_goes_on_after_a_timeout(stub):
-    stub.plays(stub.dribbles("body"), stub.segmented())
+def test_a_client_is_usable_after_a_timeout(stub):
+    stub.plays(stub.drips("body"), stub.segmented())
     with AIRefinery("some-key", stub.url) as client:
         with pytest.raises(APITimeoutError):
             client.images.segment("aW1hZ2U=", [[[1, 2]]], "m", timeout=0.1)
@@ -100,7 +100,7 @@ def test_no_thread_is_left_behind(stub):
     assert threading.active_count() <= before + 1  # the stub's own
 
 
-def test_one_callers_timeout_does_not_disturb_anothers_answer(stub):
+def test_a_timeout_in_one_thread_does_not_affect_another(stub):
     """Both wait on connections used before, when a client does not know which socket is whose."""
     slow, results = stub.segmented(delay=0.6), []
     with AIRefinery("some-key", stub.url) as client:

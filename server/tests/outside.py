@@ -16,6 +16,17 @@ from typing import NoReturn
 
 import pytest
 
+_FIXTURES = {"redis_server", "redis_url", "own_redis", "postgres_server", "postgres_url", "own_postgres"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that need a service: they use a fixture of this module, or have a parameter "redis" or "postgres"."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        values = [each for each in callspec.params.values() if isinstance(each, str)] if callspec else []
+        if not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) or "redis" in values or "postgres" in values:
+            item.add_marker(pytest.mark.services)
+
 
 def leave_out(reason: str) -> NoReturn:
     """What is selected and cannot run fails: a run has the same tests on every machine."""

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,11 +75,22 @@ class Driver:
         self.page.wait_for_selector("#toolbar:visible")
         self.page.wait_for_selector("#canvas[data-view]")
 
+    def settle(self) -> None:
+        """Wait until pending events have been handled and the page has been drawn."""
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def view(self) -> tuple[float, float, float]:
+        """The scale of the image, and the position of its upper left corner on the canvas."""
+        scale, left, top = map(float, (self.page.get_attribute("#canvas", "data-view") or "").split())
+        return scale, left, top
+
+    def scale(self) -> float:
+        return self.view()[0]
+
     def position(self, x: float, y: float) -> tuple[float, float]:
         """The position of the centre of an image's pixel in the window."""
         self.page.evaluate("() => new Promise(requestAnimationFrame)")
-        view = self.page.get_attribute("#canvas", "data-view") or ""
-        scale, left, top = map(float, view.split())
+        scale, left, top = self.view()
         box = self.page.locator("#canvas").bounding_box()
         assert box
         return box["x"] + left + (x + 0.5) * scale, box["y"] + top + (y + 0.5) * scale
@@ -132,6 +146,27 @@ class Driver:
         path = folder / download.value.suggested_filename
         download.value.save_as(path)
         return path
+
+    def code(self, language: str) -> str:
+        """The code for the current request: ``python`` or ``curl``."""
+        self.page.click("#export-code")
+        self.page.locator(f"input[value={language}]").check(force=True)
+        text = self.page.inner_text("#code-text")
+        self.page.keyboard.press("Escape")
+        return text
+
+    def run_python(self, folder: Path) -> None:
+        """Run the Python code in a folder with the image."""
+        self._run(folder, sys.executable, "-W", "error", "-c", self.code("python"))
+
+    def run_curl(self, folder: Path) -> None:
+        """Run the curl command in a folder with the image."""
+        self._run(folder, "bash", "-euo", "pipefail", "-c", self.code("curl"))
+
+    def _run(self, folder: Path, *command: str) -> None:
+        environment = {**os.environ, "AIR_API_KEY": self.key}
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+        assert result.returncode == 0, result.stdout + result.stderr
 
     def pixel(self, x: float, y: float) -> tuple[int, int, int]:
         """The colour on the screen at a pixel of the image."""

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 CUP = (285, 60)
 
@@ -36,6 +38,67 @@ def test_the_page_asks_for_a_key_and_refuses_a_wrong_one(open_page: Any) -> None
     page.click(*CUP)
 
 
+def test_after_the_key_dialog_is_cancelled_the_next_request_asks_again(open_page: Any) -> None:
+    page = open_page(visit=False)
+    page.page.goto(page.url)
+    page.page.wait_for_selector("#key-dialog[open]")
+    page.page.click("#key-cancel")
+    page.page.wait_for_selector("#notice:visible")
+    assert page.page.inner_text("#notice-title") == "No API key."
+    page.page.click("#notice-action")
+    page.page.click("#key-cancel")
+    page.load()
+    page.click(*CUP, wait=False)
+    page.page.wait_for_selector("#key-dialog[open]")
+    page.press("Escape")
+    page.page.wait_for_selector("#key-dialog", state="hidden")
+    assert page.rows() == [("Object 1", "No mask yet")]
+    # So does an export.
+    page.page.click("#export-mask")
+    page.page.fill("#key-field", page.key)
+    with page.painted():
+        page.page.click("#key-submit")
+    assert page.requests[-1]["segment_prompt"] == [[list(CUP)]]
+    assert page.page.is_hidden("#notice")
+    assert "px" in page.rows()[0][1]
+
+
+def test_cancelling_a_change_of_the_key_keeps_the_current_one(page: Any) -> None:
+    page.load()
+    page.page.click("#key-button")
+    page.page.click("#key-cancel")
+    page.page.wait_for_selector("#key-dialog", state="hidden")
+    page.click(*CUP)
+    assert page.page.is_hidden("#notice")
+
+
+def test_a_link_with_a_key_in_an_open_tab_closes_the_dialog(open_page: Any) -> None:
+    page = open_page(visit=False)
+    page.page.goto(page.url)
+    page.page.wait_for_selector("#key-dialog[open]")
+    page.page.click("#key-cancel")
+    page.load()
+    page.click(*CUP, wait=False)
+    page.page.wait_for_selector("#key-dialog[open]")
+    with page.painted():
+        page.page.evaluate("key => { location.hash = `key=${key}`; }", page.key)
+    assert page.page.is_hidden("#key-dialog")
+    assert page.page.is_hidden("#notice")
+    assert page.page.url == f"{page.url}/"
+    assert "px" in page.rows()[0][1]
+
+
+def test_a_link_with_a_wrong_key_does_not_replace_a_valid_one(page: Any) -> None:
+    page.allow_failed_requests = True
+    page.load()
+    page.page.evaluate("location.hash = 'key=mk_wrong'")
+    page.page.wait_for_selector("#key-dialog[open]")
+    assert "not valid" in page.page.inner_text("#key-error")
+    page.page.click("#key-cancel")
+    page.click(*CUP)
+    assert page.page.evaluate("sessionStorage.getItem('maskery-key')") == page.key
+
+
 def test_after_a_new_key_the_refused_request_is_sent_again(page: Any) -> None:
     page.allow_failed_requests = True
     page.load()
@@ -58,9 +121,14 @@ def test_after_a_new_key_the_refused_request_is_sent_again(page: Any) -> None:
     assert len(page.requests[-1]["segment_prompt"][0]) == 2
 
 
-def test_an_anonymous_server_needs_no_key(open_page: Any, start_server: Any) -> None:
-    server = start_server(anonymous="true")
-    page = open_page(at=type(server)(server.url, "", server.process, server.home))
+@pytest.fixture(scope="module")
+def anonymous_server(start_server: Callable[..., Any]) -> Any:
+    server = start_server(anonymous="true", max_image_pixels="300000")
+    return SimpleNamespace(url=server.url, key="")
+
+
+def test_an_anonymous_server_needs_no_key(open_page: Any, anonymous_server: Any) -> None:
+    page = open_page(at=anonymous_server)
     assert page.page.locator("#key-button").is_hidden()
     page.load()
     page.click(*CUP)
@@ -83,7 +151,7 @@ def test_the_image_is_uploaded_again_after_a_restart_of_the_server(
     assert "does not respond" in page.page.inner_text("#notice-title")
     port = first.url.rpartition(":")[2]
     command = [sys.executable, "-m", "maskery", "serve", "--port", port]
-    environment = {**os.environ, "MASKERY_HOME": str(first.home)}
+    environment = {**os.environ, "MASKERY_HOME": str(first.home), "MASKERY_PRELOAD": "maskery/grabcut"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as second:
         try:
             page.page.wait_for_selector("#notice", state="hidden")
@@ -149,11 +217,12 @@ def test_a_file_that_is_not_an_image_is_refused(page: Any, tmp_path: Path, name:
 
 
 def test_an_image_over_the_limit_of_the_server_is_refused_with_its_message(
-    open_page: Any, start_server: Callable[..., Any]
+    open_page: Any, anonymous_server: Any, tmp_path: Path
 ) -> None:
-    page = open_page(at=start_server(max_image_pixels="1000"))
+    page = open_page(at=anonymous_server)
     page.allow_failed_requests = True
-    page.load()
+    Image.new("RGB", (1000, 400)).save(tmp_path / "large.png")
+    page.load(tmp_path / "large.png")
     page.page.wait_for_selector("#notice:visible")
     assert page.page.inner_text("#notice-title") == "Too large."
-    assert "1,000" in page.page.inner_text("#notice-text")
+    assert "300,000" in page.page.inner_text("#notice-text")

@@ -9,102 +9,129 @@ import httpx
 import pydantic
 
 from ._budget import parse_retry_after
-from .errors import BY_STATUS, BY_STATUS_AND_CODE, APIStatusError, BadResponseError
-from .types import Answer, Nothing
+from ._proxy import Proxy
+from .errors import APIStatusError, BadResponseError, status_error_class
+from .types.base import Answer, Nothing
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 
-_LONGEST_QUOTE = 300
+_LONGEST_EXCERPT = 300
 
 
-def read_answer(response: httpx.Response, kind: type[AnswerT], secret: str) -> AnswerT:
+def read_answer(
+    response: httpx.Response, content: bytes, kind: type[AnswerT], secret: str, proxy: Proxy | None
+) -> AnswerT:
     """The body as ``kind``.
 
     Args:
-        secret: blotted out wherever the body repeats it, so that no error shows it.
+        content: the decoded body.
+        secret: replaced wherever an error would repeat it.
+        proxy: named by errors that it may have answered itself.
 
     Raises:
         APIStatusError: the status is not 2xx.
-        BadResponseError: the body is not JSON, or not of that kind.
+        BadResponseError: the body is not JSON, or does not follow the API.
     """
-    text = response.text.replace(secret, "***") if secret else response.text
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = None
-    request_id = response.headers.get("x-request-id")
+    failure = _Failure(response, content, secret, proxy)
     if not response.is_success:
-        raise _status_error(response, text, body, request_id)
-    if issubclass(kind, Nothing):
-        body = {}
-
-    def bad(reason: str) -> BadResponseError:
-        return BadResponseError(
-            reason,
-            status_code=response.status_code,
-            request_id=request_id,
-            body=text if body is None else body,
-        )
-
-    if body is None:
-        raise bad(f"expected JSON, the server answered: {_quote(text)}")
+        raise failure.status_error()
     try:
-        answer = kind.model_validate(body)
+        answer = kind() if issubclass(kind, Nothing) else kind.model_validate_json(content)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise bad(f"the answer's {_path(first['loc']) or 'body'}: {first['msg']}") from None
-    answer._request_id = request_id
+        raise failure.bad_response(first) from None
+    answer._request_id = failure.request_id
     return answer
 
 
-def _status_error(response: httpx.Response, text: str, body: object, request_id: str | None) -> APIStatusError:
-    details = body.get("error") if isinstance(body, dict) else None
-    fields: dict[str, Any] = details if isinstance(details, dict) else {}
-    if response.has_redirect_location:
-        message = (
-            f"the server redirects to {response.headers['location']}; redirects are not followed, so that the "
-            "key goes to no other host. If that is your server, make it the base_url"
+class _Failure:
+    """A response that is to become an error."""
+
+    def __init__(self, response: httpx.Response, content: bytes, secret: str, proxy: Proxy | None) -> None:
+        self._response = response
+        self._content = content
+        self._secret = secret
+        self._proxy = proxy
+        self.request_id = response.headers.get("x-request-id")
+
+    def bad_response(self, first: Any) -> BadResponseError:
+        text, body = self._text_and_body()
+        if body is None:
+            message = f"expected JSON, the server answered: {_excerpt(text)}" + self._through()
+        else:
+            message = f"the answer's {_path(first['loc']) or 'body'}: {first['msg']}"
+        return BadResponseError(
+            message,
+            status_code=self._response.status_code,
+            request_id=self.request_id,
+            body=text if body is None else body,
         )
-    else:
-        message = _sentence(body) or _quote(text) or _reason(response.status_code)
-    code = _text(fields.get("code"))
-    kind = BY_STATUS.get(response.status_code, APIStatusError)
-    return BY_STATUS_AND_CODE.get((response.status_code, code), kind)(
-        message,
-        status_code=response.status_code,
-        type=_text(fields.get("type")),
-        param=_text(fields.get("param")),
-        code=code,
-        request_id=request_id,
-        body=text if body is None else body,
-        retry_after=parse_retry_after(response.headers.get("retry-after")),
-    )
+
+    def status_error(self) -> APIStatusError:
+        text, body = self._text_and_body()
+        details = body.get("error") if isinstance(body, dict) else None
+        fields: dict[str, Any] = details if isinstance(details, dict) else {}
+        status = self._response.status_code
+        if self._response.has_redirect_location:
+            message = (
+                f"the server redirects to {self._redacted(self._response.headers['location'])}; redirects are not "
+                "followed, so that the key is sent to no other host. If that is your server, use it as base_url"
+            )
+        else:
+            message = _message(body) or _excerpt(text) or _reason(status)
+        code = _text(fields.get("code"))
+        return status_error_class(status, code)(
+            message if fields else message + self._through(),
+            status_code=status,
+            type=_text(fields.get("type")),
+            param=_text(fields.get("param")),
+            code=code,
+            request_id=self.request_id,
+            body=text if body is None else body,
+            retry_after=parse_retry_after(self._response.headers.get("retry-after")),
+        )
+
+    def _text_and_body(self) -> tuple[str, Any]:
+        text = self._redacted(self._content.decode(self._response.encoding or "utf-8", "replace"))
+        try:
+            return text, json.loads(text)
+        except ValueError:
+            return text, None
+
+    def _redacted(self, text: str) -> str:
+        if not self._secret:
+            return text
+        # JSON escapes quotes and backslashes, which a key may contain.
+        return text.replace(self._secret, "***").replace(json.dumps(self._secret)[1:-1], "***")
+
+    def _through(self) -> str:
+        return f" (through {self._proxy})" if self._proxy else ""
 
 
-def _sentence(body: object) -> str | None:
-    """What a JSON error body says, in the shapes that servers and proxies use."""
+def _message(body: object) -> str | None:
+    """The message of a JSON error body, in the forms that servers and proxies use."""
     if isinstance(body, str):
         return body
     if not isinstance(body, dict):
         return None
     for key in ("error", "detail", "message"):
-        said = body.get(key)
-        if isinstance(said, str) and said:
-            return said
-        if isinstance(said, dict) and isinstance(said.get("message"), str):
-            return str(said["message"])
-        if isinstance(said, list):  # FastAPI: [{"loc": [...], "msg": "..."}]
-            found = [item for item in said if isinstance(item, dict) and "msg" in item]
-            if found:
-                return "; ".join(f"{_path(item.get('loc') or ())}: {item['msg']}" for item in found)
+        value = body.get(key)
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, dict) and isinstance(value.get("message"), str):
+            return str(value["message"])
+        if isinstance(value, list):  # FastAPI: [{"loc": [...], "msg": "..."}]
+            items = [item for item in value if isinstance(item, dict) and "msg" in item]
+            if items:
+                return "; ".join(f"{_path(item.get('loc') or ())}: {item['msg']}" for item in items)
     return None
 
 
-def _quote(text: str) -> str:
+def _excerpt(text: str) -> str:
     """The words of a body that is not JSON, such as a proxy's HTML page, short enough for one line."""
     words = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text)
     words = " ".join(words.split())
-    return words if len(words) <= _LONGEST_QUOTE else words[:_LONGEST_QUOTE] + "…"
+    return words if len(words) <= _LONGEST_EXCERPT else words[:_LONGEST_EXCERPT] + "…"
 
 
 def _path(loc: Any) -> str:

@@ -39,6 +39,10 @@ _ORIGIN = re.compile(r"https?://([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 
+#: A path of plain segments, without a slash at its end.
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+
 class SettingsError(UserError, ValueError):
     """A setting is invalid. The message names the setting and says what it accepts."""
 
@@ -46,7 +50,27 @@ class SettingsError(UserError, ValueError):
 def default_home() -> Path:
     """The folder named by `MASKERY_HOME`, or the platform's folder for application data."""
     named = os.environ.get("MASKERY_HOME")
-    return Path(named) if named else Path(platformdirs.user_data_dir("maskery"))
+    if named:
+        return expand_user(Path(named))
+    try:
+        # Some releases of platformdirs leave the tilde in place.
+        return Path(platformdirs.user_data_dir("maskery")).expanduser()
+    except RuntimeError:
+        raise SettingsError(
+            "this user has no home folder: set MASKERY_HOME to a folder for the server's files"
+        ) from None
+
+
+def expand_user(path: Path) -> Path:
+    """A path with a leading `~` replaced by the user's home folder.
+
+    Raises:
+        SettingsError: the user has no home folder.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise SettingsError(f"{path} cannot be expanded, because this user has no home folder") from None
 
 
 def affordable_pixels() -> int:
@@ -84,6 +108,10 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Addresses or networks of proxies whose X-Forwarded-* headers are used; empty: none."
     )
+    root_path: str = Field("", description="Path below which a proxy serves the server, such as /maskery; empty: none.")
+    hsts_seconds: int = Field(
+        0, ge=0, description="max-age of the header Strict-Transport-Security on HTTPS responses; 0: no header."
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Other origins whose pages may call the server, such as https://app.example; empty: none."
     )
@@ -115,6 +143,9 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Seconds for encoding one image; after that the encoder process is restarted.",
     )
+    compile_cache: Path | None = Field(
+        None, description="Folder for compiled networks; unless set, the folder `cache/compiled` in the home folder."
+    )
     cache_bytes: int = Field(
         default_factory=lambda: memory() // 8, ge=0, description="Bytes of cached embeddings, over all images."
     )
@@ -135,6 +166,9 @@ class Settings(BaseSettings):
     )
     max_timeout: float = Field(
         600.0, gt=0, allow_inf_nan=False, description="Upper limit of x-request-timeout, in seconds."
+    )
+    head_timeout: float = Field(
+        20.0, gt=0, allow_inf_nan=False, description="Seconds for a request's head; then the connection is closed."
     )
     max_image_bytes: int = Field(64 * 2**20, ge=1, description="Bytes of an image's file.")
     max_image_pixels: int = Field(
@@ -195,7 +229,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         named = os.environ.get("MASKERY_CONFIG")
-        file = Path(named or default_home() / "maskery.toml")
+        file = expand_user(Path(named)) if named else default_home() / "maskery.toml"
         if named and not file.is_file():
             raise ValueError(f"MASKERY_CONFIG names {file}, which is not a file")
         try:
@@ -246,6 +280,19 @@ class Settings(BaseSettings):
                     "0.0.0.0/0 is not accepted, because any client could then forge its address"
                 )
         return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _absolute_path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if path and not ROOT_PATH.fullmatch(path):
+            raise ValueError(f"{value!r} is not a path such as /maskery")
+        return path
+
+    @field_validator("home", "tls_certificate", "tls_key")
+    @classmethod
+    def _expand_user(cls, value: Path | None) -> Path | None:
+        return value and expand_user(value)
 
     @field_validator("cors_origins")
     @classmethod

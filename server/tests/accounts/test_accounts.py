@@ -1,4 +1,4 @@
-"""The accounts that keys belong to."""
+"""Accounts in the database."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from maskery.accounts import AccountRepository, AccountStore, KeyRepository, Lim
 from maskery.accounts import accounts as module
 
 
-def test_an_account_is_made_with_its_limits(accounts: AccountRepository) -> None:
+def test_create_an_account_with_limits(accounts: AccountRepository) -> None:
     before = time.time()
     made = accounts.create("team", Limits(requests_per_minute=60, images_per_minute=0))
     assert accounts.get("team") == made
@@ -22,28 +22,28 @@ def test_an_account_is_made_with_its_limits(accounts: AccountRepository) -> None
 
 
 @pytest.mark.parametrize("name", ["a", "9", "A.b_c@d-e f", "a" * 128, "x--; DROP TABLE accounts"[:3]])
-def test_names_that_accounts_may_have(accounts: AccountRepository, name: str) -> None:
+def test_valid_account_names(accounts: AccountRepository, name: str) -> None:
     assert accounts.create(name).name == name
 
 
 @pytest.mark.parametrize("name", ["", " ", "a" * 129, "-a", "@a", "=1+1", "a\nb", "a\n", "a/b", "<b>", "ä", "a\0", "'"])
-def test_names_that_accounts_may_not_have(accounts: AccountRepository, name: str) -> None:
-    with pytest.raises(ValueError, match="account's name"):
+def test_invalid_account_names(accounts: AccountRepository, name: str) -> None:
+    with pytest.raises(ValueError, match="not a valid account name"):
         accounts.create(name)
     for ask in (accounts.get, lambda odd: accounts.update(odd, disabled=True)):
         with pytest.raises(NoSuchAccount, match="accounts list"):
             ask(name)
 
 
-def test_a_name_is_taken_once(accounts: AccountRepository) -> None:
+def test_an_account_name_is_unique_and_case_sensitive(accounts: AccountRepository) -> None:
     accounts.create("team", Limits(requests_per_minute=1))
-    with pytest.raises(ValueError, match="'team' already"):
+    with pytest.raises(ValueError, match="'team' already exists"):
         accounts.create("team", Limits(requests_per_minute=2))
     assert accounts.get("team").limits.requests_per_minute == 1
     assert accounts.create("Team").name == "Team"
 
 
-def test_a_key_makes_its_account_and_leaves_one_that_is_there_alone(
+def test_a_key_creates_its_account_and_does_not_change_an_existing_one(
     accounts: AccountRepository, keys: KeyRepository
 ) -> None:
     keys.create("new")
@@ -61,17 +61,17 @@ def test_accounts_are_listed_oldest_first(accounts: AccountRepository, monkeypat
     assert [account.name for account in accounts.list()] == ["c", "d", "a", "b"]
 
 
-def test_an_account_is_disabled_and_enabled(accounts: AccountRepository) -> None:
+def test_disable_and_enable_an_account(accounts: AccountRepository) -> None:
     accounts.create("team", Limits(requests_per_minute=5))
     disabled = accounts.update("team", disabled=True)
     assert disabled.disabled == pytest.approx(time.time(), abs=5)
-    assert accounts.update("team", disabled=True) == disabled, "it was disabled then, not now"
+    assert accounts.update("team", disabled=True) == disabled, "the time of the first call is kept"
     assert accounts.update("team") == disabled
     enabled = accounts.update("team", disabled=False)
     assert (enabled.disabled, enabled.limits) == (None, Limits(requests_per_minute=5))
 
 
-def test_limits_are_changed_one_by_one(accounts: AccountRepository) -> None:
+def test_update_changes_only_the_given_limits(accounts: AccountRepository) -> None:
     accounts.create("team", Limits(1, 2, 3, 4))
     changed = accounts.update("team", {"images_per_minute": 0, "pixels_per_day": None})
     assert changed.limits == Limits(1, 0, 3, None)
@@ -90,7 +90,7 @@ def test_limits_are_changed_one_by_one(accounts: AccountRepository) -> None:
         ("pixels_per_day", -1),
     ],
 )
-def test_a_limit_that_cannot_be_stored_changes_nothing(accounts: AccountRepository, name: str, value: int) -> None:
+def test_an_invalid_limit_changes_nothing(accounts: AccountRepository, name: str, value: int) -> None:
     before = accounts.create("team", Limits(requests_per_minute=5))
     with pytest.raises(ValueError, match=name):
         accounts.update("team", {"requests_per_minute": 6, name: value}, disabled=True)
@@ -101,8 +101,8 @@ def test_a_limit_that_cannot_be_stored_changes_nothing(accounts: AccountReposito
     assert [account.name for account in accounts.list()] == ["team"]
 
 
-def test_changes_at_the_same_time_are_all_kept(accounts: AccountRepository, location: str | Path) -> None:
-    """Each reads the account before it writes it."""
+def test_concurrent_updates_are_all_kept(accounts: AccountRepository, location: str | Path) -> None:
+    """Each update reads the account before it writes it."""
     accounts.create("team")
     names = list(vars(Limits()))
     together = threading.Barrier(len(names))
@@ -120,7 +120,7 @@ def test_changes_at_the_same_time_are_all_kept(accounts: AccountRepository, loca
     assert accounts.get("team").limits == Limits(10, 10, 10, 10)
 
 
-def test_many_who_make_an_account_at_the_same_time(location: str | Path, accounts: AccountRepository) -> None:
+def test_of_concurrent_creations_of_an_account_one_succeeds(location: str | Path, accounts: AccountRepository) -> None:
     together = threading.Barrier(6)
     others = [AccountStore.open(location) for _ in range(6)]
 

@@ -1,4 +1,4 @@
-"""An image is taken out of a request's JSON only where that gives what reading the whole would give."""
+"""Decoding the image in place gives the same result as parsing the whole body."""
 
 import base64
 import json
@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskery.api.errors import ApiError
-from maskery.api.requests.image_field import TAKEN, take_image
+from maskery.api.requests.image_field import TAKEN, decode_image, take_image
 from maskery.api.requests.json_object import parse_json_object
-from maskery.api.requests.segmentation import decode_image
 
 IMAGE = bytes(range(256))
 BASE64 = base64.b64encode(IMAGE).decode()
@@ -26,7 +25,7 @@ BASE64 = base64.b64encode(IMAGE).decode()
         '{"image_prompt": "DATA:;Base64,%s"}',
     ],
 )
-def test_the_usual_image_is_decoded_from_where_it_stands(text: str) -> None:
+def test_a_plain_base64_image_is_decoded_in_place(text: str) -> None:
     fields, image = take_image((text % BASE64).encode())
     assert image == IMAGE
     assert fields == {**parse_json_object((text % BASE64).encode()), "image_prompt": TAKEN}
@@ -54,7 +53,7 @@ def test_the_usual_image_is_decoded_from_where_it_stands(text: str) -> None:
         "{}",
     ],
 )
-def test_anything_else_is_left_as_it_was_sent(text: str) -> None:
+def test_other_values_are_left_unchanged(text: str) -> None:
     assert take_image(text.encode()) == (json.loads(text), None)
 
 
@@ -76,7 +75,7 @@ def test_anything_else_is_left_as_it_was_sent(text: str) -> None:
         '{"image_prompt": "YWJj",\n "n": nul}',
     ],
 )
-def test_what_is_refused_is_refused_in_the_same_words(text: str) -> None:
+def test_errors_equal_those_of_the_json_parser(text: str) -> None:
     with pytest.raises(ApiError) as whole:
         parse_json_object(text.encode())
     with pytest.raises(ApiError) as taken:
@@ -88,7 +87,7 @@ def test_what_is_refused_is_refused_in_the_same_words(text: str) -> None:
     )
 
 
-def test_text_that_is_not_utf_8_is_refused_beside_an_image_too() -> None:
+def test_invalid_utf_8_beside_an_image_is_rejected() -> None:
     with pytest.raises(ApiError, match="not UTF-8"):
         take_image(b'{"image_prompt": "YWJj", "user": "\xff"}')
     with pytest.raises(ApiError, match="not UTF-8"):
@@ -118,7 +117,7 @@ def whole(body: bytes) -> tuple[dict[str, Any], bytes]:
 
 @settings(deadline=None, max_examples=2000)
 @given(st.lists(pieces, max_size=14).map("".join))
-def test_whatever_is_sent_both_ways_agree(text: str) -> None:
+def test_both_parsers_agree_on_any_body(text: str) -> None:
     for body in (text.encode(), f'{{"model": "m", {text}}}'.encode()):
         answer = outcome(take_image, body)
         if isinstance(answer[1], bytes):
@@ -130,7 +129,7 @@ def test_whatever_is_sent_both_ways_agree(text: str) -> None:
 
 @settings(deadline=None)
 @given(st.binary(min_size=1), st.sampled_from(["", "data:image/jpeg;base64,"]), st.integers(1, 80))
-def test_line_breaks_in_base64_are_common(data: bytes, head: str, every: int) -> None:
+def test_line_breaks_in_base64_are_accepted(data: bytes, head: str, every: int) -> None:
     text = base64.b64encode(data).decode()
     broken = "\r\n".join(text[start : start + every] for start in range(0, len(text), every))
     assert decode_image(head + text) == decode_image(head + broken + "\n") == data
@@ -139,6 +138,6 @@ def test_line_breaks_in_base64_are_common(data: bytes, head: str, every: int) ->
 @pytest.mark.parametrize(
     "text", ["YWJj=YWJj", "YWJ", "YWJjZ", "=YWJj", "YW=Jj", "YWJj====", "YWJ-", "YWJ\u00e9", "\ud800"]
 )
-def test_what_is_not_base64_is_refused(text: str) -> None:
+def test_invalid_base64_is_rejected(text: str) -> None:
     with pytest.raises(ApiError, match="not base64"):
         decode_image(text)

@@ -1,11 +1,12 @@
-"""Limits over HTTP: who has used it all is told when to come back, and nobody else notices."""
+"""Rate limits and quotas over HTTP."""
 
 import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -14,7 +15,6 @@ from samples import MODEL, b64, png, squares
 from waiting import until
 
 from maskery.accounts import AccountStore, Limiter, Subject
-from maskery.accounts.rate_limit.limiter import Refund
 from maskery.models.builtin.grabcut import GrabCut
 
 ROUTE = "/v1/images/segmentations"
@@ -24,7 +24,7 @@ MakeClient = Callable[..., httpx.Client]
 
 
 class Encoder:
-    """Counts the images that are encoded, and can hold them up."""
+    """Counts the images that are encoded, and can block encoding."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -58,15 +58,17 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def another(body: dict[str, Any], number: int) -> dict[str, Any]:
-    """The same of a new image of the same size."""
+    """The same request with a new image of the same size."""
     pixels = squares()
     pixels[-1, -1] = number
     return {**body, "image_prompt": b64(png(pixels))}
 
 
 @pytest.fixture(params=["settings", "account", "key"])
-def limited(request: pytest.FixtureRequest, make_client: MakeClient, store: AccountStore) -> Callable[..., httpx.Client]:
-    """A client of a server that limits it, in one of three ways."""
+def limited(
+    request: pytest.FixtureRequest, make_client: MakeClient, store: AccountStore
+) -> Callable[..., httpx.Client]:
+    """A client with limits from the settings, of its account or of its key."""
 
     def make(**limits: int) -> httpx.Client:
         if request.param == "settings":
@@ -83,12 +85,12 @@ def limited(request: pytest.FixtureRequest, make_client: MakeClient, store: Acco
 
 
 def refused(response: httpx.Response, word: str, limit: int) -> int:
-    """Seconds to wait, of an answer that says all that it should."""
+    """Check a 429 response; returns its Retry-After in seconds."""
     assert response.status_code == 429, response.text
     error = response.json()["error"]
     assert (error["code"], error["type"], error["param"]) == ("rate_limited", "rate_limit_error", None)
-    assert "come back in" in error["message"]
-    assert f"may have {limit:,} " in error["message"]
+    assert "retry in" in error["message"]
+    assert f"is limited to {limit:,} " in error["message"]
     seconds = int(response.headers["retry-after"])
     assert seconds >= 1
     if word:
@@ -97,7 +99,7 @@ def refused(response: httpx.Response, word: str, limit: int) -> int:
     return seconds
 
 
-def test_requests_a_minute(limited: MakeClient, body: dict[str, Any], encoder: Encoder) -> None:
+def test_requests_per_minute(limited: MakeClient, body: dict[str, Any], encoder: Encoder) -> None:
     client = limited(requests_per_minute=3)
     for left in (2, 1, 0):
         response = client.post(ROUTE, json=body)
@@ -114,7 +116,7 @@ def test_requests_a_minute(limited: MakeClient, body: dict[str, Any], encoder: E
     assert client.get("/v1/models").status_code == 200, "this is no work"
 
 
-def test_new_images_a_minute(limited: MakeClient, body: dict[str, Any], encoder: Encoder) -> None:
+def test_new_images_per_minute(limited: MakeClient, body: dict[str, Any], encoder: Encoder) -> None:
     client = limited(images_per_minute=2)
     for number in (1, 2, 1, 2, 2):
         response = client.post(ROUTE, json=another(body, number))
@@ -129,7 +131,7 @@ def test_new_images_a_minute(limited: MakeClient, body: dict[str, Any], encoder:
     assert encoder.images == 2
 
 
-def test_pixels_a_day(limited: MakeClient, body: dict[str, Any], encoder: Encoder) -> None:
+def test_pixels_per_day(limited: MakeClient, body: dict[str, Any], encoder: Encoder) -> None:
     client = limited(pixels_per_day=2 * PIXELS + 1)
     for number in (1, 2, 2, 1):
         assert client.post(ROUTE, json=another(body, number)).status_code == 200
@@ -142,7 +144,7 @@ def test_pixels_a_day(limited: MakeClient, body: dict[str, Any], encoder: Encode
     assert client.post(ROUTE, json=small).status_code == 200
 
 
-def test_requests_at_a_time(
+def test_concurrent_requests(
     limited: MakeClient, body: dict[str, Any], encoder: Encoder, pool: ThreadPoolExecutor
 ) -> None:
     client = limited(concurrent_requests=2)
@@ -158,23 +160,23 @@ def test_requests_at_a_time(
     assert client.post(ROUTE, json=body).status_code == 200
 
 
-def test_of_several_limits_the_one_that_is_reached_is_named(make_client: MakeClient, store: AccountStore) -> None:
+def test_the_limit_that_is_reached_is_named(make_client: MakeClient, store: AccountStore) -> None:
     client = make_client(requests_per_minute=100)
     key_id = client.headers["authorization"].split("_")[1]
     store.keys.update(key_id, {"requests_per_minute": 1})
     client.get("/v1/images/img_none")
     response = client.get("/v1/images/img_none")
     refused(response, "requests", 1)
-    assert f"The key '{key_id}' may have 1 request a minute" in response.json()["error"]["message"]
+    assert f"The key '{key_id}' is limited to 1 request per minute" in response.json()["error"]["message"]
 
 
-def test_nothing_is_said_of_limits_that_there_are_not(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_no_headers_without_limits(client: httpx.Client, body: dict[str, Any]) -> None:
     response = client.post(ROUTE, json=body)
     assert response.status_code == 200
     assert not [name for name in response.headers if name.startswith("x-ratelimit")]
 
 
-def test_who_is_not_let_in_uses_up_nobodys_limit(make_client: MakeClient, make_key: Callable[..., str]) -> None:
+def test_rejected_keys_do_not_count(make_client: MakeClient, make_key: Callable[..., str]) -> None:
     client = make_client(requests_per_minute=1)
     no_right = make_key("team", scopes=["metrics"])
     wrong = client.headers["authorization"][:-2] + "xx"
@@ -184,7 +186,7 @@ def test_who_is_not_let_in_uses_up_nobodys_limit(make_client: MakeClient, make_k
     assert client.get("/v1/images/img_a").status_code == 429
 
 
-def test_an_answer_of_any_status_says_how_much_is_left(make_client: MakeClient, body: dict[str, Any]) -> None:
+def test_responses_of_any_status_have_rate_limit_headers(make_client: MakeClient, body: dict[str, Any]) -> None:
     client = make_client(requests_per_minute=10)
     statuses = [
         client.get("/v1/images/img_a"),
@@ -195,7 +197,7 @@ def test_an_answer_of_any_status_says_how_much_is_left(make_client: MakeClient, 
     assert [response.headers["x-ratelimit-remaining-requests"] for response in statuses] == ["9", "8", "7"]
 
 
-def test_keys_of_an_account_share_its_limit_and_other_accounts_do_not(
+def test_keys_of_an_account_share_its_limit(
     make_client: MakeClient, make_key: Callable[..., str], body: dict[str, Any]
 ) -> None:
     client = make_client(requests_per_minute=2, images_per_minute=1, pixels_per_day=PIXELS)
@@ -210,7 +212,7 @@ def test_keys_of_an_account_share_its_limit_and_other_accounts_do_not(
     assert [ask(other), ask(other), ask(other)] == [200, 200, 429]
 
 
-def test_of_those_who_join_in_one_encoding_one_is_charged(
+def test_requests_that_share_an_encoding_are_charged_once(
     make_client: MakeClient, body: dict[str, Any], encoder: Encoder, pool: ThreadPoolExecutor
 ) -> None:
     client = make_client(images_per_minute=2, pixels_per_day=2 * PIXELS)
@@ -230,7 +232,7 @@ def metric(client: httpx.Client, name: str) -> float:
     return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
-def test_one_accounts_limit_does_not_refuse_another_who_waits_for_the_same_image(
+def test_an_accounts_limit_does_not_affect_others_waiting_for_the_same_image(
     make_client: MakeClient,
     make_key: Callable[..., str],
     store: AccountStore,
@@ -248,13 +250,14 @@ def test_one_accounts_limit_does_not_refuse_another_who_waits_for_the_same_image
     asked, go_on = threading.Event(), threading.Event()
     charged: list[str] = []
 
-    async def slowly(self: Limiter, subjects: Sequence[Subject], pixels: int) -> Refund:
+    @asynccontextmanager
+    async def slowly(self: Limiter, subjects: Sequence[Subject], pixels: int) -> AsyncIterator[None]:
         if subjects[0].name == "poor":
             asked.set()
             assert await asyncio.to_thread(go_on.wait, 20)
-        refund = await charge(self, subjects, pixels)
-        charged.append(subjects[0].name)
-        return refund
+        async with charge(self, subjects, pixels):
+            charged.append(subjects[0].name)
+            yield
 
     monkeypatch.setattr(Limiter, "charge_image", slowly)
 
@@ -275,7 +278,7 @@ def test_one_accounts_limit_does_not_refuse_another_who_waits_for_the_same_image
     assert charged[0] in ("rich", "richer")
 
 
-def test_who_joins_in_and_has_nothing_left_either_is_refused_too(
+def test_requests_that_share_a_rejected_encoding_are_rejected(
     make_client: MakeClient,
     body: dict[str, Any],
     encoder: Encoder,
@@ -288,7 +291,7 @@ def test_who_joins_in_and_has_nothing_left_either_is_refused_too(
     assert encoder.images == 1
 
 
-@pytest.mark.parametrize("where", ["memory", "redis"])
+@pytest.mark.parametrize("where", ["memory", pytest.param("redis", marks=pytest.mark.services)])
 def test_a_damaged_image_is_not_charged(
     request: pytest.FixtureRequest, make_client: MakeClient, body: dict[str, Any], pool: ThreadPoolExecutor, where: str
 ) -> None:
@@ -313,18 +316,18 @@ def test_an_image_whose_encoding_fails_is_not_charged(
     assert client.post(ROUTE, json=body).status_code == 200
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.services)])
 def one_at_a_time(request: pytest.FixtureRequest, make_client: MakeClient) -> httpx.Client:
     redis = {} if request.param == "memory" else {"redis_url": request.getfixturevalue("redis_url")}
     return make_client(concurrent_requests=1, **redis)
 
 
-def test_a_place_is_free_once_the_answer_is_there(one_at_a_time: httpx.Client, body: dict[str, Any]) -> None:
+def test_a_request_stops_counting_before_its_response(one_at_a_time: httpx.Client, body: dict[str, Any]) -> None:
     for number in range(15):
         assert one_at_a_time.post(ROUTE, json=another(body, number % 2)).status_code == 200
 
 
-def test_a_place_is_free_after_every_kind_of_failure(one_at_a_time: httpx.Client, body: dict[str, Any]) -> None:
+def test_a_failed_request_stops_counting(one_at_a_time: httpx.Client, body: dict[str, Any]) -> None:
     client = one_at_a_time
     for _ in range(2):
         assert client.post(ROUTE, json={**body, "segment_prompt": []}).status_code == 422
@@ -336,7 +339,7 @@ def test_a_place_is_free_after_every_kind_of_failure(one_at_a_time: httpx.Client
         assert client.post(ROUTE, json={**body, "image_prompt": b64(b"text")}).status_code == 415
 
 
-def test_a_place_is_free_after_a_failure_that_nobody_thought_of(
+def test_a_request_with_an_internal_error_stops_counting(
     one_at_a_time: httpx.Client, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -346,7 +349,7 @@ def test_a_place_is_free_after_a_failure_that_nobody_thought_of(
     assert one_at_a_time.post(ROUTE, json=body).status_code == 200
 
 
-def test_a_place_is_free_after_a_request_whose_time_was_up(
+def test_a_timed_out_request_stops_counting(
     one_at_a_time: httpx.Client, body: dict[str, Any], encoder: Encoder
 ) -> None:
     encoder.open.clear()
@@ -358,7 +361,7 @@ def test_a_place_is_free_after_a_request_whose_time_was_up(
 
 
 @pytest.mark.parametrize("sent", ["all", "half"])
-def test_a_place_is_free_after_a_client_went_away(
+def test_a_disconnected_request_stops_counting(
     one_at_a_time: httpx.Client, body: dict[str, Any], encoder: Encoder, sent: str
 ) -> None:
     client = one_at_a_time
@@ -378,13 +381,13 @@ def test_a_place_is_free_after_a_client_went_away(
     assert client.post(ROUTE, json=body).status_code == 200
 
 
-def test_those_without_a_key_are_one_account(make_client: MakeClient, body: dict[str, Any]) -> None:
+def test_anonymous_clients_share_one_account(make_client: MakeClient, body: dict[str, Any]) -> None:
     client = make_client(anonymous=True, requests_per_minute=2)
     statuses = [client.post(ROUTE, json=body, headers={"Authorization": ""}).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
 
 
-def test_a_redis_that_is_not_there(make_client: MakeClient, body: dict[str, Any]) -> None:
+def test_an_unavailable_redis(make_client: MakeClient, body: dict[str, Any]) -> None:
     nowhere = "redis://:open-sesame@127.0.0.1:1/0"
     client = make_client(requests_per_minute=2, redis_url=nowhere)
     assert [client.post(ROUTE, json=body).status_code for _ in range(3)] == [200, 200, 429]

@@ -1,4 +1,4 @@
-"""What is counted for whom."""
+"""Usage of accounts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,8 +21,8 @@ Used = Callable[..., tuple[int, int, int, int]]
 
 @pytest.fixture
 def used(client: httpx.Client, make_key: Callable[..., str]) -> Used:
-    """Requests, images, objects and pixels of an account until now."""
-    admin = make_key("office", scopes=["admin"])
+    """Returns the requests, images, objects and pixels of an account."""
+    admin = make_key("admins", scopes=["admin"])
 
     def ask(account: str = "team") -> tuple[int, int, int, int]:
         headers = {"Authorization": f"Bearer {admin}"}
@@ -37,7 +37,7 @@ def total(store: AccountStore, account: str) -> Usage:
     return sum((use.usage for use in store.usage.list(account=account)), Usage())
 
 
-def test_an_image_is_counted_once_and_every_click_on_it(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
+def test_an_image_counts_once_and_every_request_counts(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
     client.post(ROUTE, json=body)
     assert used() == (1, 1, 1, PIXELS)
     for _ in range(3):
@@ -47,12 +47,12 @@ def test_an_image_is_counted_once_and_every_click_on_it(client: httpx.Client, bo
     assert used() == (5, 2, 5, PIXELS + 80 * 50)
 
 
-def test_every_object_of_a_request_is_counted(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
+def test_every_object_counts(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
     client.post(ROUTE, json={**body, "segment_prompt": [[[20, 20]], [[70, 40]], [[5, 5]]]})
     assert used() == (1, 1, 3, PIXELS)
 
 
-def test_what_is_prepared_is_an_image_and_no_object(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
+def test_a_prepared_image_counts_as_an_image(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
     image = {"model": MODEL, "image_prompt": body["image_prompt"]}
     prepared = client.post("/v1/images", json=image).json()["id"]
     assert used() == (1, 1, 0, PIXELS)
@@ -66,7 +66,9 @@ def test_what_is_prepared_is_an_image_and_no_object(client: httpx.Client, body: 
     assert used() == (3, 1, 1, PIXELS), "what is no work is not counted"
 
 
-def test_what_was_refused_is_counted_by_how_far_it_came(client: httpx.Client, body: dict[str, Any], used: Used) -> None:
+def test_rejected_requests_count_only_after_authentication(
+    client: httpx.Client, body: dict[str, Any], used: Used
+) -> None:
     for header in ("", "Bearer wrong"):
         client.post(ROUTE, json=body, headers={"Authorization": header})
     assert used() == (0, 0, 0, 0)
@@ -75,9 +77,7 @@ def test_what_was_refused_is_counted_by_how_far_it_came(client: httpx.Client, bo
     assert used() == (4, 0, 0, 0)
 
 
-def test_what_the_limits_refuse_is_no_image_and_before_that_no_request(
-    make_client: MakeClient, store: AccountStore, body: dict[str, Any]
-) -> None:
+def test_rate_limited_requests_do_not_count(make_client: MakeClient, store: AccountStore, body: dict[str, Any]) -> None:
     with TestClient(app := create_app(Settings.load(preload=())), base_url="http://127.0.0.1") as client:
         text = store.keys.create("team")[1]
         store.accounts.update("team", {"requests_per_minute": 3, "images_per_minute": 1})
@@ -90,10 +90,10 @@ def test_what_the_limits_refuse_is_no_image_and_before_that_no_request(
     assert 0 < amount.seconds < 60
 
 
-def test_usage_outlives_the_server(store: AccountStore, body: dict[str, Any]) -> None:
+def test_usage_survives_a_restart(store: AccountStore, body: dict[str, Any]) -> None:
     key, text = store.keys.create("team")
     for starts in range(1, 3):
-        # Each ends long before it would write by itself.
+        # The server stops before its first periodic flush.
         with TestClient(create_app(Settings.load(preload=())), base_url="http://127.0.0.1") as client:
             headers = {"Authorization": f"Bearer {text}"}
             assert client.post(ROUTE, json=body, headers=headers).status_code == 200
@@ -102,7 +102,7 @@ def test_usage_outlives_the_server(store: AccountStore, body: dict[str, Any]) ->
     assert store.keys.get(key.id).last_used is not None
 
 
-def test_accounts_are_counted_apart(client: httpx.Client, make_key: Any, body: dict[str, Any], used: Used) -> None:
+def test_accounts_are_counted_separately(client: httpx.Client, make_key: Any, body: dict[str, Any], used: Used) -> None:
     client.post(ROUTE, json=body)
     client.post(ROUTE, json=body, headers={"Authorization": f"Bearer {make_key('other')}"})
     client.post(ROUTE, json=body, headers={"Authorization": f"Bearer {make_key('team')}"})
@@ -110,7 +110,7 @@ def test_accounts_are_counted_apart(client: httpx.Client, make_key: Any, body: d
     assert used("other") == (1, 1, 1, PIXELS), "what it sent it had not sent before"
 
 
-def test_a_shared_image_is_one_accounts(
+def test_a_shared_image_counts_for_one_account(
     make_client: MakeClient, make_key: Any, store: AccountStore, body: dict[str, Any]
 ) -> None:
     with TestClient(create_app(Settings.load(preload=(), share_images=True)), base_url="http://127.0.0.1") as client:
@@ -124,7 +124,7 @@ def test_a_shared_image_is_one_accounts(
     ]
 
 
-def test_those_without_a_key_are_counted_together(store: AccountStore, body: dict[str, Any]) -> None:
+def test_anonymous_clients_are_counted_together(store: AccountStore, body: dict[str, Any]) -> None:
     with TestClient(create_app(Settings.load(preload=(), anonymous=True)), base_url="http://127.0.0.1") as client:
         for _ in range(2):
             assert client.post(ROUTE, json=body).status_code == 200

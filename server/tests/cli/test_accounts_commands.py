@@ -1,21 +1,15 @@
-"""`maskery accounts`, `keys`, `usage` and `db`, run as their users run them."""
+"""`maskery accounts`, `keys`, `usage` and `db`."""
 
 import csv
 import io
-import json
-import os
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import fails, maskery, succeeds
 
 from maskery.accounts import AccountStore, Usage
 from maskery.accounts.keys import parse_key_id, verify_secret
@@ -26,80 +20,11 @@ LONG = "a-very-long-name-" + "x" * 100
 KEY = re.compile(r"mk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}\n")
 
 
-# Runs commands, a line each, as if each were alone: to start Python for each takes longer than all of them.
-ONE_BY_ONE = """
-import contextlib, io, json, os, sys
-from maskery.cli import main
-
-answers = sys.stdout
-for line in sys.stdin:
-    arguments, environment = json.loads(line)
-    sys.argv = ["maskery", *arguments]
-    os.environ.clear()
-    os.environ.update(environment)
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    print(json.dumps([code, out.getvalue(), err.getvalue()]), file=answers, flush=True)
-"""
-
-
-@dataclass(frozen=True)
-class Result:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@cache
-def shell() -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", ONE_BY_ONE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_shell() -> Iterator[None]:
-    yield
-    with shell() as process:
-        assert process.stdin
-        process.stdin.close()
-        assert process.wait(20) == 0
-
-
-def maskery(*arguments: object, **environment: str) -> Result:
-    process = shell()
-    assert process.stdin
-    assert process.stdout
-    command = [str(argument) for argument in arguments], {**os.environ, "COLUMNS": "80", **environment}
-    process.stdin.write(json.dumps(command) + "\n")
-    process.stdin.flush()
-    return Result(*json.loads(process.stdout.readline()))
-
-
-def done(*arguments: object, **environment: str) -> str:
-    """What a command prints that does what it is told."""
-    result = maskery(*arguments, **environment)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def sentence(result: Result) -> str:
-    """What a command says that fails: one sentence on standard error, exit code 2, and nothing else."""
-    assert (result.returncode, result.stdout) == (2, ""), result
-    assert result.stderr.count("\n") == 1, result.stderr
-    assert result.stderr.startswith("maskery: ")
-    return result.stderr
-
-
 def rows(table: str) -> list[str]:
     return table.splitlines()[1:]
 
 
-def test_a_key_is_printed_alone_with_what_to_know_beside_it(store: AccountStore) -> None:
+def test_a_key_is_printed_alone_and_notes_about_it_on_standard_error(store: AccountStore) -> None:
     made = maskery("keys", "create", "--account", "team", "--name", "the camera")
     assert KEY.fullmatch(made.stdout)
     assert re.search(r"Key [0-9a-f]{12} of account team expires 20\d\d-\d\d-\d\d \d\d:\d\d UTC", made.stderr)
@@ -116,24 +41,24 @@ def test_a_key_is_printed_alone_with_what_to_know_beside_it(store: AccountStore)
         assert verify_secret(store.keys.find_records([key_id])[key_id], text)
 
 
-def test_a_key_has_what_it_was_made_with(store: AccountStore) -> None:
+def test_a_key_has_the_scopes_lifetime_and_limits_of_its_options(store: AccountStore) -> None:
     options = ("--scopes", " admin ,segment", "--expires", "1.5", "--limit", "requests-per-minute=60")
-    done("keys", "create", "--account", "team", *options, "--limit", "pixels-per-day=none")
+    succeeds("keys", "create", "--account", "team", *options, "--limit", "pixels-per-day=none")
     (key,) = store.keys.list()
     assert key.scopes == ("segment", "admin")
     assert key.expires == pytest.approx(key.created + 1.5 * 86400)
     assert (key.limits.requests_per_minute, key.limits.pixels_per_day) == (60, 0)
-    done("keys", "create", "--account", "team", MASKERY_KEY_DAYS="0")
+    succeeds("keys", "create", "--account", "team", MASKERY_KEY_DAYS="0")
     assert store.keys.list()[1].expires is None
 
 
-def test_keys_are_shown_without_secrets_in_every_state(store: AccountStore) -> None:
+def test_keys_are_listed_without_secrets_in_every_state(store: AccountStore) -> None:
     names = {name: store.keys.create(name) for name in ("active", "expiring", "revoked", "expired")}
     store.keys.rotate(names["expiring"][0].id, 3600)
     store.keys.revoke(names["revoked"][0].id)
     store.keys.rotate(names["expired"][0].id, 0)
     store.keys.record_uses({names["active"][0].id: 1_800_000_000.0})
-    listed = done("keys", "list")
+    listed = succeeds("keys", "list")
     assert listed.splitlines()[0].split() == [
         "id",
         "account",
@@ -158,34 +83,34 @@ def test_keys_are_shown_without_secrets_in_every_state(store: AccountStore) -> N
         assert text not in listed
         assert text[16:] not in listed
     assert len(rows(listed)) == 6
-    assert len(rows(done("keys", "list", "--account", "active"))) == 1
-    assert rows(done("keys", "list", "--account", "nobody")) == []
+    assert len(rows(succeeds("keys", "list", "--account", "active"))) == 1
+    assert rows(succeeds("keys", "list", "--account", "nobody")) == []
 
 
 def test_tables_in_a_pipe_are_not_cut(store: AccountStore) -> None:
     limits = ("requests-per-minute=2000000000", "pixels-per-day=9000000000000000", "concurrent-requests=2000000000")
-    done("accounts", "create", LONG, *(f"--limit={limit}" for limit in limits))
+    succeeds("accounts", "create", LONG, *(f"--limit={limit}" for limit in limits))
     key, _ = store.keys.create(LONG, "n" * 128, ["segment", "metrics", "admin"])
     store.usage.add({(LONG, datetime.now(UTC).date()): Usage(2**62, 2**62, 2**62, 2**62, 1e12)})
-    for table in (done("accounts", "list"), done("keys", "list"), done("usage")):
+    for table in (succeeds("accounts", "list"), succeeds("keys", "list"), succeeds("usage")):
         (row,) = rows(table)
         assert LONG in row
-    assert f"{2**62:,}" in done("usage")
-    assert "9000000000000000 pixels/day" in done("accounts", "list")
-    (row,) = rows(done("keys", "list"))
+    assert f"{2**62:,}" in succeeds("usage")
+    assert "9000000000000000 pixels/day" in succeeds("accounts", "list")
+    (row,) = rows(succeeds("keys", "list"))
     assert row.startswith(key.id)
     assert "n" * 128 in row
     assert "segment, metrics, admin" in row
 
 
-def test_a_key_is_limited_replaced_and_revoked(store: AccountStore) -> None:
-    old = done("keys", "create", "--account", "team", "-q").strip()
+def test_a_key_is_limited_rotated_and_revoked(store: AccountStore) -> None:
+    old = succeeds("keys", "create", "--account", "team", "-q").strip()
     old_id = old.split("_")[1]
-    said = done("keys", "limit", old_id, "images-per-minute=5", "concurrent-requests=none")
+    said = succeeds("keys", "limit", old_id, "images-per-minute=5", "concurrent-requests=none")
     assert said == f"Limits of key {old_id}: 5 images/min, none at a time.\n"
     rotated = maskery("keys", "rotate", old_id, "--overlap", "2")
     assert KEY.fullmatch(rotated.stdout)
-    assert "stays good for 2 hours" in rotated.stderr
+    assert "stays valid for 2 hours" in rotated.stderr
     new_id = rotated.stdout.split("_")[1]
     new = store.keys.get(new_id)
     assert new.limits == store.keys.get(old_id).limits
@@ -194,21 +119,21 @@ def test_a_key_is_limited_replaced_and_revoked(store: AccountStore) -> None:
     assert KEY.fullmatch(quiet.stdout)
     assert quiet.stderr == ""
     # People paste the whole of it.
-    revoked = done("keys", "revoke", old)
-    assert revoked == f"Key {old_id} of account team is revoked.\n"
+    revoked = succeeds("keys", "revoke", old)
+    assert revoked == f"Key {old_id} of account team revoked.\n"
     assert store.keys.get(old_id).state == "revoked"
 
 
-def test_an_account_is_made_limited_disabled_and_enabled(store: AccountStore) -> None:
-    said = done("accounts", "create", "a team", "--limit", "requests-per-minute=60")
-    assert said == "Account a team is made. Limits: 60 requests/min.\n"
-    said = done("accounts", "limit", "a team", "requests-per-minute=default", "pixels-per-day=none")
+def test_an_account_is_created_limited_disabled_and_enabled(store: AccountStore) -> None:
+    said = succeeds("accounts", "create", "a team", "--limit", "requests-per-minute=60")
+    assert said == "Account a team created. Limits: 60 requests/min.\n"
+    said = succeeds("accounts", "limit", "a team", "requests-per-minute=default", "pixels-per-day=none")
     assert said == "Limits of account a team: none pixels/day.\n"
-    assert done("accounts", "disable", "a team") == "Account a team is disabled.\n"
+    assert succeeds("accounts", "disable", "a team") == "Account a team disabled.\n"
     assert store.accounts.get("a team").disabled is not None
-    assert "disabled 20" in done("accounts", "list")
-    assert done("accounts", "enable", "a team") == "Account a team is enabled.\n"
-    (row,) = rows(done("accounts", "list"))
+    assert "disabled 20" in succeeds("accounts", "list")
+    assert succeeds("accounts", "enable", "a team") == "Account a team enabled.\n"
+    (row,) = rows(succeeds("accounts", "list"))
     assert row.split()[:2] == ["a", "team"]
     assert "active" in row
 
@@ -217,40 +142,40 @@ def test_usage_is_shown_by_day_and_account(store: AccountStore) -> None:
     today = datetime.now(UTC).date()
     for account in ("a", "b"):
         store.usage.add({(account, today - timedelta(days=days)): Usage(1000, 2, 3, 4, 5.25) for days in (0, 40)})
-    assert len(rows(done("usage"))) == 2
-    (row,) = rows(done("usage", "--account", "b"))
+    assert len(rows(succeeds("usage"))) == 2
+    (row,) = rows(succeeds("usage", "--account", "b"))
     assert row.split() == [today.isoformat(), "b", "1,000", "2", "3", "4", "5.2"]
     first = (today - timedelta(days=50)).isoformat()
-    assert len(rows(done("usage", "--first", first))) == 4
-    assert len(rows(done("usage", "--first", first, "--last", (today - timedelta(days=1)).isoformat()))) == 2
-    found = list(csv.DictReader(io.StringIO(done("usage", "--csv", "--account", "a", "--first", first))))
+    assert len(rows(succeeds("usage", "--first", first))) == 4
+    assert len(rows(succeeds("usage", "--first", first, "--last", (today - timedelta(days=1)).isoformat()))) == 2
+    found = list(csv.DictReader(io.StringIO(succeeds("usage", "--csv", "--account", "a", "--first", first))))
     assert [date.fromisoformat(row["day"]) for row in found] == [today - timedelta(days=40), today]
     assert found[0] == {**found[0], "account": "a", "requests": "1000", "pixels": "4", "seconds": "5.250"}
-    assert done("usage", "--csv", "--account", "nobody").splitlines() == [",".join(found[0])]
+    assert succeeds("usage", "--csv", "--account", "nobody").splitlines() == [",".join(found[0])]
 
 
-def test_the_database_is_brought_up_to_date(own_home: Path) -> None:
+def test_the_database_is_upgraded(own_home: Path) -> None:
     file = own_home / "maskery.db"
-    assert f"there is no database yet: {file}" in maskery("db", "revision").stderr
+    assert f"the first command that needs {file} creates it" in maskery("db", "revision").stderr
     assert not file.exists()
-    assert done("db", "upgrade") == f"sqlite:///{file} was brought to revision 0003.\n"
-    assert done("db", "upgrade") == f"sqlite:///{file} is at revision 0003.\n"
-    assert done("db", "revision") == f"sqlite:///{file} is at revision 0003; this release works with 0002.\n"
+    assert succeeds("db", "upgrade") == f"sqlite:///{file} was upgraded to revision 0003.\n"
+    assert succeeds("db", "upgrade") == f"sqlite:///{file} is already at revision 0003.\n"
+    assert succeeds("db", "revision") == f"sqlite:///{file} is at revision 0003; this release needs 0003.\n"
 
 
-def test_the_database_is_the_one_that_is_named(postgres_url: str, own_home: Path) -> None:
+def test_the_database_of_the_settings_is_used(postgres_url: str, own_home: Path) -> None:
     named = {"MASKERY_DATABASE_URL": postgres_url.replace("maskery@", "maskery:open-sesame@")}
-    assert "was brought to revision" in (said := done("db", "upgrade", **named))
+    assert "was upgraded to revision" in (said := succeeds("db", "upgrade", **named))
     assert "sesame" not in said
-    done("keys", "create", "--account", "team", **named)
-    assert len(rows(done("keys", "list", **named))) == 1
+    succeeds("keys", "create", "--account", "team", **named)
+    assert len(rows(succeeds("keys", "list", **named))) == 1
     assert not (own_home / "maskery.db").exists()
 
 
 MISTAKES = {
-    "keys create --account <b>": "account's name",
-    "keys create --account team --scopes fly": "'fly' is no scope",
-    "keys create --account team --scopes ,": "no scope",
+    "keys create --account <b>": "not a valid account name",
+    "keys create --account team --scopes fly": "unknown scope 'fly'",
+    "keys create --account team --scopes ,": "at least one scope",
     "keys create --account team --expires 0": "--expires",
     "keys create --account team --expires nan": "--expires",
     "keys create --account team --expires soon": "--expires",
@@ -261,14 +186,14 @@ MISTAKES = {
     "keys create --account team --limit pixels-per-day=" + "9" * 5000: "limit",
     "keys limit 000000000000 requests-per-minute=5": "no active key",
     "keys rotate 000000000000": "no active key",
-    "keys rotate 000000000000 --overlap nan": "0 or more",
+    "keys rotate 000000000000 --overlap nan": "0 seconds or more",
     "keys revoke mk_000000000000_" + "s" * 43: "'000000000000'",
-    "accounts create a/b": "account's name",
+    "accounts create a/b": "not a valid account name",
     "accounts create there": "already",
     "accounts limit nobody requests-per-minute=5": "accounts list",
     "accounts limit there requests-per-minute=many": "above 0",
-    "accounts disable nobody": "no account",
-    "accounts enable nobody": "no account",
+    "accounts disable nobody": "does not exist",
+    "accounts enable nobody": "does not exist",
     "usage --first 2026-03-02 --last 2026-03-01": "before the first day",
 }
 
@@ -277,7 +202,7 @@ def test_a_mistake_is_one_sentence(store: AccountStore) -> None:
     store.accounts.create("there")
     before: list[Any] = [store.accounts.list(), store.keys.list()]
     for command, said in MISTAKES.items():
-        message = sentence(maskery(*command.split()))
+        message = fails(*command.split())
         assert said in message, command
         assert "s" * 43 not in message
     assert [store.accounts.list(), store.keys.list()] == before
@@ -288,13 +213,13 @@ def test_a_database_that_cannot_be_used_is_one_sentence(scheme: str) -> None:
     commands = ("keys list", "accounts list", "usage", "db upgrade", "db revision", "serve --port 0")
     url = f"{scheme}://me:open-sesame@127.0.0.1:1/accounts"
     for command in commands:
-        message = sentence(maskery(*command.split(), MASKERY_DATABASE_URL=url))
+        message = fails(*command.split(), MASKERY_DATABASE_URL=url)
         assert "postgresql" in message
         assert "sesame" not in message
 
 
 def test_a_wrong_address_of_a_redis_is_one_sentence() -> None:
-    message = sentence(maskery("serve", "--port", "0", MASKERY_REDIS_URL="http://me:open-sesame@host"))
+    message = fails("serve", "--port", "0", MASKERY_REDIS_URL="http://me:open-sesame@host")
     assert "MASKERY_REDIS_URL" in message
     assert "redis://" in message
     assert "sesame" not in message

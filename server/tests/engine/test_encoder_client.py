@@ -1,4 +1,4 @@
-"""Encoding in a process of its own, with real processes: what comes back, and what happens when it goes wrong."""
+"""The encoder process, with real processes: its embeddings, its errors, and how it is restarted."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,34 +20,34 @@ from PIL import Image
 from sam_folders import write_model
 from samples import MODEL, jpeg, png, squares
 
-from maskery.engine import Busy, EncoderLost, EncoderOptions, EncoderProcess
-from maskery.engine.encoder import Encoded
-from maskery.engine.encoder_client import Order
+from maskery.engine import Busy, EncoderClient, EncoderLost, EncoderOptions, shared_memory
 from maskery.engine.encoder_worker import _portable
+from maskery.engine.encoding import Encoded, EncodeRequest
 from maskery.models import Registry, Store
 from maskery.segmentation import Embedding, ImageLimits, ImageTooLarge, Model, NotAnImage, Size, open_image
 
 SAM = "team/small"
 
-MakeEncoder = Callable[..., EncoderProcess]
+MakeClient = Callable[..., EncoderClient]
 
 
-def options(models: Path | None = None, image_limits: ImageLimits | None = None) -> EncoderOptions:
-    return EncoderOptions(models, None, "auto", False, image_limits or ImageLimits(), "warning", "text")
+def options(folder: Path | None = None, image_limits: ImageLimits | None = None) -> EncoderOptions:
+    open_registry = partial(Registry, store=Store(folder) if folder else None)
+    return EncoderOptions(open_registry, image_limits or ImageLimits(), "warning", "text")
 
 
 @pytest.fixture
-async def make_encoder() -> AsyncIterator[MakeEncoder]:
-    made: list[EncoderProcess] = []
+async def make_client() -> AsyncIterator[MakeClient]:
+    made: list[EncoderClient] = []
 
-    def make(models: Path | None = None, time_limit: float = 60, limits: ImageLimits | None = None) -> EncoderProcess:
-        made.append(EncoderProcess(options(models, limits), time_limit))
+    def make(folder: Path | None = None, time_limit: float = 60, load_limit: float = 60) -> EncoderClient:
+        made.append(EncoderClient(options(folder), time_limit, load_limit))
         return made[-1]
 
     yield make
     for each in made:
         if each.pid:
-            # A test may have stopped it.
+            # Some tests stop the process.
             os.kill(each.pid, signal.SIGCONT)
         await each.close()
 
@@ -64,15 +65,15 @@ def sam_model(store: Store) -> Model:
 
 
 @pytest.fixture(scope="module")
-def sam_encoder(store: Store) -> Iterator[EncoderProcess]:
-    """One for all tests that leave it as it was: loading a network takes seconds."""
-    encoder = EncoderProcess(options(store.folder, ImageLimits(max_bytes=200_000)), 60)
-    yield encoder
-    asyncio.run(encoder.close())
+def sam_client(store: Store) -> Iterator[EncoderClient]:
+    """Shared by the tests that do not restart it: loading a network takes seconds."""
+    client = EncoderClient(options(store.folder, ImageLimits(max_bytes=200_000)), 60)
+    yield client
+    asyncio.run(client.close())
 
 
-def order(image: bytes, model: str = MODEL, revision: str = "1") -> Order:
-    return Order(model, revision, "apply", image, "a-request")
+def request(image: bytes, model: str = MODEL, revision: str = "1") -> EncodeRequest:
+    return EncodeRequest(model, revision, "apply", image, "a-request")
 
 
 def assert_same(one: Embedding, other: Embedding) -> None:
@@ -91,18 +92,18 @@ def ended(pid: int) -> bool:
     return False
 
 
-async def started(encoder: EncoderProcess) -> int:
-    """The process' id, once it has answered."""
-    await encoder.encode(order(png(squares())))
-    assert encoder.pid
-    return encoder.pid
+async def started(client: EncoderClient) -> int:
+    """Process id of the process, after its first answer."""
+    await client.encode(request(png(squares())))
+    assert client.pid
+    return client.pid
 
 
 def out_of_memory_score(pid: int) -> int:
     return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
 
-def turned() -> bytes:
+def rotated() -> bytes:
     file = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -111,33 +112,26 @@ def turned() -> bytes:
 
 
 @pytest.mark.parametrize(
-    "image", [png(squares()), jpeg(squares(300, 200)), turned()], ids=["small", "large", "turned by EXIF"]
+    "image", [png(squares()), jpeg(squares(300, 200)), rotated()], ids=["small", "large", "rotated by EXIF"]
 )
-async def test_an_embedding_is_exactly_that_of_the_model_in_this_process(
-    sam_encoder: EncoderProcess, sam_model: Model, image: bytes
+async def test_an_embedding_equals_that_of_the_model_in_this_process(
+    sam_client: EncoderClient, sam_model: Model, image: bytes
 ) -> None:
-    encoded = await sam_encoder.encode(order(image, SAM, sam_model.revision))
+    encoded = await sam_client.encode(request(image, SAM, sam_model.revision))
     assert_same(encoded.embedding, sam_model.encode(open_image(image)))
     assert encoded.encode > 0
     assert encoded.decode_image > 0
 
 
-async def test_exif_is_left_alone_when_the_order_says_so(sam_encoder: EncoderProcess, sam_model: Model) -> None:
-    asked = Order(SAM, sam_model.revision, "ignore", turned(), "")
-    encoded = await sam_encoder.encode(asked)
+async def test_exif_is_ignored_on_request(sam_client: EncoderClient, sam_model: Model) -> None:
+    ignoring = EncodeRequest(SAM, sam_model.revision, "ignore", rotated(), "")
+    encoded = await sam_client.encode(ignoring)
     assert encoded.embedding.size == (96, 64)
-    assert_same(encoded.embedding, sam_model.encode(open_image(turned(), "ignore")))
-
-
-async def test_many_orders_at_once_get_each_their_own_image(sam_encoder: EncoderProcess, sam_model: Model) -> None:
-    images = [png(np.full((20 + number, 30, 3), 10 * number, np.uint8)) for number in range(20)]
-    answers = await asyncio.gather(*(sam_encoder.encode(order(image, SAM, sam_model.revision)) for image in images))
-    for image, encoded in zip(images, answers, strict=True):
-        assert_same(encoded.embedding, sam_model.encode(open_image(image)))
+    assert_same(encoded.embedding, sam_model.encode(open_image(rotated(), "ignore")))
 
 
 def damaged() -> bytes:
-    """An image whose header is right and whose pixels are cut off."""
+    """An image with a valid header whose pixel data is cut off."""
     return jpeg(squares(300, 200))[:-1000]
 
 
@@ -150,115 +144,153 @@ def damaged() -> bytes:
     ],
     ids=["damaged", "none", "too large"],
 )
-async def test_what_is_wrong_with_an_image_is_said_and_the_process_lives_on(
-    sam_encoder: EncoderProcess, sam_model: Model, image: bytes, kind: type[Exception], says: str
+async def test_an_invalid_image_raises_and_the_process_goes_on(
+    sam_client: EncoderClient, sam_model: Model, image: bytes, kind: type[Exception], says: str
 ) -> None:
-    before = sam_encoder.restarts
+    before = sam_client.restarts
     with pytest.raises(kind, match=says):
-        await sam_encoder.encode(order(image, SAM, sam_model.revision))
+        await sam_client.encode(request(image, SAM, sam_model.revision))
     good = png(squares())
-    encoded = await sam_encoder.encode(order(good, SAM, sam_model.revision))
+    encoded = await sam_client.encode(request(good, SAM, sam_model.revision))
     assert_same(encoded.embedding, sam_model.encode(open_image(good)))
-    assert sam_encoder.restarts == before == 0
+    assert sam_client.restarts == before == 0
 
 
 @pytest.mark.parametrize(("model", "revision"), [(SAM, "an older one"), ("team/removed", "1")])
-async def test_a_model_that_was_replaced_or_removed_meanwhile_asks_for_another_try(
-    sam_encoder: EncoderProcess, model: str, revision: str
+async def test_a_model_that_was_replaced_or_removed_raises_busy(
+    sam_client: EncoderClient, model: str, revision: str
 ) -> None:
     with pytest.raises(Busy, match=f"{model} was replaced or removed") as caught:
-        await sam_encoder.encode(order(png(squares()), model, revision))
+        await sam_client.encode(request(png(squares()), model, revision))
     assert caught.value.retry_after == 1
     assert not isinstance(caught.value, EncoderLost)
 
 
-async def test_a_model_that_is_replaced_in_the_store_is_seen(make_encoder: MakeEncoder, tmp_path: Path) -> None:
+async def test_a_model_replaced_in_the_store_is_loaded_again(make_client: MakeClient, tmp_path: Path) -> None:
     store = Store(tmp_path / "models")
     store.install_from_folder(SAM, write_model(tmp_path / "1", seed=1))
-    encoder, registry = make_encoder(store.folder), Registry(store=store)
+    client, registry = make_client(store.folder), Registry(store=store)
     image = png(squares())
     old = registry.get(SAM)
-    await encoder.encode(order(image, SAM, old.revision))
+    await client.encode(request(image, SAM, old.revision))
     store.remove(SAM)
     store.install_from_folder(SAM, write_model(tmp_path / "2", seed=2))
     with pytest.raises(Busy, match="replaced"):
-        await encoder.encode(order(image, SAM, old.revision))
+        await client.encode(request(image, SAM, old.revision))
     new = registry.get(SAM)
     assert new.revision != old.revision
-    encoded = await encoder.encode(order(image, SAM, new.revision))
+    encoded = await client.encode(request(image, SAM, new.revision))
     assert_same(encoded.embedding, new.encode(open_image(image)))
 
 
-async def with_an_unread_image(encoder: EncoderProcess) -> tuple[int, asyncio.Task[Encoded]]:
-    """The process, stopped, and who waits for the image that was sent to it then."""
-    pid = await started(encoder)
+async def with_an_unread_image(client: EncoderClient) -> tuple[int, asyncio.Task[Encoded]]:
+    """A stopped process, and a task that waits for an image that it has not read."""
+    pid = await started(client)
     os.kill(pid, signal.SIGSTOP)
-    waiting = asyncio.create_task(encoder.encode(order(png(squares()))))
+    waiting = asyncio.create_task(client.encode(request(png(squares()))))
     await asyncio.sleep(0.05)
     return pid, waiting
 
 
-async def test_killed_before_it_has_read_an_image_another_encodes_it(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder()
-    first, unread = await with_an_unread_image(encoder)
+async def test_an_image_that_a_killed_process_has_not_read_is_encoded_by_the_next(make_client: MakeClient) -> None:
+    client = make_client()
+    first, unread = await with_an_unread_image(client)
     os.kill(first, signal.SIGKILL)
     assert (await unread).embedding.size == Size(*squares().shape[1::-1])
-    assert encoder.pid != first
+    assert client.pid != first
     assert ended(first)
-    assert encoder.restarts == 1
+    assert client.restarts == 1
 
 
-async def test_killed_before_it_has_read_an_image_twice_it_is_lost_and_the_next_works(
-    make_encoder: MakeEncoder,
+async def test_an_image_that_two_killed_processes_have_not_read_is_lost_and_the_third_works(
+    make_client: MakeClient,
 ) -> None:
-    encoder = make_encoder()
-    first, lost = await with_an_unread_image(encoder)
+    client = make_client()
+    first, lost = await with_an_unread_image(client)
     os.kill(first, signal.SIGKILL)
-    await until(lambda: encoder.pid not in (None, first))
-    second = encoder.pid
+    await until(lambda: client.pid not in (None, first))
+    second = client.pid
     assert second
-    # It is still coming up, and has not read either.
+    # It is still starting, and has not read the image either.
     os.kill(second, signal.SIGSTOP)
     await asyncio.sleep(0.2)
     os.kill(second, signal.SIGKILL)
     with pytest.raises(EncoderLost) as caught:
         await lost
     assert caught.value.retry_after >= 1
-    assert await started(encoder) not in (first, second)
-    assert encoder.restarts == 2
+    assert await started(client) not in (first, second)
+    assert client.restarts == 2
 
 
-async def test_killed_while_it_has_nothing_to_do_nobody_notices(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder()
-    first = await started(encoder)
+async def test_a_process_killed_while_idle_is_replaced_without_an_error(make_client: MakeClient) -> None:
+    client = make_client()
+    first = await started(client)
     os.kill(first, signal.SIGKILL)
-    await until(lambda: encoder.pid is None)
-    assert await started(encoder) != first
-    assert encoder.restarts == 1
+    await until(lambda: client.pid is None)
+    assert await started(client) != first
+    assert client.restarts == 1
 
 
-async def test_one_that_hangs_is_ended_after_the_time_limit(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder(time_limit=0.5)
-    hanging = asyncio.create_task(encoder.encode(order(png(squares()))))
-    await until(lambda: encoder.pid is not None)
-    pid = encoder.pid
-    assert pid
-    os.kill(pid, signal.SIGSTOP)
-    before = time.monotonic()
-    with pytest.raises(EncoderLost):
-        await hanging
-    assert 0.3 < time.monotonic() - before < 5
+@pytest.fixture
+def slow_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Encoder processes load and encode with delays: the seconds in the files `load` and `encode` of this folder."""
+    (tmp_path / "sitecustomize.py").write_text(f"""
+import time
+from pathlib import Path
+from maskery.models.builtin.grabcut import GrabCut
+from maskery.models.registry import Registry
+
+def slow(function, file):
+    def call(*arguments):
+        time.sleep(float(file.read_text()) if file.exists() else 0)
+        return function(*arguments)
+    return call
+
+GrabCut.encode = slow(GrabCut.encode, Path({str(tmp_path / "encode")!r}))
+Registry.get = slow(Registry.get, Path({str(tmp_path / "load")!r}))
+""")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
+
+async def test_encoding_that_exceeds_the_time_limit_names_the_setting_and_restarts_the_process(
+    make_client: MakeClient, slow_model: Path
+) -> None:
+    client = make_client(time_limit=0.3)
+    pid = await started(client)
+    (slow_model / "encode").write_text("60")
+    with pytest.raises(EncoderLost, match=r"encoding took longer than 0\.3 seconds \(MASKERY_ENCODE_TIMEOUT\)"):
+        await client.encode(request(png(squares())))
     assert ended(pid)
-    assert encoder.restarts == 1
-    assert encoder.pid not in (None, pid)
+    assert client.restarts == 1
+    (slow_model / "encode").unlink()
+    assert await started(client) != pid
 
 
-async def test_one_that_hangs_before_it_has_read_its_order_is_ended_too(make_encoder: MakeEncoder) -> None:
-    """An image's file is larger than what fits into a socket that nobody reads."""
-    encoder = make_encoder(time_limit=0.5)
-    hanging = asyncio.create_task(encoder.encode(order(bytes(8 * 2**20))))
-    await until(lambda: encoder.pid is not None)
-    pid = encoder.pid
+@pytest.mark.parametrize("slow", ["load", "encode"])
+async def test_loading_and_compiling_a_model_do_not_count_towards_the_time_limit(
+    make_client: MakeClient, slow_model: Path, slow: str
+) -> None:
+    (slow_model / slow).write_text("1")
+    client = make_client(time_limit=0.5)
+    assert await started(client)
+    assert client.restarts == 0
+
+
+async def test_a_model_that_is_never_loaded_restarts_the_process(make_client: MakeClient, slow_model: Path) -> None:
+    (slow_model / "load").write_text("60")
+    client = make_client(load_limit=0.5)
+    with pytest.raises(EncoderLost, match=r"did not load the model within 0\.5 seconds"):
+        await client.encode(request(png(squares())))
+    assert client.restarts == 1
+
+
+async def test_a_process_that_does_not_read_is_restarted(make_client: MakeClient) -> None:
+    """An image is larger than the buffer of a socket."""
+    client = make_client(load_limit=0.5)
+    hanging = asyncio.create_task(client.encode(request(bytes(8 * 2**20))))
+    await until(lambda: client.pid is not None)
+    pid = client.pid
     assert pid
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -271,86 +303,107 @@ async def test_one_that_hangs_before_it_has_read_its_order_is_ended_too(make_enc
         await hanging
 
 
-async def test_who_leaves_in_the_middle_does_not_get_his_answer_to_the_next(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder()
-    pid = await started(encoder)
+@pytest.mark.parametrize("error", [pickle.UnpicklingError("damaged"), MemoryError()])
+async def test_an_answer_that_cannot_be_received_restarts_the_process(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What is left of it in the socket must not be taken for the next answer."""
+    client, receive = make_client(), shared_memory.receive
+    pid = await started(client)
+
+    def fail(_: object) -> Encoded:
+        raise error
+
+    monkeypatch.setattr(shared_memory, "receive", fail)
+    with pytest.raises(EncoderLost):
+        await client.encode(request(png(squares(50, 40))))
+    monkeypatch.setattr(shared_memory, "receive", receive)
+    assert (await client.encode(request(png(squares(70, 60))))).embedding.size == (70, 60)
+    assert client.restarts == 1
+    assert ended(pid)
+
+
+async def test_the_embedding_of_a_cancelled_request_is_not_given_to_the_next(make_client: MakeClient) -> None:
+    client = make_client()
+    pid = await started(client)
     os.kill(pid, signal.SIGSTOP)
-    leaving = asyncio.create_task(encoder.encode(order(png(squares(50, 40)))))
+    leaving = asyncio.create_task(client.encode(request(png(squares(50, 40)))))
     await asyncio.sleep(0.05)
     leaving.cancel()
-    staying = asyncio.create_task(encoder.encode(order(png(squares(70, 60)))))
+    staying = asyncio.create_task(client.encode(request(png(squares(70, 60)))))
     await asyncio.wait([leaving])
     os.kill(pid, signal.SIGCONT)
     assert (await staying).embedding.size == (70, 60)
-    assert encoder.pid == pid
+    assert client.pid == pid
 
 
-async def test_it_takes_what_others_leave_of_the_processors_and_goes_first_when_memory_ends(
-    make_encoder: MakeEncoder,
+async def test_the_process_has_low_priority_and_is_the_first_to_go_when_memory_runs_out(
+    make_client: MakeClient,
 ) -> None:
-    pid = await started(make_encoder())
+    pid = await started(make_client())
     assert os.getpriority(os.PRIO_PROCESS, pid) == 19
     assert out_of_memory_score(pid) >= max(500, out_of_memory_score(os.getpid()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_signals_to_the_group_are_left_to_the_parent(make_encoder: MakeEncoder, number: signal.Signals) -> None:
-    encoder = make_encoder()
-    pid = await started(encoder)
+async def test_signals_to_the_process_group_are_ignored(make_client: MakeClient, number: signal.Signals) -> None:
+    client = make_client()
+    pid = await started(client)
     os.kill(pid, number)
-    assert await started(encoder) == pid
-    assert encoder.restarts == 0
+    assert await started(client) == pid
+    assert client.restarts == 0
 
 
 async def test_files_in_the_working_folder_are_not_imported(
-    make_encoder: MakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("pickle.py", "cv2.py", "maskery.py"):
-        (tmp_path / name).write_text("raise SystemExit('somebody else')")
+        (tmp_path / name).write_text("raise SystemExit('imported from the working folder')")
     monkeypatch.chdir(tmp_path)
-    assert await started(make_encoder())
+    assert await started(make_client())
 
 
-async def test_closing_ends_it(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder()
-    pid = await started(encoder)
-    await encoder.close()
-    assert encoder.pid is None
+async def test_closing_ends_the_process(make_client: MakeClient) -> None:
+    client = make_client()
+    pid = await started(client)
+    await client.close()
+    assert client.pid is None
     assert ended(pid)
-    assert encoder.restarts == 0
+    assert client.restarts == 0
 
 
-async def test_closing_does_not_wait_for_an_image(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder()
-    _, waiting = await with_an_unread_image(encoder)
+async def test_closing_does_not_wait_for_an_image(make_client: MakeClient) -> None:
+    client = make_client()
+    _, waiting = await with_an_unread_image(client)
     async with asyncio.timeout(10):
-        await encoder.close()
+        await client.close()
     with pytest.raises(EncoderLost):
         await waiting
-    assert encoder.pid is None
-    assert encoder.restarts == 0
+    assert client.pid is None
+    assert client.restarts == 0
 
 
-async def test_one_that_was_never_needed_is_never_started(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder()
-    assert encoder.pid is None
-    await encoder.close()
-    assert encoder.pid is None
+async def test_the_process_is_not_started_before_it_is_needed(make_client: MakeClient) -> None:
+    client = make_client()
+    assert client.pid is None
+    await client.close()
+    assert client.pid is None
 
 
-def test_it_ends_with_the_process_that_started_it() -> None:
+def test_the_process_ends_with_its_parent() -> None:
     program = """
 import asyncio, os, signal
-from maskery.engine import EncoderOptions, EncoderProcess
-from maskery.engine.encoder_client import Order
+from maskery.engine import EncoderClient, EncoderOptions
+from maskery.engine.encoding import EncodeRequest
+from maskery.models import Registry
 from maskery.segmentation import ImageLimits, NotAnImage
 
 async def main():
-    encoder = EncoderProcess(EncoderOptions(None, None, "auto", False, ImageLimits(), "info", "text"), 60)
+    client = EncoderClient(EncoderOptions(Registry, ImageLimits(), "info", "text"), 60)
     try:
-        await encoder.encode(Order("maskery/grabcut", "1", "apply", b"no image", ""))
+        await client.encode(EncodeRequest("maskery/grabcut", "1", "apply", b"no image", ""))
     except NotAnImage:
-        print(encoder.pid, flush=True)
+        print(client.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
@@ -365,7 +418,7 @@ asyncio.run(main())
 
 
 def gone(pid: int) -> bool:
-    """Ended, whether or not whoever inherited it has taken note."""
+    """Whether a process has ended, even if its new parent has not waited for it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -378,15 +431,15 @@ class Unsendable(Exception):  # noqa: N818
         self.more = more
 
 
-def test_an_error_that_cannot_travel_keeps_its_name_and_words() -> None:
+def test_an_exception_that_cannot_be_pickled_keeps_its_name_and_message() -> None:
     sent = _portable(Unsendable("no way", more=lambda: None))
     assert type(sent) is RuntimeError
     assert str(sent) == "Unsendable: no way"
-    travelling = NotAnImage("damaged")
-    assert _portable(travelling) is travelling
+    error = NotAnImage("damaged")
+    assert _portable(error) is error
 
 
-def test_being_busy_travels_with_its_seconds() -> None:
+def test_busy_is_pickled_with_its_seconds() -> None:
     for error in (Busy("a", 7), EncoderLost("b", 8)):
         copy = pickle.loads(pickle.dumps(error))
         assert (type(copy), str(copy), copy.retry_after) == (type(error), str(error), error.retry_after)

@@ -1,8 +1,7 @@
-"""Turns at something scarce: who gets one, who waits, who is sent away."""
+"""Lanes: which work gets a slot, which waits, and which is refused."""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 
 import pytest
 from engine.parts import Clock, settle, stop_clock
@@ -10,26 +9,24 @@ from engine.parts import Clock, settle, stop_clock
 from maskery.engine import Busy
 from maskery.engine.lanes import Lane
 
-Work = Callable[[], Awaitable[str]]
-
 
 class Works:
-    """Work by name, each going on until it is told to end."""
+    """Work by name, each running until the test ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
         self.started: list[str] = []
-        self.ended: list[str] = []
         self._ends: dict[str, asyncio.Future[None]] = {}
 
-    def __call__(self, name: str) -> Work:
-        async def work() -> str:
+    async def run(self, name: str, account: str = "") -> str:
+        async with self.lane.slot(account):
             self.started.append(name)
             self._ends[name] = asyncio.get_running_loop().create_future()
             await self._ends[name]
-            self.ended.append(name)
-            return name
+        return name
 
-        return work
+    def begin(self, name: str, account: str = "") -> asyncio.Task[str]:
+        return asyncio.create_task(self.run(name, account))
 
     async def end(self, name: str, error: Exception | None = None) -> None:
         if error:
@@ -39,13 +36,10 @@ class Works:
         await settle()
 
 
-def begin(lane: Lane, works: Works, name: str, account: str = "") -> asyncio.Task[str]:
-    return asyncio.create_task(lane.run(works(name), account))
-
-
-async def test_no_more_work_at_a_time_than_there_are_slots() -> None:
-    lane, works = Lane(2), Works()
-    tasks = [begin(lane, works, name) for name in "abcde"]
+async def test_work_runs_in_as_many_slots_as_there_are() -> None:
+    lane = Lane(2)
+    works = Works(lane)
+    tasks = [works.begin(name) for name in "abcde"]
     await settle()
     assert works.started == ["a", "b"]
     assert (lane.running, lane.waiting) == (2, 3)
@@ -58,34 +52,33 @@ async def test_no_more_work_at_a_time_than_there_are_slots() -> None:
     assert (lane.running, lane.waiting) == (0, 0)
 
 
-async def test_accounts_take_turns_however_long_the_line_of_one_is() -> None:
-    lane, works = Lane(1), Works()
-    tasks = [begin(lane, works, f"a{number}", "a") for number in range(4)]
+async def test_slots_go_to_accounts_in_turn_however_many_requests_one_has() -> None:
+    works = Works(Lane(1))
+    tasks = [works.begin(f"a{number}", "a") for number in range(4)]
     await settle()
-    tasks += [begin(lane, works, name, name[0]) for name in ("b0", "c0", "b1")]
+    tasks += [works.begin(name, name[0]) for name in ("b0", "c0", "b1")]
     await settle()
     order = []
-    while lane.running:
+    while works.lane.running:
         order.append(works.started[-1])
         await works.end(works.started[-1])
     assert order == ["a0", "a1", "b0", "c0", "a2", "b1", "a3"]
     await asyncio.gather(*tasks)
 
 
-async def test_a_full_line_sends_away_and_says_for_how_long_by_the_speed_it_measured(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_full_queue_refuses_and_estimates_when_to_retry(monkeypatch: pytest.MonkeyPatch) -> None:
     clock: Clock = stop_clock(monkeypatch, "maskery.engine.lanes")
-    lane, works = Lane(2, max_waiting=4, doing="being encoded"), Works()
-    first = begin(lane, works, "first")
+    lane = Lane(2, max_waiting=4, name="encoding")
+    works = Works(lane)
+    first = works.begin("first")
     await settle()
     clock.now += 10
     await works.end("first")
-    tasks = [begin(lane, works, str(number)) for number in range(6)]
+    tasks = [works.begin(str(number)) for number in range(6)]
     await settle()
-    with pytest.raises(Busy, match="6 requests are being encoded or waiting for it") as caught:
-        await lane.run(works("one too many"))
-    # Three of the six are through after one and a half rounds of two at a time, of ten seconds each.
+    with pytest.raises(Busy, match=r"^the encoding queue is full \(6 requests\)$") as caught:
+        await works.run("one too many")
+    # Three of the six are done after one and a half rounds of two at a time, of ten seconds each.
     assert caught.value.retry_after == 15
     clock.now += 5
     for number in range(6):
@@ -95,21 +88,22 @@ async def test_a_full_line_sends_away_and_says_for_how_long_by_the_speed_it_meas
     assert "one too many" not in works.started
 
 
-async def test_later_turns_count_more_than_earlier_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_recent_durations_count_more_than_earlier_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = stop_clock(monkeypatch, "maskery.engine.lanes")
-    lane, works = Lane(1, max_waiting=9), Works()
+    lane = Lane(1, max_waiting=9)
+    works = Works(lane)
 
-    async def turn(seconds: float) -> None:
-        task = begin(lane, works, "turn")
+    async def run(seconds: float) -> None:
+        task = works.begin("work")
         await settle()
         clock.now += seconds
-        await works.end("turn")
+        await works.end("work")
         await task
 
-    await turn(100)
+    await run(100)
     for _ in range(20):
-        await turn(10)
-    tasks = [begin(lane, works, str(number)) for number in range(10)]
+        await run(10)
+    tasks = [works.begin(str(number)) for number in range(10)]
     await settle()
     assert 50 <= lane.retry_after() <= 60
     for number in range(10):
@@ -117,26 +111,27 @@ async def test_later_turns_count_more_than_earlier_ones(monkeypatch: pytest.Monk
     await asyncio.gather(*tasks)
 
 
-async def test_nobody_is_told_to_come_back_at_once() -> None:
-    lane, works = Lane(1, max_waiting=0), Works()
-    task = begin(lane, works, "a")
+async def test_a_retry_is_never_suggested_in_less_than_a_second() -> None:
+    works = Works(Lane(1, max_waiting=0))
+    task = works.begin("a")
     await settle()
     with pytest.raises(Busy) as caught:
-        await lane.run(works("b"))
+        await works.run("b")
     assert caught.value.retry_after == 1
     await works.end("a")
     assert await task == "a"
 
 
-async def test_who_leaves_the_line_is_never_started_and_gives_the_place_to_another() -> None:
-    lane, works = Lane(1, max_waiting=1), Works()
-    first, leaving = begin(lane, works, "first"), begin(lane, works, "leaving")
+async def test_cancelled_work_leaves_the_queue_and_never_starts() -> None:
+    lane = Lane(1, max_waiting=1)
+    works = Works(lane)
+    first, leaving = works.begin("first"), works.begin("leaving")
     await settle()
     leaving.cancel()
     await settle()
     assert leaving.cancelled()
     assert lane.waiting == 0
-    staying = begin(lane, works, "staying")
+    staying = works.begin("staying")
     await settle()
     await works.end("first")
     await works.end("staying")
@@ -146,116 +141,77 @@ async def test_who_leaves_the_line_is_never_started_and_gives_the_place_to_anoth
     assert lane.running == 0
 
 
-async def test_a_slot_given_to_one_who_leaves_in_that_moment_goes_to_the_next() -> None:
-    lane, works = Lane(1), Works()
+async def test_a_slot_given_to_work_that_is_cancelled_in_that_moment_goes_to_the_next() -> None:
+    works = Works(Lane(1))
 
     async def first() -> None:
-        await asyncio.sleep(0)
-        # Runs when the slot has been given away, and before whoever got it has learnt that.
-        asyncio.get_running_loop().call_soon(leaving.cancel)
+        async with works.lane.slot():
+            await asyncio.sleep(0)
+        # Runs when the slot has been given to `leaving`, and before its task resumes.
+        leaving.cancel()
 
-    running = asyncio.create_task(lane.run(first))
+    running = asyncio.create_task(first())
     await asyncio.sleep(0)
-    leaving, last = begin(lane, works, "leaving"), begin(lane, works, "last")
+    leaving, last = works.begin("leaving"), works.begin("last")
     await settle()
     assert leaving.cancelled()
     assert works.started == ["last"]
     await works.end("last")
     await running
     assert await last == "last"
-    assert (lane.running, lane.waiting) == (0, 0)
+    assert (works.lane.running, works.lane.waiting) == (0, 0)
 
 
-async def test_one_who_leaves_while_the_slot_before_is_freed_is_passed_over() -> None:
-    lane, works = Lane(1), Works()
-    first, leaving, last = (begin(lane, works, name) for name in ("first", "leaving", "last"))
+async def test_work_that_is_cancelled_while_a_slot_becomes_free_is_passed_over() -> None:
+    works = Works(Lane(1))
+    first, leaving, last = (works.begin(name) for name in ("first", "leaving", "last"))
     await settle()
     leaving.cancel()
     await works.end("first")
     assert works.started == ["first", "last"]
     await works.end("last")
     await asyncio.gather(first, last)
-    assert (lane.running, lane.waiting) == (0, 0)
+    assert (works.lane.running, works.lane.waiting) == (0, 0)
 
 
-async def test_work_that_was_started_keeps_its_slot_until_it_ends_though_nobody_waits() -> None:
-    lane, works = Lane(1), Works()
-    left, next_one = begin(lane, works, "left"), begin(lane, works, "next")
-    await settle()
-    left.cancel()
-    await settle()
-    assert left.cancelled()
-    assert works.started == ["left"]
-    assert lane.running == 1
-    await works.end("left")
-    assert works.ended == ["left"]
-    assert works.started == ["left", "next"]
-    await works.end("next")
-    assert await next_one == "next"
-
-
-async def test_work_that_fails_frees_its_slot_and_its_caller_learns_why() -> None:
-    lane, works = Lane(1), Works()
-    failing, next_one = begin(lane, works, "failing"), begin(lane, works, "next")
+async def test_work_that_fails_releases_its_slot() -> None:
+    works = Works(Lane(1))
+    failing, next_one = works.begin("failing"), works.begin("next")
     await settle()
     await works.end("failing", ValueError("no"))
     with pytest.raises(ValueError, match="no"):
         await failing
     await works.end("next")
     assert await next_one == "next"
-    assert lane.running == 0
-
-
-async def test_a_failure_that_nobody_waits_for_frees_the_slot_in_silence() -> None:
-    lane, works = Lane(1), Works()
-    left = begin(lane, works, "left")
-    await settle()
-    left.cancel()
-    await settle()
-    await works.end("left", ValueError("nobody hears this"))
-    assert lane.running == 0
-
-
-async def test_idle_waits_for_the_last_work_also_for_what_nobody_waits_for() -> None:
-    lane, works = Lane(2), Works()
-    await lane.idle()
-    left, other = begin(lane, works, "left"), begin(lane, works, "other")
-    await settle()
-    left.cancel()
-    idle = asyncio.create_task(lane.idle())
-    await settle()
-    await works.end("other")
-    assert not idle.done()
-    await works.end("left")
-    assert idle.done()
-    assert await other == "other"
+    assert works.lane.running == 0
 
 
 @pytest.mark.parametrize("slots", [1, 3])
-async def test_whatever_comes_and_goes_no_slot_is_lost(slots: int) -> None:
+async def test_no_slot_is_lost_in_random_cancellations_and_failures(slots: int) -> None:
     rng = random.Random(slots)
     lane = Lane(slots)
     most = running = 0
 
-    async def work() -> None:
+    async def work(account: str) -> None:
         nonlocal running, most
-        running += 1
-        most = max(most, running)
-        assert running <= slots
-        for _ in range(rng.randrange(5)):
-            await asyncio.sleep(0)
-        running -= 1
-        if rng.random() < 0.2:
-            raise ValueError
+        async with lane.slot(account):
+            running += 1
+            most = max(most, running)
+            try:
+                for _ in range(rng.randrange(5)):
+                    await asyncio.sleep(0)
+                if rng.random() < 0.2:
+                    raise ValueError
+            finally:
+                running -= 1
 
     tasks = []
     for _ in range(500):
-        tasks.append(asyncio.create_task(lane.run(work, rng.choice("abc"))))
+        tasks.append(asyncio.create_task(work(rng.choice("abc"))))
         for _ in range(rng.randrange(3)):
             await asyncio.sleep(0)
         if rng.random() < 0.4:
             rng.choice(tasks).cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await lane.idle()
     assert most == slots
     assert (lane.running, lane.waiting) == (0, 0)

@@ -1,4 +1,4 @@
-"""Embeddings from one process to another: what arrives, and what is left behind."""
+"""Embeddings passed between processes through shared memory."""
 
 import gc
 import mmap
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from maskery.engine import shared_memory
-from maskery.engine.encoder import Encoded
+from maskery.engine.encoding import Encoded
 from maskery.segmentation import Embedding, NotAnImage, Size
 
 RANDOM = np.random.default_rng(0)
@@ -45,7 +45,7 @@ def ends() -> Iterator[tuple[Connection, Connection]]:
         yield mine, its
 
 
-def pass_on(ends: tuple[Connection, Connection], encoded: Encoded) -> Encoded:
+def transfer(ends: tuple[Connection, Connection], encoded: Encoded) -> Encoded:
     mine, its = ends
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(shared_memory.send, its, encoded)
@@ -58,7 +58,7 @@ def pass_on(ends: tuple[Connection, Connection], encoded: Encoded) -> Encoded:
 @pytest.mark.parametrize("name", ARRAYS)
 def test_arrays_arrive_as_they_were_sent(ends: tuple[Connection, Connection], name: str) -> None:
     sent = ARRAYS[name]
-    received = pass_on(ends, Encoded(Embedding(sent, Size(30, 20), 64), 0.25, 1.5))
+    received = transfer(ends, Encoded(Embedding(sent, Size(30, 20), 64), 0.25, 1.5))
     assert (received.decode_image, received.encode) == (0.25, 1.5)
     embedding = received.embedding
     assert (embedding.size, embedding.tokens) == (Size(30, 20), 64)
@@ -71,13 +71,13 @@ def test_arrays_arrive_as_they_were_sent(ends: tuple[Connection, Connection], na
         np.testing.assert_array_equal(array, sent[each])
 
 
-def test_every_array_starts_on_a_line_of_the_processors_cache(ends: tuple[Connection, Connection]) -> None:
-    received = pass_on(ends, Encoded(Embedding(ARRAYS["several types and odd lengths"], Size(1, 1), 1), 0, 0))
+def test_arrays_are_aligned_to_cache_lines(ends: tuple[Connection, Connection]) -> None:
+    received = transfer(ends, Encoded(Embedding(ARRAYS["several types and odd lengths"], Size(1, 1), 1), 0, 0))
     for array in received.embedding.arrays.values():
         assert array.ctypes.data % 64 == 0
 
 
-def test_an_exception_arrives_instead(ends: tuple[Connection, Connection]) -> None:
+def test_an_exception_is_received_instead(ends: tuple[Connection, Connection]) -> None:
     mine, its = ends
     its.send(NotAnImage("the image is damaged"))
     received = shared_memory.receive(mine)
@@ -85,17 +85,17 @@ def test_an_exception_arrives_instead(ends: tuple[Connection, Connection]) -> No
     assert str(received) == "the image is damaged"
 
 
-def test_what_one_received_does_not_change_with_the_next(ends: tuple[Connection, Connection]) -> None:
+def test_a_received_embedding_does_not_change_with_the_next(ends: tuple[Connection, Connection]) -> None:
     received = [
-        pass_on(ends, Encoded(Embedding({"a": np.full(5000, number)}, Size(1, 1), 1), 0, 0)) for number in range(5)
+        transfer(ends, Encoded(Embedding({"a": np.full(5000, number)}, Size(1, 1), 1), 0, 0)) for number in range(5)
     ]
     for number, each in enumerate(received):
         assert (each.embedding.arrays["a"] == number).all()
 
 
-def test_memory_lives_as_long_as_the_last_array_and_no_longer(ends: tuple[Connection, Connection]) -> None:
+def test_memory_is_freed_with_the_last_array(ends: tuple[Connection, Connection]) -> None:
     sent = Encoded(Embedding({"a": np.ones(2**20, np.float32), "b": np.ones(3)}, Size(1, 1), 1), 0, 0)
-    arrays = dict(pass_on(ends, sent).embedding.arrays)
+    arrays = dict(transfer(ends, sent).embedding.arrays)
     memory = weakref.ref(memory_under(arrays["a"]))
     assert memory_under(arrays["b"]) is memory()
     del arrays["a"]
@@ -106,35 +106,35 @@ def test_memory_lives_as_long_as_the_last_array_and_no_longer(ends: tuple[Connec
     assert memory() is None
 
 
-def test_embeddings_hold_no_file_open(ends: tuple[Connection, Connection]) -> None:
-    """A cache of a thousand would leave none for the connections of clients."""
+def test_embeddings_keep_no_file_open(ends: tuple[Connection, Connection]) -> None:
+    """A cache of a thousand would leave no file descriptors for connections."""
     before = open_files()
-    kept = [pass_on(ends, Encoded(Embedding(ARRAYS["one"], Size(1, 1), 1), 0, 0)) for _ in range(20)]
+    kept = [transfer(ends, Encoded(Embedding(ARRAYS["one"], Size(1, 1), 1), 0, 0)) for _ in range(20)]
     assert open_files() == before
     assert len(kept) == 20
 
 
-def test_an_end_that_closes_is_seen(ends: tuple[Connection, Connection]) -> None:
+def test_a_closed_link_raises(ends: tuple[Connection, Connection]) -> None:
     mine, its = ends
     its.close()
     with pytest.raises((EOFError, OSError)):
         shared_memory.receive(mine)
 
 
-def test_without_memory_that_has_no_name_a_file_without_a_name_serves(
+def test_without_memfd_an_unlinked_file_is_used(
     ends: tuple[Connection, Connection], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delattr(os, "memfd_create")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     sent = ARRAYS["several types and odd lengths"]
-    received = pass_on(ends, Encoded(Embedding(sent, Size(1, 1), 1), 0, 0))
+    received = transfer(ends, Encoded(Embedding(sent, Size(1, 1), 1), 0, 0))
     for name, array in received.embedding.arrays.items():
         np.testing.assert_array_equal(array, sent[name])
     assert list(tmp_path.iterdir()) == []
 
 
 def memory_under(array: np.ndarray) -> mmap.mmap:
-    """What an array looks at."""
+    """The mapping that an array views."""
     base: object = array
     while not isinstance(base, mmap.mmap):
         base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)

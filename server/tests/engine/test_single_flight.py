@@ -1,173 +1,196 @@
-"""What many ask for at the same time is made once."""
+"""Callers of the same key at the same time share one call."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from engine.parts import settle
 
 from maskery.engine.single_flight import SingleFlight
 
+Flights = SingleFlight[str, str]
 
-class Making:
-    """Counts how often it is made, and goes on until it is told to end."""
 
-    def __init__(self) -> None:
-        self.made = self.cancelled = 0
+class Work:
+    """Counts its calls; each waits until the test ends it."""
+
+    def __init__(self, committed: bool = False) -> None:
+        self.calls = self.cancelled = 0
+        self._committed = committed
         self._ends: list[asyncio.Future[str]] = []
 
-    async def __call__(self) -> str:
-        self.made += 1
+    async def __call__(self, commit: Callable[[], None]) -> str:
+        self.calls += 1
         end = asyncio.get_running_loop().create_future()
         self._ends.append(end)
+        if self._committed:
+            commit()
         try:
             return await end
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
 
-    def arrive(self, result: str | Exception, index: int = -1) -> None:
+    def end(self, result: str | Exception) -> None:
         if isinstance(result, Exception):
-            self._ends[index].set_exception(result)
+            self._ends[-1].set_exception(result)
         else:
-            self._ends[index].set_result(result)
+            self._ends[-1].set_result(result)
+
+
+Caller = asyncio.Task[tuple[str, bool]]
+
+
+def call(flights: Flights, work: Callable[..., object], key: str = "image") -> Caller:
+    return asyncio.create_task(flights.do(key, work))  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def flights() -> SingleFlight[str, str]:
+def flights() -> Flights:
     return SingleFlight()
 
 
 @pytest.fixture
-def making() -> Making:
-    return Making()
+def work() -> Work:
+    return Work()
 
 
-async def test_a_hundred_callers_are_served_by_one_making(flights: SingleFlight[str, str], making: Making) -> None:
-    callers = [asyncio.create_task(flights.join("image", making)) for _ in range(100)]
+async def test_a_hundred_callers_share_one_call(flights: Flights, work: Work) -> None:
+    callers = [call(flights, work) for _ in range(100)]
     await settle()
     assert "image" in flights
-    making.arrive("embedding")
-    assert await asyncio.gather(*callers) == ["embedding"] * 100
-    assert making.made == 1
+    work.end("embedding")
+    assert await asyncio.gather(*callers) == [("embedding", False), *[("embedding", True)] * 99]
+    assert work.calls == 1
     assert "image" not in flights
 
 
-async def test_who_comes_the_moment_in_which_it_fails_tries_again(
-    flights: SingleFlight[str, str], making: Making
-) -> None:
-    first = asyncio.create_task(flights.join("image", making))
+async def test_different_keys_run_at_the_same_time(flights: Flights) -> None:
+    one, other = Work(), Work()
+    callers = [call(flights, work, key) for key, work in (("1", one), ("2", other), ("1", one))]
     await settle()
-    making.arrive(ValueError("not now"))
-    # Its turn comes right after that of the failing task, before anybody is told of the failure.
-    asked: list[bool] = []
+    other.end("second")
+    one.end("first")
+    assert await asyncio.gather(*callers) == [("first", False), ("second", False), ("first", True)]
+    assert (one.calls, other.calls) == (1, 1)
 
-    async def come() -> str:
-        asked.append("image" in flights)
-        return await flights.join("image", making)
 
-    second = asyncio.create_task(come())
+async def test_a_later_caller_starts_a_new_call(flights: Flights, work: Work) -> None:
+    for result in ("first", "second"):
+        caller = call(flights, work)
+        await settle()
+        work.end(result)
+        assert await caller == (result, False)
+    assert work.calls == 2
+
+
+async def test_a_cancelled_caller_does_not_affect_the_others(flights: Flights, work: Work) -> None:
+    first, *others = [call(flights, work) for _ in range(4)]
     await settle()
-    assert asked == [False]
-    assert making.made == 2
-    making.arrive("embedding")
-    assert await second == "embedding"
+    first.cancel()
+    await settle()
+    assert first.cancelled()
+    assert work.cancelled == 0
+    work.end("embedding")
+    assert await asyncio.gather(*others) == [("embedding", True)] * 3
+    assert work.calls == 1
+
+
+async def test_the_call_is_cancelled_with_its_last_caller(flights: Flights, work: Work) -> None:
+    callers = [call(flights, work) for _ in range(3)]
+    await settle()
+    for caller in callers[:2]:
+        caller.cancel()
+    await settle()
+    assert work.cancelled == 0
+    callers[2].cancel()
+    await settle()
+    assert work.cancelled == 1
+    assert "image" not in flights
+
+
+async def test_a_committed_call_outlives_its_callers_and_is_joined_by_later_ones(flights: Flights) -> None:
+    work = Work(committed=True)
+    leaving = call(flights, work)
+    await settle()
+    leaving.cancel()
+    await settle()
+    assert leaving.cancelled()
+    assert "image" in flights
+    later = call(flights, work)
+    await settle()
+    work.end("embedding")
+    assert await later == ("embedding", True)
+    assert (work.calls, work.cancelled) == (1, 0)
+    assert "image" not in flights
+
+
+async def test_an_exception_is_raised_in_all_callers_and_the_next_tries_again(flights: Flights, work: Work) -> None:
+    callers = [call(flights, work) for _ in range(5)]
+    await settle()
+    work.end(ValueError("damaged"))
+    errors = await asyncio.gather(*callers, return_exceptions=True)
+    assert [str(error) for error in errors] == ["damaged"] * 5
+    assert work.calls == 1
+    again = call(flights, work)
+    await settle()
+    work.end("embedding")
+    assert await again == ("embedding", False)
+    assert work.calls == 2
+
+
+async def test_a_caller_that_arrives_while_the_call_fails_tries_again(flights: Flights, work: Work) -> None:
+    first = call(flights, work)
+    await settle()
+    work.end(ValueError("not now"))
+    # Scheduled right after the failing task, before its callbacks.
+    active: list[bool] = []
+
+    async def arrive() -> tuple[str, bool]:
+        active.append("image" in flights)
+        return await flights.do("image", work)
+
+    second = asyncio.create_task(arrive())
+    await settle()
+    assert active == [False]
+    assert work.calls == 2
+    work.end("embedding")
+    assert await second == ("embedding", False)
     with pytest.raises(ValueError, match="not now"):
         await first
     assert "image" not in flights
 
 
-async def test_different_things_are_made_beside_each_other(flights: SingleFlight[str, str]) -> None:
-    one, other = Making(), Making()
-    callers = [asyncio.create_task(flights.join(name, make)) for name, make in (("1", one), ("2", other), ("1", one))]
-    await settle()
-    other.arrive("second")
-    one.arrive("first")
-    assert await asyncio.gather(*callers) == ["first", "second", "first"]
-    assert (one.made, other.made) == (1, 1)
+@pytest.mark.parametrize("committed", [False, True])
+async def test_an_exception_without_callers_is_not_logged(flights: Flights, committed: bool) -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
 
-
-async def test_what_has_arrived_is_made_again_for_who_asks_later(
-    flights: SingleFlight[str, str], making: Making
-) -> None:
-    for time in ("first", "second"):
-        caller = asyncio.create_task(flights.join("image", making))
-        await settle()
-        making.arrive(time)
-        assert await caller == time
-    assert making.made == 2
-
-
-async def test_when_the_first_caller_leaves_the_others_still_get_it(
-    flights: SingleFlight[str, str], making: Making
-) -> None:
-    first, *others = [asyncio.create_task(flights.join("image", making)) for _ in range(4)]
-    await settle()
-    first.cancel()
-    await settle()
-    assert first.cancelled()
-    assert making.cancelled == 0
-    making.arrive("embedding")
-    assert await asyncio.gather(*others) == ["embedding"] * 3
-    assert making.made == 1
-
-
-async def test_when_all_have_left_the_making_is_cancelled(flights: SingleFlight[str, str], making: Making) -> None:
-    callers = [asyncio.create_task(flights.join("image", making)) for _ in range(3)]
-    await settle()
-    for caller in callers[:2]:
-        caller.cancel()
-    await settle()
-    assert making.cancelled == 0
-    callers[2].cancel()
-    await settle()
-    assert making.cancelled == 1
-    assert "image" not in flights
-
-
-async def test_a_failure_goes_to_all_who_wait_and_the_next_tries_again(
-    flights: SingleFlight[str, str], making: Making
-) -> None:
-    callers = [asyncio.create_task(flights.join("image", making)) for _ in range(5)]
-    await settle()
-    making.arrive(ValueError("damaged"))
-    errors = await asyncio.gather(*callers, return_exceptions=True)
-    assert [str(error) for error in errors] == ["damaged"] * 5
-    assert making.made == 1
-    again = asyncio.create_task(flights.join("image", making))
-    await settle()
-    making.arrive("embedding")
-    assert await again == "embedding"
-    assert making.made == 2
-
-
-async def test_a_failure_after_all_have_left_is_no_news(flights: SingleFlight[str, str]) -> None:
-    started = asyncio.Event()
-
-    async def stubborn() -> str:
+    async def fail(commit: Callable[[], None]) -> str:
+        if committed:
+            commit()
         started.set()
         try:
-            await asyncio.get_running_loop().create_future()
-        except asyncio.CancelledError:
-            raise ValueError("nobody hears this") from None
-        raise AssertionError
+            await go_on.wait()
+        finally:
+            raise ValueError("not retrieved")
 
-    caller = asyncio.create_task(flights.join("image", stubborn))
+    caller = call(flights, fail)
     await started.wait()
     caller.cancel()
-    # The event loop would complain of a failure that nobody took note of, and the test fail.
+    await settle()
+    go_on.set()
+    # asyncio would report an exception that was never retrieved, and the test would fail.
     await settle()
     assert "image" not in flights
 
 
-async def test_who_comes_while_the_making_is_being_cancelled_gets_one_that_arrives(
-    flights: SingleFlight[str, str],
-) -> None:
+async def test_a_caller_that_arrives_during_the_cancellation_starts_a_new_call(flights: Flights) -> None:
     cleaned_up = asyncio.Event()
-    made = []
+    calls = []
 
-    async def make() -> str:
-        made.append(len(made))
-        if len(made) > 1:
+    async def slow_to_cancel(_: Callable[[], None]) -> str:
+        calls.append(len(calls))
+        if len(calls) > 1:
             return "second"
         try:
             await asyncio.get_running_loop().create_future()
@@ -175,38 +198,29 @@ async def test_who_comes_while_the_making_is_being_cancelled_gets_one_that_arriv
             await cleaned_up.wait()
         raise AssertionError
 
-    leaving = asyncio.create_task(flights.join("image", make))
+    leaving = call(flights, slow_to_cancel)
     await settle()
     leaving.cancel()
     await settle()
-    coming = asyncio.create_task(flights.join("image", make))
-    await settle()
-    assert await coming == "second"
-    # The first one's end, late, must not take away a third one.
-    third = asyncio.get_running_loop().create_future()
-
-    async def make_third() -> str:
-        result: str = await third
-        return result
-
-    callers = [asyncio.create_task(flights.join("image", make_third))]
+    assert await call(flights, slow_to_cancel) == ("second", False)
+    # The late end of the first call must not remove the third.
+    third = Work()
+    callers = [call(flights, third)]
     await settle()
     cleaned_up.set()
     await settle()
     assert "image" in flights
-    callers.append(asyncio.create_task(flights.join("image", make)))
+    callers.append(call(flights, third))
     await settle()
-    third.set_result("third")
-    assert await asyncio.gather(*callers) == ["third", "third"]
+    third.end("third")
+    assert await asyncio.gather(*callers) == [("third", False), ("third", True)]
 
 
-async def test_a_caller_who_joins_in_the_very_moment_the_last_one_leaves_is_served(
-    flights: SingleFlight[str, str], making: Making
-) -> None:
-    leaving = asyncio.create_task(flights.join("image", making))
+async def test_a_caller_that_joins_in_the_moment_the_last_one_leaves_is_served(flights: Flights, work: Work) -> None:
+    leaving = call(flights, work)
     await settle()
     leaving.cancel()
-    coming = asyncio.create_task(flights.join("image", making))
+    joining = call(flights, work)
     await settle()
-    making.arrive("embedding")
-    assert await coming == "embedding"
+    work.end("embedding")
+    assert (await joining)[0] == "embedding"

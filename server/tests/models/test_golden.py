@@ -1,6 +1,10 @@
 """SAM and SAM-HQ against what transformers answered: the vectors that `make golden` keeps."""
 
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ from sam_cases import SIZES, image, prompts
 from sam_folders import write_model
 
 from maskery.models import StoreError
+from maskery.models.runtime import Network, compilations
 from maskery.models.sam.model import load
 from maskery.segmentation import ObjectPrompt, Size, parse_prompt, segment
 
@@ -65,15 +70,92 @@ def test_what_is_kept_of_an_image_is_half_of_what_f32_needs(folder: Path) -> Non
     assert half.tokens == 64
 
 
-def test_graphs_are_written_once_and_again_for_other_weights(folder: Path) -> None:
-    load("a/b", folder, "one", "f32")
-    first = {path: path.stat().st_mtime_ns for path in folder.glob("graph-*.onnx")}
-    assert len(first) == 3
-    load("a/b", folder, "one", "bf16")
-    assert {path: path.stat().st_mtime_ns for path in folder.glob("graph-*.onnx")} == first
-    load("a/b", folder, "two", "f32")
-    assert not {*folder.glob("graph-*.onnx")} & {*first}
-    assert len([*folder.glob("graph-*.onnx")]) == 3
+def test_nothing_is_written_beside_the_weights(folder: Path) -> None:
+    before = {path.name for path in folder.iterdir()}
+    model = load("a/b", folder, "r", "f32")
+    model.decode(model.encode(image(SIZES[1])), batches(SIZES[1])[0])
+    assert {path.name for path in folder.iterdir()} == before
+
+
+def test_no_number_of_points_or_objects_needs_another_compilation(folder: Path) -> None:
+    model = load("a/b", folder, "r", "f32")
+    size = SIZES[1]
+    embedding = model.encode(image(size))
+    for objects in (1, 2, 4):
+        model.decode(embedding, parse_prompt([[[9, 9]]] * objects, size))
+    before = compilations.total
+    for points in range(1, 16):
+        for objects in (1, 2, 3, 4, 5):
+            model.decode(embedding, parse_prompt([[[9, 9]] * points] * objects, size))
+    assert compilations.total == before
+
+
+def test_one_shape_is_compiled_while_another_is_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load("a/b", folder, "r", "f32")
+    size = SIZES[1]
+    embedding = model.encode(image(size))
+    one, two = (parse_prompt([[[9, 9]]] * objects, size) for objects in (1, 2))
+    model.decode(embedding, one)
+    begun, go_on = threading.Event(), threading.Event()
+    compile_graph = Network._compile
+
+    def slowly(network: Network, shapes: Any) -> Any:
+        begun.set()
+        assert go_on.wait(10)
+        return compile_graph(network, shapes)
+
+    monkeypatch.setattr(Network, "_compile", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(model.decode, embedding, two)
+        assert begun.wait(10)
+        model.decode(embedding, one)
+        go_on.set()
+        assert len(waiting.result()) == 2
+
+
+def test_a_compilation_that_fails_is_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load("a/b", folder, "r", "f32")
+    with monkeypatch.context() as patch:
+        patch.setattr("maskery.models.sam.model.build_encoder", fail)
+        with pytest.raises(ArithmeticError):
+            model.encode(image(SIZES[1]))
+    assert model.encode(image(SIZES[1])).tokens == 64
+
+
+def fail(*_: object) -> None:
+    raise ArithmeticError
+
+
+def test_compiled_networks_are_kept_and_a_damaged_one_is_made_again(folder: Path, tmp_path: Path) -> None:
+    subject = image(SIZES[1])
+    expected = load("a/b", folder, "r", "f32").encode(subject).arrays["embedding"]
+    for _ in range(2):
+        model = load("a/b", folder, "r", "f32", cache=tmp_path / "cache")
+        np.testing.assert_array_equal(model.encode(subject).arrays["embedding"], expected)
+        (kept,) = (tmp_path / "cache").glob("*.blob")
+        kept.chmod(0o600)
+        kept.write_bytes(kept.read_bytes()[:1000])
+
+
+def test_a_cache_that_cannot_be_written_is_not_used(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    model = load("a/b", folder, "r", "f32", cache=tmp_path / "file" / "cache")
+    assert model.encode(image(SIZES[1])).tokens == 64
+
+
+@pytest.mark.parametrize("change", ["remove", "replace"])
+def test_a_model_that_is_removed_or_replaced_can_still_be_used(tmp_path: Path, change: str) -> None:
+    """Requests that hold it finish, also those that need another shape."""
+    folder = write_model(tmp_path / "model", "sam", seed=1)
+    size = SIZES[1]
+    model = load("a/b", folder, "r", "f32")
+    embedding = model.encode(image(size))
+    model.decode(embedding, parse_prompt([[[9, 9]]], size))
+    folder.rename(tmp_path / "old")
+    shutil.rmtree(tmp_path / "old")
+    if change == "replace":
+        write_model(folder, "sam", seed=2)
+    assert len(model.decode(embedding, parse_prompt([[[9, 9]]] * 2, size))) == 2
 
 
 def test_an_unknown_precision_is_refused(folder: Path) -> None:

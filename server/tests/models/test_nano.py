@@ -11,10 +11,10 @@ import pytest
 from maskery.models.builtin import nano
 from maskery.models.builtin.nano import Nano
 from maskery.models.builtin.nano_prompt import PLANES, lab_colours, prompt_planes
-from maskery.models.runtime import MAX_SHAPES, best_precision
+from maskery.models.runtime import best_precision, compilations
 from maskery.segmentation import Candidates, Image, Model, ObjectPrompt, segment
 
-MODEL: Model = Nano("f32")
+MODEL = Nano("f32")
 
 
 def disc_image(width: int = 160, height: int = 120) -> tuple[Image, np.ndarray]:
@@ -85,7 +85,7 @@ def test_further_clicks_move_the_answer_towards_them() -> None:
     assert np.count_nonzero(on_both[:, :30]) > np.count_nonzero(on_disc[:, :30])
 
 
-def test_a_single_click_has_three_readings_and_a_clear_prompt_one() -> None:
+def test_a_single_click_has_three_candidates_and_a_clear_prompt_one() -> None:
     image, _ = disc_image()
     click, more, box = ask(image, prompt(on=[(80, 60)]), prompt(on=[(80, 60), (70, 55)]), prompt(box=(45, 25, 115, 95)))
     assert [len(click), len(more), len(box)] == [3, 1, 1]
@@ -98,7 +98,7 @@ def test_a_single_click_has_three_readings_and_a_clear_prompt_one() -> None:
 
 
 @pytest.mark.parametrize("click", [(0, 0), (159.9, 119.9), (0, 60), (80, 0), (80, 60)])
-def test_the_first_reading_holds_the_click_or_is_worth_nothing(click: tuple[float, float]) -> None:
+def test_the_first_candidate_holds_the_click_or_is_worth_nothing(click: tuple[float, float]) -> None:
     image, _ = disc_image()
     [candidates] = ask(image, prompt(on=[click]))
     columns, rows = candidates.extent
@@ -162,17 +162,37 @@ def test_bf16_answers_as_f32_does() -> None:
         assert iou(answer(image, asked), answer(image, asked, half)) > 0.98
 
 
-def test_no_shape_of_image_crowds_out_another() -> None:
-    """Each is compiled for the image alone and for it and its mirror image."""
-    assert 2 * len(MODEL.proportions) <= MAX_SHAPES
+def test_few_shapes_are_compiled_and_none_twice() -> None:
+    """The decoder is compiled for four aspect ratios, with and without the mirror image; the encoder once."""
+    model = Nano("f32")
+    before = compilations.total
+    for _ in range(2):
+        for width, height in ((160, 90), (120, 110), (110, 120), (90, 160), (500, 40)):
+            image, _ = disc_image(width, height)
+            ask(image, prompt(on=[(width / 2, height / 2)]), prompt(box=(20, 10, 60, 35)), model=model)
+    assert compilations.total - before <= 1 + 2 * len(model.warmup_aspect_ratios)
+
+
+def test_first_calls_from_two_threads_compile_once() -> None:
+    model, image = Nano("f32"), disc_image()[0]
+    before = compilations.total
+    start = threading.Barrier(4)
+
+    def encode(_: int) -> None:
+        start.wait()
+        model.encode(image)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(encode, range(4)))
+    assert compilations.total - before == 1
 
 
 def test_precisions_are_never_mixed_up_in_a_cache() -> None:
     assert Nano("f32").revision != Nano("bf16").revision
 
 
-def test_a_mirrored_image_has_the_mirrored_readings() -> None:
-    """Of a single click the first look is at both, so none of the two readings that have no second look may differ."""
+def test_a_mirrored_image_has_the_mirrored_candidates() -> None:
+    """The first pass averages both, so candidates that have no second pass do not differ."""
     image, _ = disc_image()
     width, height = image.size
     mirrored = Image(np.ascontiguousarray(image.pixels[:, ::-1]))
@@ -198,7 +218,7 @@ def test_onnx_runtime_answers_alike(views: int) -> None:
     graph = Path(nano.__file__).parent / "nano-decoder.onnx"
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     logits, scores = session.run(["logits", "scores"], inputs)
-    ours = MODEL._decoder.run(inputs)  # type: ignore[attr-defined]
+    ours = MODEL.decoder.run(inputs)
     np.testing.assert_allclose(ours["logits"], logits, atol=0.02 * np.abs(logits).max())
     np.testing.assert_allclose(ours["scores"], scores, atol=0.02)
 

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from maskery.models.builtin.nano_prompt import lab_colours
-from maskery.models.builtin.nano_window import Window, cut, paste_window, planes, sample_window, window_around
+from maskery.models.builtin.nano_window import Window, crop, encode_prompt, paste_window, sample_window, window_around
 from maskery.segmentation import ObjectPrompt, Size
 
 SIZE = Size(400, 300)
 
 
-def asked(*points: tuple[float, float, int], box: tuple[float, float, float, float] | None = None) -> ObjectPrompt:
+def prompt(*points: tuple[float, float, int], box: tuple[float, float, float, float] | None = None) -> ObjectPrompt:
     return ObjectPrompt(
         np.array([point[:2] for point in points], np.float32).reshape(-1, 2),
         np.array([point[2] for point in points], np.uint8),
@@ -24,11 +24,11 @@ def square(rows: int = 75, columns: int = 100) -> np.ndarray:
 
 
 def test_a_window_lies_about_the_answer_with_a_margin() -> None:
-    assert window_around(square(), asked(), SIZE) == pytest.approx((88, 68, 152, 132))
+    assert window_around(square(), prompt(), SIZE) == pytest.approx((88, 68, 152, 132))
 
 
 def test_a_window_holds_what_was_asked_for_but_not_what_was_not() -> None:
-    window = window_around(square(), asked((300, 100, 1), (10, 10, 0), box=(90, 90, 200, 250)), SIZE)
+    window = window_around(square(), prompt((300, 100, 1), (10, 10, 0), box=(90, 90, 200, 250)), SIZE)
     assert window is not None
     assert window.x0 > 10
     assert window.x0 < 90
@@ -37,24 +37,24 @@ def test_a_window_holds_what_was_asked_for_but_not_what_was_not() -> None:
 
 
 def test_a_window_ends_where_the_image_does() -> None:
-    assert window_around(np.ones((75, 100), np.float32), asked(), SIZE) == Window.whole(SIZE)
+    assert window_around(np.ones((75, 100), np.float32), prompt(), SIZE) == Window.whole(SIZE)
 
 
 def test_there_is_no_window_about_nothing() -> None:
-    assert window_around(-(square() ** 2), asked(), SIZE) is None
+    assert window_around(-(square() ** 2), prompt(), SIZE) is None
 
 
 def test_a_window_is_at_most_twice_as_long_as_wide() -> None:
     logits = np.full((75, 100), -1, np.float32)
     logits[40, 20:80] = 1
-    window = window_around(logits, asked(), SIZE)
+    window = window_around(logits, prompt(), SIZE)
     assert window is not None
     assert window.width == pytest.approx(2 * window.height)
 
 
 def test_pixels_are_cut_where_the_window_is() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
-    part, window = cut(pixels, Window(101, 51, 200, 149.5), SIZE)
+    part, window = crop(pixels, Window(101, 51, 200, 149.5), SIZE)
     np.testing.assert_array_equal(part, pixels[25:75, 50:100])
     assert window == Window(100, 50, 200, 150)
 
@@ -77,7 +77,7 @@ def test_the_grid_of_an_answer_is_no_finer_than_its_limit() -> None:
 
 def test_clicks_off_the_window_are_not_seen() -> None:
     colours = lab_colours(np.zeros((24, 32, 3), np.uint8))
-    found = planes(asked((110, 90, 1), (10, 10, 0)), colours, Window(100, 80, 132, 104), False)
+    found = encode_prompt(prompt((110, 90, 1), (10, 10, 0)), colours, Window(100, 80, 132, 104), False)
     assert found.shape == (1, 8, 24, 32)
     assert np.unravel_index(found[0, 0].argmax(), (24, 32)) == (10, 10)
     assert not found[0, 1].any()

@@ -27,7 +27,9 @@ class Loader:
         self.gates: dict[str, threading.Event] = {}
         self.error: Exception | None = None
 
-    def load(self, name: str, folder: Path, revision: str, precision: str = "auto", hq_token_only: bool = False) -> Any:
+    def load(
+        self, name: str, folder: Path, revision: str, precision: str, hq_token_only: bool, cache: Path | None
+    ) -> Any:
         assert (folder / "model.safetensors").is_file()
         self.loaded.append(name)
         self.precisions.add(precision)

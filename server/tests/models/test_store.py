@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -472,9 +472,18 @@ def test_a_removed_model_is_gone_with_what_was_made_of_it(tmp_path: Path, store:
     assert "installed in" in refusal(lambda: store.get("mine"))
 
 
-def test_a_card_is_written_anew_and_a_broken_one_hides_its_model(tmp_path: Path, store: Store) -> None:
+def test_a_quantized_model_is_recorded_unless_it_was_replaced_meanwhile(tmp_path: Path, store: Store) -> None:
+    quantized = store.install_from_folder("mine", write_model(tmp_path / "mine"))
+    replaced = store.install_from_folder("mine", write_model(tmp_path / "other", seed=1))
+    assert "replaced while it was quantized" in refusal(lambda: store.record_int8(quantized, 0.98))
+    assert store.card("mine") == replaced
+    store.remove("mine")
+    assert "not installed" in refusal(lambda: store.record_int8(replaced, 0.98))
+
+
+def test_a_broken_card_hides_its_model(tmp_path: Path, store: Store) -> None:
     card = store.install_from_folder("mine", write_model(tmp_path / "mine"))
-    store.record(replace(card, int8_iou=0.98))
+    store.record_int8(card, 0.98)
     assert store.card("mine").int8_iou == 0.98
     file = store.get("mine") / "card.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "of": "a later version"}))

@@ -79,7 +79,7 @@ def area(ring: polygons.Ring) -> float:
 @settings(deadline=None, max_examples=300)
 @given(masks)
 def test_polygons_fill_to_the_mask_and_keep_its_holes(mask: np.ndarray) -> None:
-    parts = polygons.timings(mask)
+    parts = polygons.trace(mask)
     assert (fill(parts, *mask.shape) == mask).all()
     assert sum(area(rings[0]) - sum(map(area, rings[1:])) for rings in parts) == mask.sum()
 
@@ -89,7 +89,7 @@ def test_a_ring_keeps_its_hole_and_the_island_in_it() -> None:
     mask[1:8, 1:8] = True
     mask[3:6, 3:6] = False
     mask[4, 4] = True
-    ring, island = polygons.timings(mask, (100, 200))
+    ring, island = polygons.trace(mask, (100, 200))
     assert ring == [
         [[101, 201], [108, 201], [108, 208], [101, 208]],
         [[103, 203], [106, 203], [106, 206], [103, 206]],
@@ -98,8 +98,8 @@ def test_a_ring_keeps_its_hole_and_the_island_in_it() -> None:
 
 
 def test_pixels_that_touch_at_a_corner_are_two_parts() -> None:
-    assert len(polygons.timings(np.eye(2, dtype=bool))) == 2
-    assert len(polygons.timings(np.eye(2, dtype=bool)[::-1])) == 2
+    assert len(polygons.trace(np.eye(2, dtype=bool))) == 2
+    assert len(polygons.trace(np.eye(2, dtype=bool)[::-1])) == 2
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])

@@ -1,4 +1,5 @@
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -152,6 +153,16 @@ def test_colours_without_a_meaning_are_refused() -> None:
     data = encode(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF")
     with pytest.raises(NotAnImage, match="8 bits a channel"):
         open_image(data)
+
+
+def test_a_gif_frame_beyond_its_header_is_refused_before_it_is_allocated() -> None:
+    """43 bytes; Pillow would allocate 400 MB when it opens them."""
+    header = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    restore_background = b"!\xf9\x04\x08\0\0\0\0"
+    for comment in (b"", b"!\xfe\0", b"!\xfe\x02,,\0", b"!\xff\x0bNETSCAPE2.0\x03\1\0\0\0", b"\0"):
+        frame = b"," + struct.pack("<HHHHB", 0, 0, 20_000, 20_000, 0) + b"\x02\x02\x44\x01\0;"
+        with pytest.raises(ImageTooLarge, match="20000x20000"):
+            ImageFile(header + comment + restore_background + frame)
 
 
 def test_the_header_alone_tells_that_an_image_is_too_large() -> None:

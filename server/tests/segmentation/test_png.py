@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from maskery.segmentation import Size, to_png
-from maskery.segmentation.compose import Layer, compose
+from maskery.segmentation.compose import ObjectLogits, compose
 from maskery.segmentation.mask import Values
 
 shapes = st.one_of(
@@ -98,7 +98,7 @@ def test_part_of_a_larger_array_and_an_array_by_columns() -> None:
 def test_as_many_objects_as_fit_8_bits_and_one_more(objects: int) -> None:
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((objects, 6, 8)).astype(np.float32) - 1
-    mask = compose([Layer(each, (8, 6), 0.9) for each in logits], Size(160, 120), merge_iou=1)
+    mask = compose([ObjectLogits(each, (8, 6), 0.9) for each in logits], Size(160, 120), merge_iou=1)
     assert mask.values is not None
     image = Image.open(io.BytesIO(to_png(mask.values)))
     assert image.mode == ("L" if objects == 255 else "I;16")
@@ -114,7 +114,7 @@ def blobs(count: int, seed: int = 0) -> Values:
         centre, radius = rng.uniform((0, 0), (256, 192)), rng.uniform(20, 90) / count**0.5
         rough = cv2.GaussianBlur(rng.standard_normal((192, 256)), (0, 0), 1.5)
         logits = (radius - np.hypot(x - centre[0], y - centre[1])) + rough * 3
-        layers.append(Layer(logits.astype(np.float32), (256, 192), 0.9))
+        layers.append(ObjectLogits(logits.astype(np.float32), (256, 192), 0.9))
     values = compose(layers, Size(1632, 1224), merge_iou=1).values
     assert values is not None
     return values

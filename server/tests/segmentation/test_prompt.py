@@ -115,8 +115,8 @@ def test_a_coordinate_is_shown_with_the_digit_that_puts_it_outside() -> None:
 
 def test_an_empty_prompt_may_be_left_out_beside_boxes() -> None:
     text = str(refused([], boxes=[[1, 1, 9, 9]]))
-    assert text.endswith("ask for at least one object, or leave it out where boxes or masks say what is meant")
-    assert str(refused(None, boxes=[])) == "boxes is empty: ask for at least one object"
+    assert text.endswith("give at least one object, or leave it out and give boxes or masks")
+    assert str(refused(None, boxes=[])) == "boxes is empty: give at least one object"
 
 
 @pytest.mark.parametrize("segment_prompt", [None, [[[1, 1]]], [[[1, 1]]] * 4])

@@ -77,7 +77,7 @@ test('objects with the same name share a category, and empty masks have no annot
 
 test('file names and mask prompts are quoted in code', () => {
   const fields = { segment_prompt: [[[1, 2]], []], boxes: [null, [0, 0, 4, 4]], mask_prompts: [null, { size: [4, 4], counts: "a\\b'c" }] };
-  const request = { url: 'http://h', file: `it's "one".jpg`, model: 'm', fields, needsKey: true };
+  const request = { url: 'http://h', file: `it's "one".jpg`, ignoreExif: false, model: 'm', fields, needsKey: true };
   const python = pythonCode(request);
   assert.ok(python.includes(String.raw`Path("it's \"one\".jpg")`));
   assert.ok(python.includes('boxes=[None, [0, 0, 4, 4]],'));
@@ -85,6 +85,10 @@ test('file names and mask prompts are quoted in code', () => {
   const curl = curlCode(request);
   assert.ok(curl.includes(String.raw`'image=@"it'\''s \"one\".jpg"'`));
   assert.ok(!pythonCode({ ...request, needsKey: false }).includes('environ'));
+  assert.ok(!(python + curl).includes('exif'));
+  const ignored = { ...request, ignoreExif: true };
+  assert.equal(pythonCode(ignored).match(/exif="ignore"/g).length, 2);
+  assert.match(curlCode(ignored), /"exif":"ignore"/);
 });
 
 test('exported files are named after the image', () => {

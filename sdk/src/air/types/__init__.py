@@ -1,17 +1,12 @@
-"""What the API answers."""
+"""What the API answers: pydantic models that are also mappings.
 
-from .images import (
-    RLE,
-    Account,
-    Answer,
-    Mask,
-    Model,
-    ModelList,
-    Nothing,
-    Segment,
-    SegmentationResponse,
-    Usage,
-)
+``response["data"]``, ``"usage" in response``, ``response.keys()`` and ``dict(response)`` work; keys that this release
+does not know are kept.
+"""
+
+from .base import Answer, Record
+from .images import RLE, Mask, Segment, SegmentationResponse, Usage
+from .models import Account, Model, ModelList, ModelPermission
 
 __all__ = [
     "RLE",
@@ -20,7 +15,8 @@ __all__ = [
     "Mask",
     "Model",
     "ModelList",
-    "Nothing",
+    "ModelPermission",
+    "Record",
     "Segment",
     "SegmentationResponse",
     "Usage",

@@ -1,95 +1,22 @@
-"""What the API answers.
-
-Every answer is a pydantic model that also reads like a mapping: ``response["data"]``, ``"usage" in response``,
-``response.keys()``, ``dict(response)``. Keys that this release does not know are kept.
-"""
+"""The answers of ``client.images``."""
 
 import os
-import reprlib
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
-from .._base64 import decode_mask
-from .._extra import images_extra
+from .._encoding import decode_mask
+from .._image_input import ImageInput
+from .._mask_arrays import MaskPixels, categorical, categorical_image, segment_pixels
+from .._overlay import overlay, preview
 from ..errors import InputError, MaskError, MissingExtraError
+from .base import Answer, Record
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image as PILImage
-
-    from .._image_input import Picture
-
-# A mask in base64 or polygons may be a megabyte; a notebook shows the repr of every result.
-_shorten = reprlib.Repr()
-_shorten.maxlevel = 3
-_shorten.maxstring = _shorten.maxother = 80
-
-
-class _Shortened:
-    def __init__(self, value: object) -> None:
-        self._text = repr(value) if isinstance(value, BaseModel) else _shorten.repr(value)
-
-    def __repr__(self) -> str:
-        return self._text
-
-
-class Record(BaseModel):
-    """A pydantic model that also reads like a mapping of its fields, unknown ones included."""
-
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
-
-    def _as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in type(self).model_fields} | (self.__pydantic_extra__ or {})
-
-    def __getitem__(self, key: str) -> Any:
-        return self._as_dict()[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._as_dict()
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a mapping's keys, not pydantic's pairs
-        return iter(self._as_dict())
-
-    def __len__(self) -> int:
-        return len(self._as_dict())
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self._as_dict().get(key, default)
-
-    def keys(self) -> KeysView[str]:
-        return self._as_dict().keys()
-
-    def values(self) -> ValuesView[Any]:
-        return self._as_dict().values()
-
-    def items(self) -> ItemsView[str, Any]:
-        return self._as_dict().items()
-
-    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        for name, value in self.items():
-            if isinstance(value, list) and any(isinstance(item, BaseModel) for item in value):
-                yield name, [_Shortened(item) for item in value]
-            else:
-                yield name, _Shortened(value)
-
-
-class Answer(Record):
-    """A whole response body."""
-
-    _request_id: str | None = PrivateAttr(default=None)
-
-    @property
-    def request_id(self) -> str | None:
-        """The server's ``x-request-id``, which its log has too. Not part of the body."""
-        return self._request_id
-
-
-class Nothing(Answer):
-    """The answer of calls that answer nothing: any body will do."""
 
 
 class RLE(Record):
@@ -109,55 +36,53 @@ Polygon = list[Ring]
 
 
 class Segment(Record):
-    """What became of one object of the prompt, or of several that turned out to be the same one.
+    """A region of a mask: one object of the prompt, or several that turned out to be the same one.
 
     Attributes:
         value: its value in the categorical mask, from 1.
         prompts: indices into ``segment_prompt`` of the objects that it answers.
         score: the model's confidence, 0 to 1; None if the model gives none.
-        area: pixels of the answered mask with this value; 0 when nothing was found.
-        bbox: (x, y, width, height) in pixels, as COCO has it; None when the area is 0.
-        rle: its pixels, when the request said ``response_format="rle"``.
-        polygons: its outline, when the request said ``response_format="polygons"``: for each connected part a
-            list of rings, the outside first, then the holes. A ring is a list of (x, y) along the edges of
-            pixels: pixel (x, y) covers [x, x + 1] × [y, y + 1].
+        area: number of pixels with this value in the answered mask; 0 if nothing was found.
+        bbox: (x, y, width, height) in pixels, as in COCO; None if the area is 0.
+        rle: its pixels, with ``response_format="rle"``.
+        polygons: its outline, with ``response_format="polygons"``: for each connected part a list of rings, the outer
+            one first, then the holes. A ring is a list of (x, y) along the edges of pixels: pixel (x, y) covers
+            [x, x + 1] × [y, y + 1].
     """
 
     value: int
-    prompts: list[int] = []
+    prompts: list[int] = Field(default_factory=list)
     score: float | None = None
     area: int | None = None
     bbox: tuple[float, float, float, float] | None = None
     rle: RLE | None = None
     polygons: list[Polygon] | None = None
 
-    # (b64_json, height, width) of the mask around this segment: a segment alone may not hold its pixels.
-    _mask: tuple[str | None, int | None, int | None] = PrivateAttr(default=(None, None, None))
+    # Those of its mask: a segment alone may not contain its pixels.
+    _pixels: MaskPixels = PrivateAttr(default_factory=MaskPixels)
 
     def to_numpy(self) -> "NDArray[np.bool_]":
-        """Its pixels: bool [height, width].
+        """The pixels of the segment: bool [height, width].
 
         Raises:
-            MaskError: the answer does not hold them, or is damaged.
+            MaskError: the answer does not contain them, or is damaged.
             MissingExtraError: numpy or Pillow is not installed.
         """
-        with images_extra("Segment.to_numpy()"):
-            from .. import _mask_arrays as _masks  # noqa: PLC0415
-        return _masks.segment_pixels(self, *self._mask)
+        return segment_pixels(self._pixels, self)
 
 
 class Mask(Record):
-    """One reading of the prompt: a categorical mask.
+    """A categorical mask, for one candidate of each object.
 
     0 is background; value k belongs to object k of the prompt, counted from 1.
 
     Attributes:
         b64_json: the mask as a PNG of one channel, 8 or 16 bits, in base64; None for other response formats.
-        label: the segment's class, from models that have classes.
+        label: the class of the segment, from models that have classes.
         score: the model's confidence, 0 to 1: the mean over the segments, weighted by area.
         segments: which prompts became which value.
-        width: the mask's width in pixels; some servers tell it only when ``b64_json`` is None.
-        height: the mask's height in pixels; likewise.
+        width: in pixels; some servers send it only when ``b64_json`` is None.
+        height: in pixels; likewise.
     """
 
     b64_json: str | None = None
@@ -167,82 +92,86 @@ class Mask(Record):
     width: int | None = None
     height: int | None = None
 
+    _pixels: MaskPixels = PrivateAttr(default_factory=MaskPixels)
+
     def model_post_init(self, context: Any, /) -> None:
+        self._share_pixels()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ("b64_json", "segments", "width", "height"):
+            self._share_pixels()
+
+    def _share_pixels(self) -> MaskPixels:
+        """The pixels of the fields as they are now, shared with the segments."""
+        if self._pixels != (fresh := MaskPixels(self.b64_json, self.height, self.width)):
+            self._pixels = fresh
         for segment in self.segments or ():
-            segment._mask = (self.b64_json, self.height, self.width)
+            segment._pixels = self._pixels
+        return self._pixels
 
     def to_numpy(self) -> "NDArray[np.uint8] | NDArray[np.uint16]":
-        """The categorical mask: uint8 [height, width], or uint16 when values exceed 255.
+        """The categorical mask: uint8 [height, width], or uint16 if values exceed 255.
 
         Raises:
             MaskError: segments overlap (``compose=False``), so that a pixel would need two values; or the answer
                 is damaged.
             MissingExtraError: numpy or Pillow is not installed.
         """
-        with images_extra("Mask.to_numpy()"):
-            from .. import _mask_arrays as _masks  # noqa: PLC0415
-        return _masks.categorical(self)
+        return categorical(self._share_pixels(), self.segments or ())
 
     def to_image(self) -> "PILImage":
         """The categorical mask as a PIL image, mode ``L`` (8 bits) or ``I;16``. Raises as `to_numpy` does."""
-        with images_extra("Mask.to_image()"):
-            from .. import _mask_arrays as _masks  # noqa: PLC0415
-        return _masks.to_image(self)
+        return categorical_image(self._share_pixels(), self.segments or ())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the categorical mask as a PNG of one channel, 8 or 16 bits. Raises as `to_numpy` does.
 
-        A server's own PNG is written as it came; numpy and Pillow are needed for other response formats only.
+        A PNG from the server is written unchanged; numpy and Pillow are needed for other response formats only.
 
         Raises:
             InputError: the path does not end in ``.png``: a JPEG would change the values.
         """
         target = Path(path)
         if target.suffix.lower() != ".png":
-            raise InputError(f"a mask's values survive in PNG only; name it {target.with_suffix('.png').name!r}")
+            raise InputError(f"only PNG keeps a mask's values; name it {target.with_suffix('.png').name!r}")
         if self.b64_json is None:
             self.to_image().save(target, "PNG")
         else:
             target.write_bytes(decode_mask(self.b64_json))
 
     def _repr_png_(self) -> bytes | None:
-        """What a notebook shows: every value in its colour. None, so that it shows the text, where that cannot be."""
+        """What a notebook shows: each value in its colour; None, so that it shows the text, if that fails."""
         try:
-            with images_extra("Showing a mask"):
-                from .. import _overlay  # noqa: PLC0415
-            return _overlay.portrait(self)
+            return preview(self._share_pixels(), self.segments or ())
         except (MaskError, MissingExtraError):
             return None
 
     def overlay(
-        self, image: "Picture", *, alpha: float = 0.45, exif: Literal["apply", "ignore"] = "apply"
+        self, image: ImageInput, *, alpha: float = 0.45, exif: Literal["apply", "ignore"] | None = None
     ) -> "PILImage":
-        """The picture with every segment in a colour of its own: an RGB PIL image of the picture's size.
+        """The image with each segment in its own colour: an RGB PIL image of the image's size.
 
-        A value's colour is always the same. Where the request asked for another ``size``, the mask is scaled to
-        the picture.
+        A value always has the same colour. If the request set another ``size``, the mask is scaled to the image.
 
         Args:
-            image: the picture that was sent, as anything that ``segment`` takes; of a prepared one the picture that
-                it holds.
-            alpha: 0 shows the picture alone with the outlines, 1 solid colours.
-            exif: the same as in the request. A prepared picture is drawn as it was prepared.
+            image: the image that was sent, in any form that ``segment`` accepts; a prepared image that holds its file.
+            alpha: from 0, the image with outlines only, to 1, solid colours.
+            exif: the same as in the request. A prepared image has its own.
 
         Raises:
             InputError: ``image`` or ``alpha`` cannot be used.
             MaskError: the answer is damaged.
             MissingExtraError: numpy or Pillow is not installed.
         """
-        with images_extra("Mask.overlay()"):
-            from .. import _overlay  # noqa: PLC0415
-        return _overlay.overlay(self, image, alpha, exif)
+        return overlay(self._share_pixels(), self.segments or (), image, alpha, exif)
 
 
 class Usage(Record):
     """What a request cost, in tokens.
 
     Attributes:
-        input_tokens: tokens of the picture and of the prompt.
+        input_tokens: tokens of the image and of the prompt.
         input_tokens_details: the same by kind, such as ``{"image_tokens": 4096, "point_tokens": 1}``.
         output_tokens: mask tokens decoded.
         total_tokens: the sum.
@@ -266,41 +195,3 @@ class SegmentationResponse(Answer):
     created: int
     data: list[Mask]
     usage: Usage | None = None
-
-
-class Model(Record):
-    """A model that the server offers.
-
-    Attributes:
-        id: the name to pass as ``model``.
-        created: Unix time in seconds.
-        owned_by: who made or serves it.
-    """
-
-    id: str
-    object: str = "model"
-    created: int | None = None
-    owned_by: str | None = None
-
-
-class ModelList(Answer):
-    """The answer of ``models.list``. Iterates over its models."""
-
-    object: str = "list"
-    data: list[Model]
-
-    def __iter__(self) -> Iterator[Model]:  # type: ignore[override]  # its models, as the mapping's keys above
-        return iter(self.data)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-
-class Account(Answer):
-    """Whom an API key belongs to.
-
-    Attributes:
-        organization_id: the account's id on the server.
-    """
-
-    organization_id: str = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""Who may use the server, and how much: accounts, their API keys, limits, and what was used."""
+"""Accounts, their API keys, limits and usage."""
 
 from maskery.accounts.accounts import Account, AccountRepository, NoSuchAccount, check_account_name
 from maskery.accounts.authentication import Caller, InvalidKeyError, KeyAuthenticator

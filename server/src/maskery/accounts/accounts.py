@@ -1,4 +1,4 @@
-"""The accounts: who keys belong to, whether they are let in, and how much they may."""
+"""Accounts: the owners of API keys."""
 
 import re
 import time
@@ -15,13 +15,13 @@ from maskery.errors import UserError
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@ -]{0,126}[A-Za-z0-9._@-])?")
 
-# What an SQL integer of four bytes can hold, and what Redis' Lua counts exactly.
-_MOST = {"pixels_per_day": 2**53 - 1}
-_MOST_OTHERWISE = 2**31 - 1
+# What Redis's Lua counts exactly, and what a four-byte SQL integer holds.
+_MAX_PIXELS_PER_DAY = 2**53 - 1
+_MAX_LIMIT = 2**31 - 1
 
 
 class NoSuchAccount(UserError, LookupError):  # noqa: N818
-    """No account has that name."""
+    """No account has this name."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Account:
     """An account. Times are Unix seconds.
 
     Attributes:
-        disabled: since when its keys are refused; None: they are not.
-        limits: its own; where None, the server's defaults hold, where 0, nothing is limited.
+        disabled: when it was disabled, so that its keys are refused; None if it is enabled.
+        limits: where None, the server's defaults apply; where 0, unlimited.
     """
 
     name: str
@@ -40,39 +40,36 @@ class Account:
 
 
 class AccountRepository:
-    """All accounts, in the database.
-
-    Every method raises `DatabaseError` where that does not answer.
-    """
+    """Stores accounts in the database. Every method raises `DatabaseError` if the database does not respond."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def create(self, name: str, limits: Limits | None = None) -> Account:
-        """A new account.
+        """Create an account.
 
         Raises:
-            ValueError: there is one of that name, or it is no name, or a limit no limit.
+            ValueError: the name is taken or invalid, or a limit is invalid.
         """
         check_account_name(name)
         values = limit_values(limits or Limits())
         with self._database.writing() as connection:
-            if not open_account(connection, name):
-                raise ValueError(f"there is an account {name!r} already")
+            if not ensure_account(connection, name):
+                raise ValueError(f"the account {name!r} already exists")
             connection.execute(accounts.update().where(accounts.c.name == name).values(**values))
             return _to_account(_find(connection, name))
 
     def get(self, name: str) -> Account:
-        """The account of that name.
+        """Return the account of this name.
 
         Raises:
-            NoSuchAccount: there is none.
+            NoSuchAccount: it does not exist.
         """
         with self._database.reading() as connection:
             return _to_account(_find(connection, name))
 
     def list(self) -> list[Account]:
-        """All of them, oldest first."""
+        """Return all accounts, oldest first."""
         query = select(accounts).order_by(accounts.c.created, accounts.c.name)
         with self._database.reading() as connection:
             return [_to_account(row) for row in connection.execute(query)]
@@ -80,16 +77,19 @@ class AccountRepository:
     def update(
         self, name: str, limits: Mapping[str, int | None] | None = None, disabled: bool | None = None
     ) -> Account:
-        """The account after what is named of it was changed; limits by name, None for the server's default.
+        """Change an account and return it.
+
+        Args:
+            limits: new values by name, None for the server's default; the other limits keep their values.
+            disabled: None keeps it as it is.
 
         Raises:
-            NoSuchAccount: there is none.
-            ValueError: a limit is no limit.
+            NoSuchAccount: it does not exist.
+            ValueError: a limit is invalid.
         """
         values: dict[str, float | None] = {}
         with self._database.writing() as connection:
-            # Nobody else changes it between this and what is written.
-            found = _to_account(_find(connection, name, alone=True))
+            found = _to_account(_find(connection, name, for_update=True))
             if limits:
                 values |= limit_values(Limits(**{**asdict(found.limits), **limits}))
             if disabled is not None and disabled != (found.disabled is not None):
@@ -100,50 +100,50 @@ class AccountRepository:
 
 
 def check_account_name(name: str) -> None:
-    """Raise ValueError unless an account may be called so."""
+    """Raise ValueError if an account cannot have this name."""
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} is not an account's name: letters, digits, '.', '_', '@', '-' and spaces, "
-            "at most 128, a letter or digit first, no space last"
+            f"{name!r} is not a valid account name: use at most 128 letters, digits, '.', '_', '@', '-' and spaces, "
+            "a letter or digit first, no space last"
         )
 
 
-def open_account(connection: Connection, name: str) -> bool:
-    """Make the account unless it is there; whether it was made. Two who do so at the same time do not collide."""
-    made = insert_into(connection, accounts).values(name=name, created=time.time()).on_conflict_do_nothing()
+def ensure_account(connection: Connection, name: str) -> bool:
+    """Create the account unless it exists. Return whether it was created. Safe in concurrent transactions."""
+    insert = insert_into(connection, accounts).values(name=name, created=time.time()).on_conflict_do_nothing()
     # Not every driver counts the rows of an insert.
-    return connection.execute(made.returning(accounts.c.name)).first() is not None
+    return connection.execute(insert.returning(accounts.c.name)).first() is not None
 
 
 def limit_values(limits: Limits) -> dict[str, float | None]:
-    """The columns that hold limits.
+    """Values of the columns that store limits.
 
     Raises:
-        ValueError: one is negative, or too large to be stored.
+        ValueError: a limit is too large to be stored.
     """
     values = asdict(limits)
     for name, value in values.items():
-        most = _MOST.get(name, _MOST_OTHERWISE)
-        if value is not None and not 0 <= value <= most:
-            raise ValueError(f"{name} is a number from 0 (no limit) to {most}, not {value}")
+        largest = _MAX_PIXELS_PER_DAY if name == "pixels_per_day" else _MAX_LIMIT
+        if value is not None and value > largest:
+            raise ValueError(f"{name} must be between 0 (unlimited) and {largest}, not {value}")
     return values
 
 
 def to_limits(row: Row[tuple[object, ...]], prefix: str = "") -> Limits:
-    """From the columns that hold them."""
+    """The limits in a row."""
     return Limits(**{each.name: getattr(row, prefix + each.name) for each in fields(Limits)})
 
 
-def called(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
-    """Rows of the account of that name. Of what can be none PostgreSQL refuses some even to be asked."""
+def has_account(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Filter for rows of an account. An invalid name matches none; PostgreSQL would refuse some, such as NUL bytes."""
     return column == name if _NAME.fullmatch(name) else false()
 
 
-def _find(connection: Connection, name: str, alone: bool = False) -> Row[tuple[object, ...]]:
-    query = select(accounts).where(called(accounts.c.name, name))
-    row = connection.execute(query.with_for_update() if alone else query).first()
+def _find(connection: Connection, name: str, for_update: bool = False) -> Row[tuple[object, ...]]:
+    query = select(accounts).where(has_account(accounts.c.name, name))
+    row = connection.execute(query.with_for_update() if for_update else query).first()
     if row is None:
-        raise NoSuchAccount(f"there is no account {name!r}; `maskery accounts list` shows those there are")
+        raise NoSuchAccount(f"the account {name!r} does not exist; `maskery accounts list` shows all")
     return row
 
 

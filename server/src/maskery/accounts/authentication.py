@@ -1,4 +1,4 @@
-"""Whose key is this? Asked at every request, so mostly answered from memory."""
+"""Authenticates API keys. Most requests are answered from a cache."""
 
 import asyncio
 import logging
@@ -17,19 +17,19 @@ from maskery.accounts.scopes import DEFAULT_SCOPES, Scope
 
 _log = logging.getLogger("maskery.accounts")
 
-# Seconds that an entry is believed: a key revoked through another server is refused after at most as many, and the
-# time of one query. Five are promised.
-_FRESH = 2.0
+# Seconds that a record stays in the cache. A key that is revoked through another server is refused after this time and
+# that of a query; five seconds are documented.
+_CACHE_SECONDS = 2.0
 
-# Entries kept. An entry takes about 2 kB.
-_KEPT = 20_000
+# Records in the cache, of about 2 kB each.
+_CACHE_SIZE = 20_000
 
-# Seconds for which IDs that were never seen are gathered: nobody who is at work notices, and a flood of keys that
-# were made up costs twenty queries a second at most.
-_GATHER = 0.05
+# Seconds for which IDs that are not in the cache are collected into one query. Keys in use are in the cache, so this
+# delays their first request only, and a flood of invented keys costs at most twenty queries per second.
+_BATCH_SECONDS = 0.05
 
 # IDs in one query.
-_AT_ONCE = 500
+_BATCH_SIZE = 500
 
 _ANONYMOUS = "anonymous"
 
@@ -37,10 +37,10 @@ Reason = Literal["unknown", "revoked", "expired", "disabled"]
 
 
 class InvalidKeyError(Exception):
-    """The key opens nothing.
+    """The API key is not valid.
 
     Attributes:
-        reason: "unknown" for anything that is no key of ours; the others are told only to who has the whole key.
+        reason: "unknown" unless the whole key is right; only its owner is told the other reasons.
     """
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -50,11 +50,11 @@ class InvalidKeyError(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is asking.
+    """An authenticated caller.
 
     Attributes:
-        key: ID of the key; empty without one.
-        holders: whose limits count.
+        key_id: empty if the caller is anonymous.
+        subjects: whose limits apply: the account's and the key's.
     """
 
     account: str
@@ -64,16 +64,14 @@ class Caller:
 
 
 class KeyAuthenticator:
-    """Checks keys. For one event loop.
+    """Authenticates keys with a cache in front of the database. For one event loop.
 
-    What is not in memory is asked of the database by one query at a time, for all keys that came meanwhile: a flood
-    of wrong keys takes up one thread and no more, and right ones do not stand in line behind it.
+    One query at a time asks the database for all keys that are not in the cache. A flood of wrong keys uses one thread,
+    and keys that are in the cache do not wait behind it.
 
     Args:
-        keys: where they are kept.
-        defaults: limits of accounts that have none of their own.
-        clock: seconds that never go back.
-        clerk: asks the database.
+        defaults: limits of accounts where they have none of their own.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -86,111 +84,109 @@ class KeyAuthenticator:
         self._keys, self._defaults, self._clock = keys, defaults, clock
         self._executor = executor or DatabaseExecutor()
         self._failing = False
-        #: Who sends no key, where that is allowed.
+        #: The caller where no key is needed.
         self.anonymous = Caller(
-            _ANONYMOUS, "", frozenset(DEFAULT_SCOPES), (Subject("account", _ANONYMOUS, _in_force(Limits(), defaults)),)
+            _ANONYMOUS, "", frozenset(DEFAULT_SCOPES), (Subject("account", _ANONYMOUS, _merge(Limits(), defaults)),)
         )
-        self._entries: OrderedDict[str, tuple[float, KeyRecord]] = OrderedDict()
-        self._asked: dict[str, asyncio.Future[KeyRecord | None]] = {}
-        self._asking: asyncio.Task[None] | None = None
-        self._changes = 0
-        self._known_is_asked = asyncio.Event()
+        self._cache: OrderedDict[str, tuple[float, KeyRecord]] = OrderedDict()
+        self._pending: dict[str, asyncio.Future[KeyRecord | None]] = {}
+        self._querying: asyncio.Task[None] | None = None
+        self._generation = 0
+        self._known_key_waits = asyncio.Event()
 
     async def authenticate(self, text: str) -> Caller:
-        """The caller who sends this key.
+        """Return the caller that this key belongs to.
 
         Raises:
-            InvalidKeyError: it opens nothing.
-            DatabaseError: the database does not answer.
+            InvalidKeyError: the key is unknown, revoked or expired, or its account is disabled.
+            DatabaseError: the database does not respond.
         """
         key_id = parse_key_id(text)
-        entry = await self._entry(key_id) if key_id else None
-        if not verify_secret(entry, text) or entry is None:
-            raise InvalidKeyError("unknown", "The API key is not known here; `maskery keys create` makes one.")
-        key = entry.key
-        if key.state == "revoked":
-            raise InvalidKeyError("revoked", f"The API key {key.id} was revoked; `maskery keys create` makes another.")
-        if key.state == "expired":
-            raise InvalidKeyError("expired", f"The API key {key.id} has expired; `maskery keys create` makes another.")
-        if entry.disabled:
-            raise InvalidKeyError(
-                "disabled", f"The account {key.account} is disabled; `maskery accounts enable` lets it in."
-            )
+        record = await self._record(key_id) if key_id else None
+        if not verify_secret(record, text) or record is None:
+            raise InvalidKeyError("unknown", "The API key is unknown; create one with `maskery keys create`.")
+        key = record.key
+        if key.state != "active":
+            has = "was revoked" if key.state == "revoked" else "has expired"
+            message = f"The API key {key.id} {has}; create another with `maskery keys create`."
+            raise InvalidKeyError(key.state, message)
+        if record.disabled:
+            message = f"The account {key.account} is disabled; `maskery accounts enable` enables it."
+            raise InvalidKeyError("disabled", message)
         subjects = (
-            Subject("account", key.account, _in_force(entry.account_limits, self._defaults)),
-            Subject("key", key.id, _in_force(key.limits, Limits())),
+            Subject("account", key.account, _merge(record.account_limits, self._defaults)),
+            Subject("key", key.id, key.limits),
         )
         return Caller(key.account, key.id, frozenset(key.scopes), subjects)
 
     def invalidate(self) -> None:
-        """Believe nothing any more: something was changed through this server."""
-        self._entries.clear()
-        # What the database is being asked for may be an answer from before the change.
-        self._changes += 1
+        """Empty the cache, after a change that this server made."""
+        self._cache.clear()
+        # A query that is under way may return what was true before the change.
+        self._generation += 1
 
-    async def _entry(self, key_id: str) -> KeyRecord | None:
-        found = self._entries.get(key_id)
-        if found and self._clock() - found[0] < _FRESH:
-            self._entries.move_to_end(key_id)
-            return found[1]
-        future = self._asked.get(key_id)
+    async def _record(self, key_id: str) -> KeyRecord | None:
+        cached = self._cache.get(key_id)
+        if cached and self._clock() - cached[0] < _CACHE_SECONDS:
+            self._cache.move_to_end(key_id)
+            return cached[1]
+        future = self._pending.get(key_id)
         if future is None:
-            future = self._asked[key_id] = asyncio.get_running_loop().create_future()
-            if found:
-                self._known_is_asked.set()
-            if self._asking is None:
-                self._asking = asyncio.create_task(self._ask())
-        # Whoever goes away does not take the answer from the others.
+            future = self._pending[key_id] = asyncio.get_running_loop().create_future()
+            if cached:
+                self._known_key_waits.set()
+            if self._querying is None:
+                self._querying = asyncio.create_task(self._query())
+        # Other requests may wait for the same key when this one is cancelled.
         return await asyncio.shield(future)
 
-    async def _ask(self) -> None:
-        """Ask the database until nothing is left to be asked."""
+    async def _query(self) -> None:
+        """Query the database until no key is pending."""
         try:
-            while self._asked:
+            while self._pending:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_GATHER):
-                        await self._known_is_asked.wait()
-                self._known_is_asked.clear()
-                batch = dict(list(self._asked.items())[:_AT_ONCE])
-                # From here on a change may be missed, so who asks from here on asks anew.
+                    async with asyncio.timeout(_BATCH_SECONDS):
+                        await self._known_key_waits.wait()
+                self._known_key_waits.clear()
+                batch = dict(list(self._pending.items())[:_BATCH_SIZE])
+                # A request that arrives from now on needs a new query, as this one may miss a change.
                 for key_id in batch:
-                    del self._asked[key_id]
-                asked, changes = self._clock(), self._changes
+                    del self._pending[key_id]
+                started, generation = self._clock(), self._generation
                 try:
                     found = await self._executor.run(partial(self._keys.find_records, list(batch)))
-                # Whatever it is, those who wait are told; the next ones try again.
+                # Every error is passed on to the requests that wait; the next ones query again.
                 except Exception as error:  # noqa: BLE001
-                    self._note(error)
+                    self._log_outage(error)
                     for future in batch.values():
                         future.set_exception(error)
-                        # Where nobody waits any more, asyncio would complain.
+                        # If no request waits any more, asyncio would report an exception that was never retrieved.
                         future.exception()
                     continue
-                self._note(None)
+                self._log_outage(None)
                 for key_id, future in batch.items():
-                    entry = found.get(key_id)
-                    if entry and changes == self._changes:
-                        self._keep(key_id, asked, entry)
-                    future.set_result(entry)
+                    record = found.get(key_id)
+                    if record and generation == self._generation:
+                        self._store(key_id, started, record)
+                    future.set_result(record)
         finally:
-            self._asking = None
+            self._querying = None
 
-    def _note(self, error: Exception | None) -> None:
-        """A line in the log when the database begins to fail, and when it answers again."""
+    def _log_outage(self, error: Exception | None) -> None:
+        """Log when the database begins to fail, and when it responds again."""
         if error and not self._failing:
-            _log.error("nobody can be let in: %s", error)
+            _log.error("API keys cannot be checked: %s", error)
         elif self._failing and not error:
-            _log.warning("the database of accounts answers again")
+            _log.warning("the database of accounts responds again")
         self._failing = error is not None
 
-    def _keep(self, key_id: str, asked: float, entry: KeyRecord) -> None:
-        self._entries[key_id] = asked, entry
-        self._entries.move_to_end(key_id)
-        while len(self._entries) > _KEPT:
-            self._entries.popitem(last=False)
+    def _store(self, key_id: str, queried: float, record: KeyRecord) -> None:
+        self._cache[key_id] = queried, record
+        self._cache.move_to_end(key_id)
+        while len(self._cache) > _CACHE_SIZE:
+            self._cache.popitem(last=False)
 
 
-def _in_force(own: Limits, otherwise: Limits) -> Limits:
-    """Own limits, and where they say nothing those of everybody."""
-    said = {name: amount for name, amount in asdict(own).items() if amount is not None}
-    return replace(otherwise, **said)
+def _merge(limits: Limits, defaults: Limits) -> Limits:
+    """The limits, and the defaults where they are None."""
+    return replace(defaults, **{name: value for name, value in asdict(limits).items() if value is not None})

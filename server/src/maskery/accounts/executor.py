@@ -1,4 +1,4 @@
-"""Goes to the database for whoever must not wait for it for ever."""
+"""Runs blocking database work in threads, with a time limit."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,45 +7,45 @@ from typing import TypeVar
 
 from maskery.accounts.database import DatabaseError
 
-# Seconds for a statement or two. A server that is gone is noticed by its socket; one that hangs, by this alone.
-_PATIENCE = 5.0
+# Seconds for a few statements. A connection that was lost is noticed by its socket, a database that hangs only by this.
+_TIMEOUT = 5.0
 
-# Those that wait for a database that hangs are lost to others, not to the rest of the server.
+# A database that hangs blocks these threads, and no others of the server.
 _THREADS = 4
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class DatabaseExecutor:
-    """Works in threads of its own. For one event loop.
+    """A thread pool for database work. For one event loop.
 
     Args:
-        patience: seconds after which an answer comes too late.
+        timeout: seconds that `run` waits.
     """
 
-    def __init__(self, patience: float = _PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, timeout: float = _TIMEOUT) -> None:
+        self._timeout = timeout
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="accounts")
 
-    async def run(self, work: Callable[[], Answer]) -> Answer:
-        """What the work returns or raises.
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Return what the work returns, or raise what it raises.
 
         Raises:
-            DatabaseError: it took too long; it may be done nevertheless.
+            DatabaseError: the work took too long; it may still be completed.
         """
         try:
-            async with asyncio.timeout(self._patience) as limit:
+            async with asyncio.timeout(self._timeout) as limit:
                 return await self.run_to_completion(work)
         except TimeoutError:
             if not limit.expired():
                 raise
-            message = f"the database of accounts has not answered within {self._patience:g} seconds"
+            message = f"the database of accounts has not responded within {self._timeout:g} seconds"
             raise DatabaseError(message) from None
 
-    async def run_to_completion(self, work: Callable[[], Answer]) -> Answer:
-        """The same, however long it takes: for what must be known to be done or not."""
+    async def run_to_completion(self, work: Callable[[], Result]) -> Result:
+        """The same without a time limit, for work whose outcome must be known."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def close(self) -> None:
-        """Begin nothing any more. What hangs is left to itself."""
+        """Start no more work. Work that hangs is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)

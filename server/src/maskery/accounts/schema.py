@@ -1,4 +1,4 @@
-"""The tables, as the migrations leave them. Times are Unix seconds; a limit of NULL is not set, 0 is no limit."""
+"""The tables after all migrations. Times are Unix seconds. A limit is NULL if it is not set, 0 if unlimited."""
 
 from sqlalchemy import BigInteger, Column, Date, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table
 
@@ -35,13 +35,13 @@ api_keys = Table(
     Column("expires", Float, nullable=True),
     Column("revoked", Float, nullable=True),
     Column("last_used", Float, nullable=True),
-    # ID of the key that took its place.
+    # ID of the key that `rotate` created in its place.
     Column("replaced_by", String(16), nullable=True),
     *_limits(),
     Index("api_keys_by_account", "account"),
 )
 
-# Of accounts without a row, too: where no key is asked for, there is none.
+# No foreign key: anonymous usage has no account.
 usage = Table(
     "usage",
     metadata,

@@ -1,8 +1,10 @@
-"""Everything about accounts that a server needs, put together."""
+"""Accounts, authentication, limits and usage as one object for the server."""
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from maskery.accounts.accounts import AccountRepository
 from maskery.accounts.authentication import KeyAuthenticator
-from maskery.accounts.database import Database
+from maskery.accounts.database import Database, DatabaseError
 from maskery.accounts.executor import DatabaseExecutor
 from maskery.accounts.keys import KeyRepository
 from maskery.accounts.rate_limit.limiter import Limiter
@@ -20,13 +22,17 @@ from maskery.accounts.usage import UsageRecorder, UsageRepository
 
 _log = logging.getLogger("maskery.accounts")
 
-# Seconds for usage to be written when the server stops.
-_LAST_WRITING = 5.0
+# Seconds for the last usage to be written when the server stops.
+_LAST_FLUSH_TIMEOUT = 5.0
+
+# Seconds between two checks of the database, and for one of them.
+_CHECK_INTERVAL = 1.0
+_CHECK_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True)
 class AccountStore:
-    """What the database holds: all that a command needs."""
+    """The database of accounts and its repositories."""
 
     database: Database
     accounts: AccountRepository
@@ -35,7 +41,7 @@ class AccountStore:
 
     @classmethod
     def open(cls, url: str | Path) -> "AccountStore":
-        """The database at a URL or path, brought up to date.
+        """Open the database at a URL or path, and migrate it to this release.
 
         Raises:
             DatabaseError: it cannot be used.
@@ -49,56 +55,69 @@ class AccountStore:
         return cls(database, AccountRepository(database), KeyRepository(database), UsageRepository(database))
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database's connections."""
         self.database.close()
 
 
 class AccountService:
-    """Lets callers in, bounds and counts them. For one event loop.
+    """Authenticates callers, applies their limits and records their usage. For one event loop.
 
     Args:
-        records: who there is.
-        defaults: limits of accounts that have none of their own.
-        limiter: counts requests.
+        store: closed with the service.
+        defaults: limits of accounts where they have none of their own.
     """
 
-    def __init__(self, records: AccountStore, defaults: Limits, limiter: Limiter) -> None:
-        self.store, self.limiter = records, limiter
+    def __init__(self, store: AccountStore, defaults: Limits, limiter: Limiter) -> None:
+        self.store, self.limiter = store, limiter
         self.executor = DatabaseExecutor()
-        self.authenticator = KeyAuthenticator(records.keys, defaults, executor=self.executor)
-        self.usage_recorder = UsageRecorder(records.usage, records.keys, self.executor)
-        self._writing: asyncio.Task[None] | None = None
+        self.authenticator = KeyAuthenticator(store.keys, defaults, executor=self.executor)
+        self.usage_recorder = UsageRecorder(store.usage, store.keys, self.executor)
+        self._recording: asyncio.Task[None] | None = None
+        self._is_available = True
+        self._next_check = 0.0
 
     def start(self) -> None:
-        """Begin to write down what is used, and see whether limits can be counted where they are to be."""
+        """Begin to write usage, and check the connection to Redis."""
         self.limiter.check()
-        self._writing = asyncio.create_task(self.usage_recorder.run())
+        self._recording = asyncio.create_task(self.usage_recorder.run())
+
+    async def is_available(self) -> bool:
+        """Whether the database responds. It is asked at most once per second, and waited for no longer than that."""
+        now = time.monotonic()
+        if now >= self._next_check:
+            self._next_check = now + _CHECK_INTERVAL
+            try:
+                async with asyncio.timeout(_CHECK_TIMEOUT):
+                    await self.executor.run(self.store.database.ping)
+                self._is_available = True
+            except (DatabaseError, TimeoutError):
+                self._is_available = False
+        return self._is_available
 
     async def close(self) -> None:
-        """Write down what was not yet, and let go of the database."""
-        if self._writing:
-            self._writing.cancel()
-            await asyncio.gather(self._writing, return_exceptions=True)
-        try:
-            async with asyncio.timeout(_LAST_WRITING):
-                await self.usage_recorder.flush()
-        except TimeoutError:
-            _log.error("the database of accounts does not answer: what was used last is not written down")
-        await self.limiter.close()
-        self.executor.close()
-        self.store.close()
+        """Write the last usage, then close the connections to Redis and to the database."""
+        async with AsyncExitStack() as stack:
+            stack.callback(self.store.close)
+            stack.callback(self.executor.close)
+            stack.push_async_callback(self.limiter.close)
+            if self._recording:
+                self._recording.cancel()
+                await asyncio.wait([self._recording])
+            try:
+                async with asyncio.timeout(_LAST_FLUSH_TIMEOUT):
+                    await self.usage_recorder.flush()
+            except TimeoutError:
+                _log.error("the database of accounts does not respond: the last usage is lost")
 
 
 class AccountMetrics(Collector):
-    """Read at the moment of asking instead of being kept up to date."""
+    """Prometheus metrics, read from the service when they are collected."""
 
     def __init__(self, account_service: AccountService) -> None:
-        self._office = account_service
+        self._service = account_service
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        limiter, usage_recorder = self._office.limiter, self._office.usage_recorder
-        yield CounterMetricFamily("maskery_limits_failures", "Times Redis did not answer.", limiter.failures)
-        yield GaugeMetricFamily("maskery_limits_degraded", "Whether limits do without Redis.", limiter.degraded)
-        yield CounterMetricFamily(
-            "maskery_usage_failures", "Times usage could not be written.", usage_recorder.failures
-        )
+        limiter, usage_recorder = self._service.limiter, self._service.usage_recorder
+        yield CounterMetricFamily("maskery_limits_failures", "Calls that Redis did not respond.", limiter.failures)
+        yield GaugeMetricFamily("maskery_limits_degraded", "1 while Redis does not respond.", limiter.degraded)
+        yield CounterMetricFamily("maskery_usage_failures", "Failures to write usage.", usage_recorder.failures)

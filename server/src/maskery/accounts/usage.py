@@ -1,4 +1,4 @@
-"""What accounts have used, by day."""
+"""Usage of accounts by day: recorded in memory, written to the database every few seconds."""
 
 import asyncio
 import csv
@@ -12,24 +12,32 @@ from functools import partial
 
 from sqlalchemy import select
 
-from maskery.accounts.accounts import called
+from maskery.accounts.accounts import has_account
 from maskery.accounts.database import Database, DatabaseError, insert_into
 from maskery.accounts.executor import DatabaseExecutor
 from maskery.accounts.keys import KeyRepository
 from maskery.accounts.schema import usage
 
+_log = logging.getLogger("maskery.usage")
+
+# Seconds between two writes. A server that is killed loses at most the usage of this time.
+_FLUSH_INTERVAL = 5.0
+
+# Seconds by which the last use of a key may be out of date.
+_KEY_USE_INTERVAL = 60.0
+
 
 @dataclass(frozen=True)
 class Usage:
-    """How much.
+    """Amounts that an account has used.
 
     Attributes:
-        requests: that were let in.
-        images: that were encoded; one that is known already costs nothing.
+        requests: that were admitted.
+        images: that were encoded; images in the cache are not counted.
         objects: that were segmented.
         pixels: of the encoded images.
-        seconds: that the server worked on it, from the image's file to the mask's; a call of the model that answers
-            several requests counts for each.
+        seconds: of work, from reading the image file to writing the mask; a model call that serves several requests
+            counts for each of them.
     """
 
     requests: int = 0
@@ -44,7 +52,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class DailyUsage:
-    """What an account used on a day, in UTC."""
+    """Usage of an account on a day, in UTC."""
 
     account: str
     day: date
@@ -52,17 +60,17 @@ class DailyUsage:
 
 
 class UsageRepository:
-    """All that was used, in the database. Every method raises `DatabaseError` where that does not answer."""
+    """Stores usage in the database. Every method raises `DatabaseError` if the database does not respond."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, used: Mapping[tuple[str, date], Usage]) -> None:
-        """Add what accounts used on days to what is there; all of it or nothing."""
-        rows = [{"account": account, "day": day, **asdict(amount)} for (account, day), amount in used.items()]
+        """Add usage by account and day to the stored sums, all of it or nothing."""
+        rows = [{"account": account, "day": day, **asdict(each)} for (account, day), each in used.items()]
         if not rows:
             return
-        # In one order everywhere, so that two servers do not wait for each other's rows for ever.
+        # All servers lock the rows in the same order, so that they do not deadlock.
         rows.sort(key=lambda row: (row["account"], row["day"]))
         with self._database.writing() as connection:
             insert = insert_into(connection, usage)
@@ -71,107 +79,99 @@ class UsageRepository:
             connection.execute(insert.on_conflict_do_update(index_elements=["account", "day"], set_=sums), rows)
 
     def list(self, first: date | None = None, last: date | None = None, account: str | None = None) -> list[DailyUsage]:
-        """What was used, by day and account, from the first to the last day, both included."""
+        """Return usage by day and account, from the first to the last day inclusive."""
         query = select(usage).order_by(usage.c.day, usage.c.account)
         if first is not None:
             query = query.where(usage.c.day >= first)
         if last is not None:
             query = query.where(usage.c.day <= last)
         if account is not None:
-            query = query.where(called(usage.c.account, account))
+            query = query.where(has_account(usage.c.account, account))
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [DailyUsage(row[0], row[1], Usage(*row[2:])) for row in rows]
 
 
-def to_csv(uses: Iterable[DailyUsage]) -> str:
-    """A header and a line for each account and day, as RFC 4180 has it."""
+def to_csv(days: Iterable[DailyUsage]) -> str:
+    """CSV as of RFC 4180, with a header line."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["day", "account", *(each.name for each in fields(Usage))])
-    for use in uses:
-        *counts, seconds = astuple(use.usage)
-        writer.writerow([use.day.isoformat(), use.account, *counts, f"{seconds:.3f}"])
+    for each in days:
+        *counts, seconds = astuple(each.usage)
+        writer.writerow([each.day.isoformat(), each.account, *counts, f"{seconds:.3f}"])
     return text.getvalue()
 
 
-_log = logging.getLogger("maskery.usage")
-
-# Seconds between two writings: so much is lost when a server is killed.
-_EVERY = 5.0
-
-# Seconds by which a key's last use may be off.
-_LAST_USE = 60.0
-
-
 class UsageRecorder:
-    """Collects, and writes every few seconds. For one event loop.
+    """Collects usage in memory and writes it to the database every few seconds. For one event loop.
 
-    Where the database does not answer, what was collected is kept and written later.
+    While the database does not respond, usage stays in memory and is written later.
 
     Args:
-        book: for usage.
-        keys: for last uses.
-        clerk: goes to the database.
+        keys: stores when keys were last used.
 
     Attributes:
-        failures: how often the database did not answer.
+        failures: how often usage could not be written.
     """
 
-    def __init__(self, book: UsageRepository, keys: KeyRepository, executor: DatabaseExecutor | None = None) -> None:
-        self._book, self._keys = book, keys
+    def __init__(
+        self, repository: UsageRepository, keys: KeyRepository, executor: DatabaseExecutor | None = None
+    ) -> None:
+        self._repository, self._keys = repository, keys
         self._executor = executor or DatabaseExecutor()
         self._used: dict[tuple[str, date], Usage] = {}
-        self._last: dict[str, float] = {}
-        self._written: dict[str, float] = {}
+        self._key_uses: dict[str, float] = {}
+        self._written_key_uses: dict[str, float] = {}
         self._failing = False
-        self._turn = asyncio.Lock()
+        self._flushing = asyncio.Lock()
         self.failures = 0
 
-    def record(self, account: str, amount: Usage) -> None:
-        """An account has used this, now."""
-        name = account, datetime.now(UTC).date()
-        self._used[name] = self._used.get(name, Usage()) + amount
+    def record(self, account: str, used: Usage) -> None:
+        """Add usage to the account's sum of today."""
+        self._add((account, datetime.now(UTC).date()), used)
 
     def record_key_use(self, key_id: str) -> None:
-        """A key was used, now."""
+        """Note that a key was used now."""
         now = time.time()
-        if now - self._written.get(key_id, 0.0) > _LAST_USE:
-            self._last[key_id] = now
+        if now - self._written_key_uses.get(key_id, 0.0) > _KEY_USE_INTERVAL:
+            self._key_uses[key_id] = now
 
     async def run(self) -> None:
-        """Write until cancelled; what is left then is written by `write`."""
+        """Flush every few seconds until cancelled. `flush` writes what is left then."""
         while True:
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(_FLUSH_INTERVAL)
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what was collected until now. A failure is logged once, and tried again at the next call.
+        """Write what has been recorded, or keep it for the next call if that fails, and log the first failure.
 
-        Whoever is cancelled meanwhile leaves nothing half written down.
+        A cancelled call completes in the background, so that nothing is written twice.
         """
-        await asyncio.shield(asyncio.create_task(self._write_in_turn()))
+        await asyncio.shield(asyncio.create_task(self._flush_alone()))
 
-    async def _write_in_turn(self) -> None:
-        # Who asks for what was used is to find what another is just writing.
-        async with self._turn:
-            await self._write()
+    async def _flush_alone(self) -> None:
+        # A caller that reads the usage next waits for a write that is under way.
+        async with self._flushing:
+            await self._flush()
 
-    async def _write(self) -> None:
-        used, last = self._used, self._last
-        if not used and not last:
+    async def _flush(self) -> None:
+        used, key_uses = self._used, self._key_uses
+        if not used and not key_uses:
             return
-        self._used, self._last = {}, {}
+        self._used, self._key_uses = {}, {}
         try:
-            await self._executor.run_to_completion(partial(self._book.add, used))
+            await self._executor.run_to_completion(partial(self._repository.add, used))
             used = {}
-            await self._executor.run_to_completion(partial(self._keys.record_uses, last))
-        except DatabaseError as error:
-            for name, amount in used.items():
-                self._used[name] = self._used.get(name, Usage()) + amount
-            self._last = last | self._last
+            await self._executor.run_to_completion(partial(self._keys.record_uses, key_uses))
+        # Whatever the error, the usage is kept and `run` goes on.
+        except Exception as error:  # noqa: BLE001
+            for name, amounts in used.items():
+                self._add(name, amounts)
+            self._key_uses = key_uses | self._key_uses
             if not self._failing:
-                _log.error("usage is kept in memory until it can be written: %s", error)
+                is_unexpected = not isinstance(error, DatabaseError)
+                _log.error("usage is kept in memory until it can be written: %s", error, exc_info=is_unexpected)
             self._failing = True
             self.failures += 1
             return
@@ -179,5 +179,10 @@ class UsageRecorder:
             _log.info("usage is written again")
         self._failing = False
         now = time.time()
-        recent = {key_id: moment for key_id, moment in self._written.items() if now - moment <= _LAST_USE}
-        self._written = recent | last
+        recent = {
+            key_id: used_at for key_id, used_at in self._written_key_uses.items() if now - used_at <= _KEY_USE_INTERVAL
+        }
+        self._written_key_uses = recent | key_uses
+
+    def _add(self, name: tuple[str, date], used: Usage) -> None:
+        self._used[name] = self._used.get(name, Usage()) + used

@@ -1,4 +1,4 @@
-"""The application: routes, errors and middleware put together."""
+"""The ASGI application: routes, error handlers and middleware."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,16 +6,19 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from starlette.middleware import Middleware
 
-from maskery.api import errors, warmup
-from maskery.api.container import make_container
+from maskery.api import warmup
+from maskery.api.container import Container, make_container
+from maskery.api.errors import exception_handlers
 from maskery.api.middleware.cors import Cors
 from maskery.api.middleware.path_normalization import PathNormalization
+from maskery.api.middleware.proxy_headers import ProxyHeaders
 from maskery.api.middleware.request_log import RequestLog
 from maskery.api.middleware.security_headers import SecurityHeaders
 from maskery.api.middleware.trusted_hosts import TrustedHosts, loopback_names
 from maskery.api.middleware.unhandled_errors import UnhandledErrors
+from maskery.api.middleware.usage import UsageRecording
 from maskery.api.routes import (
     admin,
     authentication,
@@ -32,11 +35,12 @@ from maskery.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The server as an ASGI application.
+    """Make the server's ASGI application.
 
     Raises:
         ModelNotInstalled: an alias, or the setting `preload`, names a model that is not installed.
-        DatabaseError: the database of accounts cannot be used.
+        DatabaseError: the accounts database cannot be used.
+        SettingsError: the Redis URL is invalid, or the package `redis` is not installed.
     """
     container = make_container(settings)
 
@@ -61,23 +65,28 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
+        exception_handlers=exception_handlers(),
+        middleware=_middleware(container),
     )
     app.state.container = container
     for module in (segmentations, images, models, limits, admin, authentication, health, metrics, playground):
         app.include_router(module.router)
-    errors.install(app)
     describe(app)
-
-    # The last added is the outermost: an answer goes through all that stand after the one that gave it.
-    hosts = settings.allowed_hosts or (loopback_names(settings.host) if settings.on_loopback else ())
-    if hosts:
-        app.add_middleware(TrustedHosts, hosts=hosts, origins=settings.cors_origins)
-    app.add_middleware(PathNormalization)
-    app.add_middleware(UnhandledErrors)
-    if settings.cors_origins:
-        app.add_middleware(Cors, origins=settings.cors_origins)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestLog, container=container)
-    if settings.trusted_proxies:
-        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     return app
+
+
+def _middleware(container: Container) -> list[Middleware]:
+    """The middleware that every request passes through, outermost first."""
+    settings = container.settings
+    hosts = settings.allowed_hosts or (loopback_names(settings.host) if settings.on_loopback else ())
+    listed = [
+        settings.trusted_proxies and Middleware(ProxyHeaders, trusted_hosts=list(settings.trusted_proxies)),
+        Middleware(RequestLog, container=container),
+        Middleware(UsageRecording, recorder=container.account_service.usage_recorder),
+        Middleware(SecurityHeaders, hsts_seconds=settings.hsts_seconds),
+        settings.cors_origins and Middleware(Cors, origins=settings.cors_origins),
+        Middleware(UnhandledErrors),
+        Middleware(PathNormalization, root_path=settings.root_path),
+        hosts and Middleware(TrustedHosts, hosts=hosts, origins=settings.cors_origins),
+    ]
+    return [each for each in listed if isinstance(each, Middleware)]

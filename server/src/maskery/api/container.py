@@ -2,13 +2,14 @@
 
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request
 
 from maskery.accounts import AccountMetrics, AccountService, AccountStore, Limiter, Limits
-from maskery.engine import EncoderOptions, EncoderProcess, Engine, EngineLimits, Metrics
-from maskery.models import BUILT_IN, Registry, Store
+from maskery.engine import EncoderClient, EncoderOptions, Engine, EngineLimits, Metrics
+from maskery.models import BUILT_IN, CompileCache, Registry, Store
 from maskery.segmentation import ImageLimits, PromptLimits
 from maskery.settings import Settings, SettingsError
 
@@ -35,6 +36,7 @@ class Container:
     """
 
     settings: Settings
+    models: Registry
     engine: Engine
     metrics: Metrics
     account_service: AccountService
@@ -48,13 +50,7 @@ def make_registry(settings: Settings) -> Registry:
     Raises:
         ModelNotInstalled: an alias refers to a model that is not installed.
     """
-    return Registry(
-        settings.aliases,
-        Store(settings.models),
-        settings.model_memory,
-        settings.precision,
-        settings.hq_token_only,
-    )
+    return _registry_factory(settings)(settings.aliases)
 
 
 def image_limits(settings: Settings) -> ImageLimits:
@@ -93,7 +89,7 @@ def make_container(settings: Settings) -> Container:
     )
     account_service = AccountService(AccountStore.open(settings.database), default_limits, limiter)
     metrics = Metrics(engine, AccountMetrics(account_service))
-    return Container(settings, engine, metrics, account_service, State(), preload)
+    return Container(settings, registry, engine, metrics, account_service, State(), preload)
 
 
 def _engine_limits(settings: Settings) -> EngineLimits:
@@ -111,20 +107,29 @@ def _engine_limits(settings: Settings) -> EngineLimits:
     )
 
 
-def _make_encoder(settings: Settings) -> EncoderProcess | None:
+def _registry_factory(settings: Settings) -> "partial[Registry]":
+    """Makes registries without aliases, also in the encoder process: it can be pickled."""
+    return partial(
+        Registry,
+        store=Store(settings.models),
+        max_model_bytes=settings.model_memory,
+        precision=settings.precision,
+        hq_token_only=settings.hq_token_only,
+        cache=CompileCache(settings.compile_cache or settings.home / "cache" / "compiled"),
+    )
+
+
+def _make_encoder(settings: Settings) -> EncoderClient | None:
     """The encoder process; None where the platform cannot pass shared memory to another process."""
     if not hasattr(socket, "send_fds"):
         return None
     options = EncoderOptions(
-        models=settings.models,
-        max_model_bytes=settings.model_memory,
-        precision=settings.precision,
-        hq_token_only=settings.hq_token_only,
+        open_registry=_registry_factory(settings),
         image_limits=image_limits(settings),
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
-    return EncoderProcess(options, settings.encode_timeout)
+    return EncoderClient(options, settings.encode_timeout)
 
 
 async def get_container(request: Request) -> Container:

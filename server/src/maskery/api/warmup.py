@@ -1,35 +1,113 @@
-"""Coming up: models are loaded and run once before the server says that it is ready."""
+"""Warm-up: models are loaded and run once before the server is ready, so that the first requests do not wait for it."""
 
+import asyncio
 import logging
+import math
 import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import product
+
+import numpy as np
 
 from maskery.api.container import Container
-from maskery.engine import EngineError
+from maskery.engine import Engine, EngineError, NewImage, Upload
 from maskery.models import ModelNotInstalled, StoreError
+from maskery.segmentation import Embedding, Model, ObjectPrompt, Size, assemble, to_png
 
 _log = logging.getLogger(__name__)
 
+_SIDE = 64
+
+# A network is compiled for each number of objects and of points. The points are fractions of the image's sides.
+_POINTS = ((0.5, 0.5), (0.1, 0.1), (0.9, 0.9), (0.1, 0.9))
+_OBJECT_COUNTS = (1, 2, 4)
+_POINT_COUNTS = (1, 2)
+
 
 async def warm(container: Container) -> None:
-    """Load what the settings name. A failure is kept where whoever runs the server finds it."""
-    state = container.state
-    later = []
+    """Load and run the models to preload, and set the server's state to ready, or to the failure."""
+    engine, state = container.engine, container.state
+    run: list[tuple[Model, Embedding]] = []
     try:
         for name in container.preload:
             started = time.monotonic()
-            later.append(await container.engine.warm(name))
+            if engine.encoder.client and not container.models.is_built_in(name):
+                # The encoder process starts while the model is loaded here.
+                await asyncio.gather(engine.encoder.client.start(), engine.load(name))
+            run.append(await run_once(engine, name))
             _log.info("%s is loaded and has run, after %.1f s", name, time.monotonic() - started)
-    # Whatever it is, the server must not wait for it for ever.
+    # Any failure is reported: the server must not stay in the state "starting".
     except Exception as error:  # noqa: BLE001
         expected = isinstance(error, (ModelNotInstalled, StoreError, EngineError))
-        _log.error("a model that is to be loaded first cannot be: %s", error, exc_info=None if expected else error)
+        _log.error("cannot preload a model: %s", error, exc_info=None if expected else error)
         state.failure = error
         return
     if state.phase == "starting":
         state.phase = "ready"
     try:
-        for run in later:
-            await run()
-    # Whoever asks for such a shape of prompt is told.
+        for model, embedding in run:
+            await run_other_shapes(engine, model, embedding)
+    # Requests of that shape get the same error.
     except Exception as error:  # noqa: BLE001
-        _log.error("a model has run on one prompt, and cannot on another", exc_info=error)
+        _log.error("a preloaded model fails for one shape of image or prompt", exc_info=error)
+
+
+async def run_once(engine: Engine, name: str) -> tuple[Model, Embedding]:
+    """Load a model and run it on the usual shape of image and prompt.
+
+    Raises:
+        ModelNotInstalled, StoreError, Busy: see `Engine.segment`.
+    """
+    model = await engine.load(name)
+    embedding = await _encode(engine, model, model.warmup_aspect_ratios[0])
+    await _decode(engine, model, embedding, next(_prompts(embedding.size)))
+    return model, embedding
+
+
+async def run_other_shapes(engine: Engine, model: Model, embedding: Embedding) -> None:
+    """Run a model on the other shapes that it is compiled for.
+
+    Args:
+        embedding: of the usual shape of image.
+    """
+    for aspect_ratio in model.warmup_aspect_ratios[1:]:
+        other = await _encode(engine, model, aspect_ratio)
+        for objects in _prompts(other.size, (1,)):
+            await _decode(engine, model, other, objects)
+    _, *others = _prompts(embedding.size)
+    for objects in others:
+        await _decode(engine, model, embedding, objects)
+
+
+async def _encode(engine: Engine, model: Model, aspect_ratio: float) -> Embedding:
+    upload = Upload(_image(engine.limits.image.max_pixels, aspect_ratio))
+    image = NewImage(upload, engine.open(upload), engine.key(model, upload, account=""))
+    encoded = await engine.encoder.encode(model, image)
+    engine.cache.remove(image.key)
+    return encoded.embedding
+
+
+async def _decode(engine: Engine, model: Model, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> None:
+    candidates, _ = await engine.decoder.decode(model, embedding, objects)
+    await engine.run_in_thread(partial(assemble, candidates, embedding, objects))
+
+
+def _image(max_pixels: int, aspect_ratio: float) -> bytes:
+    """A PNG file of a light rectangle on a dark background.
+
+    Args:
+        aspect_ratio: width over height.
+    """
+    side = min(_SIDE, math.isqrt(max_pixels))
+    height, width = (max(1, int(side * min(1.0, share))) for share in (1 / aspect_ratio, aspect_ratio))
+    pixels = np.full((height, width), 96, np.uint8)
+    pixels[height // 4 : height * 3 // 4, width // 4 : width * 3 // 4] = 224
+    return to_png(pixels)
+
+
+def _prompts(size: Size, object_counts: Sequence[int] = _OBJECT_COUNTS) -> Iterator[tuple[ObjectPrompt, ...]]:
+    """Prompts of each shape, the usual one (a click) first."""
+    for objects, points in product(object_counts, _POINT_COUNTS):
+        clicks = [[point, *_POINTS][:points] for point in _POINTS[:objects]]
+        yield tuple(ObjectPrompt(np.array(each, np.float32) * size, np.ones(points, np.uint8)) for each in clicks)

@@ -1,4 +1,4 @@
-"""What commands about accounts share."""
+"""What several commands share: the account store, options for limits, tables."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,52 +12,55 @@ from rich.console import Console
 from rich.table import Table
 
 from maskery.accounts import AccountStore, Limits
-from maskery.cli.errors import CommandError
+from maskery.errors import UserError
 from maskery.settings import Settings
 
-# In place of a number: what the server's settings say, or for a key, none of its own; and no limit at all.
+# Written in place of a number. "default": the limit of the server's settings, or for a key none of its own.
 _DEFAULT, _NO_LIMIT = "default", "none"
 
 _NAMES = tuple(each.name.replace("_", "-") for each in fields(Limits))
 _HELP = f"NAME is one of {', '.join(_NAMES)}; N is a number, {_NO_LIMIT!r} or {_DEFAULT!r}."
 
-LimitOptions = Annotated[list[str] | None, typer.Option("--limit", metavar="NAME=N", help=f"Repeatable. {_HELP}")]
+LimitOptions = Annotated[
+    list[str] | None, typer.Option("--limit", metavar="NAME=N", help=f"A limit; may be repeated. {_HELP}")
+]
 LimitArguments = Annotated[list[str], typer.Argument(metavar="NAME=N...", help=_HELP)]
 
 
-def open_account_store(settings: Settings | None = None) -> AccountStore:
-    """The database of accounts that the settings name, brought up to date.
+@contextmanager
+def open_account_store(settings: Settings | None = None) -> Iterator[AccountStore]:
+    """The accounts database of the settings, migrated to this release; closed on exit.
 
     Raises:
-        DatabaseError: it cannot be used.
+        DatabaseError: the database cannot be used.
     """
-    return AccountStore.open((settings or Settings.load()).database)
+    store = AccountStore.open((settings or Settings.load()).database)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 @contextmanager
-def mendable() -> Iterator[None]:
-    """What is wrong with a name, a right, a time or a limit, as a sentence for the command line.
-
-    Raises:
-        CommandError: in place of ValueError.
-    """
+def checking_values() -> Iterator[None]:
+    """Turn the ValueError of an invalid name, scope, lifetime or limit into a `UserError`."""
     try:
         yield
     except ValueError as error:
-        raise CommandError(f"{error}.") from None
+        raise UserError(f"{error}.") from None
 
 
 def read_limits(named: list[str] | None) -> dict[str, int | None]:
-    """Limits by name as they are stored.
+    """Limits by field of `Limits`; None is the default, 0 no limit.
 
     Raises:
-        CommandError: one is no limit.
+        UserError: an entry is not NAME=N.
     """
     return dict(map(_read_limit, named or []))
 
 
 def show_limits(limits: Limits) -> str:
-    """Those that are set, in a few words."""
+    """The limits that are set, such as ``60 requests/min, none pixels/day``."""
     shown = {
         "requests/min": limits.requests_per_minute,
         "images/min": limits.images_per_minute,
@@ -68,22 +71,22 @@ def show_limits(limits: Limits) -> str:
     return ", ".join(words) or _DEFAULT
 
 
-def show_time(seconds: float | None, otherwise: str = "-") -> str:
-    """A moment given in Unix seconds."""
-    return otherwise if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+def show_time(seconds: float | None) -> str:
+    """Unix time as text in UTC."""
+    return "-" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def print_table(table: Table) -> None:
-    """As wide as the terminal, and in a file or pipe as wide as it needs to be."""
+    """Print a table, fitted to a terminal; in a file or a pipe no cell is cut."""
     width = None if sys.stdout.isatty() else 500
-    Console(soft_wrap=True, width=width).print(table)
+    Console(soft_wrap=True, width=width, highlight=False, markup=False).print(table)
 
 
 def new_table(*names: str, numbers: Iterable[str] = ()) -> Table:
-    """A table without lines whose first column, by which people tell rows apart, is never cut.
+    """A table without lines. Its first column, which identifies the rows, is never cut.
 
     Args:
-        numbers: names of further columns, of numbers.
+        numbers: names of further columns, aligned to the right.
     """
     table = Table(box=None, pad_edge=False)
     for index, name in enumerate(names):
@@ -96,10 +99,10 @@ def new_table(*names: str, numbers: Iterable[str] = ()) -> Table:
 def _read_limit(text: str) -> tuple[str, int | None]:
     name, _, value = text.partition("=")
     if name not in _NAMES:
-        raise CommandError(f"{text!r} is no limit, which reads NAME=N with one of {', '.join(_NAMES)}.")
+        raise UserError(f"{text!r} is not a limit: write NAME=N, where NAME is one of {', '.join(_NAMES)}.")
     name = name.replace("-", "_")
     if value in (_DEFAULT, _NO_LIMIT):
         return name, None if value == _DEFAULT else 0
     if not (value.isascii() and value.isdigit() and int(value)):
-        raise CommandError(f"{text!r} is no limit: behind = stands a number above 0, {_NO_LIMIT!r} or {_DEFAULT!r}.")
+        raise UserError(f"{text!r} is not a limit: N is a number above 0, {_NO_LIMIT!r} or {_DEFAULT!r}.")
     return name, int(value)

@@ -1,29 +1,31 @@
-"""`maskery db`: the database of accounts."""
+"""`maskery db`: the schema of the accounts database."""
 
 from pathlib import Path
 
 import typer
 
 from maskery.accounts import HEAD, Database
-from maskery.cli.errors import CommandError
+from maskery.errors import UserError
 from maskery.settings import Settings
 
-app = typer.Typer(help="Bring the database of accounts up to date.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.command()
 def upgrade() -> None:
-    """Bring the tables up to date. A server does so itself when it starts; two that do it at once do not collide."""
+    """Upgrade the tables. A server does so when it starts; running this at the same time is safe."""
     database = Database(Settings.load().database)
     changed = database.upgrade()
-    typer.echo(f"{database} {'was brought to' if changed else 'is at'} revision {HEAD}.")
+    typer.echo(f"{database} {'was upgraded to' if changed else 'is already at'} revision {HEAD}.")
+    database.close()
 
 
 @app.command()
 def revision() -> None:
-    """Show the revision of the tables, and that of this release."""
-    place = Settings.load().database
-    if isinstance(place, Path) and not place.exists():
-        raise CommandError(f"there is no database yet: {place} is made by the first command that needs it.")
-    database = Database(place)
-    typer.echo(f"{database} is at revision {database.revision() or 'none'}; this release works with {HEAD}.")
+    """Show the revision of the tables and the revision that this release needs."""
+    location = Settings.load().database
+    if isinstance(location, Path) and not location.exists():
+        raise UserError(f"there is no database yet: the first command that needs {location} creates it.")
+    database = Database(location)
+    typer.echo(f"{database} is at revision {database.revision() or 'none'}; this release needs {HEAD}.")
+    database.close()

@@ -1,96 +1,134 @@
-"""Where answers come from: this process, or a server. Both give the API's own JSON."""
+"""Segment an image in this process or by a server."""
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import httpx
+from pydantic import ValidationError
 
 from maskery.api.container import image_limits, make_registry, prompt_limits
-from maskery.api.errors import ApiError
-from maskery.api.requests.body import Body
-from maskery.api.requests.segmentation import parse_request, to_job
-from maskery.api.schemas.rendering import render
-from maskery.api.schemas.segmentation import SegmentationResponse
-from maskery.cli.errors import CommandError
-from maskery.engine import segment_directly
+from maskery.api.schemas.rendering import to_response
+from maskery.api.schemas.segmentation import ResponseFormat, SegmentationResponse
+from maskery.engine import Prompt
+from maskery.errors import UserError
+from maskery.segmentation import Exif, ImageFile, Options, segment
 from maskery.settings import Settings
 
-_HOW_TO_NAME_A_KEY = "name the key with --key, MASKERY_API_KEY or AIR_API_KEY"
+_HOW_TO_GIVE_A_KEY = "give the key with --key, MASKERY_API_KEY or AIR_API_KEY"
 
-Answer = dict[str, Any]
-
-#: An image's file to the answer; safe from several threads at once.
-Source = Callable[[bytes], Answer]
+# A proxy must not see requests to this machine, nor their key.
+_WITHOUT_PROXY = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
 
 
-def local(fields: dict[str, Any]) -> Source:
-    """Segments in this process.
+@dataclass(frozen=True)
+class Request:
+    """A request without its image."""
 
-    Args:
-        fields: the request's, without the image.
+    model: str
+    prompt: Prompt
+    options: Options
+    exif: Exif
+    response_format: ResponseFormat
+
+
+#: Segments the bytes of an image file. Thread-safe. Raises UserError.
+Segmenter = Callable[[bytes], SegmentationResponse]
+
+
+@contextmanager
+def local(request: Request) -> Iterator[Segmenter]:
+    """Segment in this process.
 
     Raises:
-        ModelNotInstalled, StoreError: before any image is read.
+        ModelNotInstalled, StoreError: the model is not installed or cannot be loaded.
+        UserError: the size of the mask is above the limit.
     """
     settings = Settings.load()
-    models, on_images, on_prompts = make_registry(settings), image_limits(settings), prompt_limits(settings)
-    models.get(fields["model"])
+    limits, size = image_limits(settings), request.options.size
+    if size and size.pixels > limits.max_pixels:
+        raise UserError(f"--size {size} has {size.pixels:,} pixels; the limit is {limits.max_pixels:,} pixels.")
+    model = make_registry(settings).get(request.model)
 
-    def ask(image: bytes) -> Answer:
-        try:
-            request, data = parse_request(Body(json.dumps(fields).encode(), image))
-            job = to_job(request, data, on_images)
-        except ApiError as error:
-            raise CommandError(error.message) from None
-        segmentation = segment_directly(models, on_images, on_prompts, job)
-        answer: Answer = json.loads(render(segmentation, request.response_format or "b64_json"))
-        return answer
+    def segment_locally(image: bytes) -> SegmentationResponse:
+        file = ImageFile(image, request.exif, limits)
+        objects = request.prompt.check(file.size, prompt_limits(settings))
+        return to_response(segment(model, file.decode(), objects, request.options), request.response_format)
 
-    return ask
+    yield segment_locally
 
 
-def remote(fields: dict[str, Any], url: str, key: str | None, timeout: float) -> Source:
-    """Asks a server, in forms: no base64."""
-    client = httpx.Client(headers=_authorization(key), timeout=timeout)
+@contextmanager
+def remote(request: Request, url: str, key: str | None, timeout: float) -> Iterator[Segmenter]:
+    """Segment by a server.
+
+    Args:
+        url: base URL of the server.
+        key: API key.
+        timeout: seconds per request.
+
+    Raises:
+        UserError: the key holds characters that no key has, or the environment's proxy variables are invalid.
+    """
+    headers = _authorization(key)
+    try:
+        client = httpx.Client(headers=headers, timeout=timeout, mounts=_WITHOUT_PROXY)
+    except (ImportError, OSError, ValueError) as error:
+        raise UserError(
+            f"the environment's proxy or certificate variables cannot be used (HTTPS_PROXY, ALL_PROXY, NO_PROXY, "
+            f"SSL_CERT_FILE): {error}."
+        ) from None
     address = f"{url.rstrip('/')}/v1/images/segmentations"
-    request = json.dumps(fields)
+    options = request.options
+    fields = {
+        "model": request.model,
+        **vars(request.prompt),
+        "n": options.n,
+        "size": str(options.size) if options.size else None,
+        "compose": options.compose,
+        "merge_iou": options.merge_iou,
+        "exif": request.exif,
+        "response_format": request.response_format,
+    }
+    data = {"request": json.dumps(fields)}
 
-    def ask(image: bytes) -> Answer:
+    def segment_remotely(image: bytes) -> SegmentationResponse:
         try:
             response = client.post(
                 address,
-                data={"request": request},
+                data=data,
                 files={"image": ("image", image)},
                 headers={"x-request-timeout": str(timeout)},
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise CommandError(f"no answer from {url}: {error or type(error).__name__}.") from None
+            raise UserError(f"no answer from {url}: {error or type(error).__name__}.") from None
         return _read(response, url)
 
-    return ask
+    with client:
+        yield segment_remotely
 
 
 def _authorization(key: str | None) -> dict[str, str]:
-    """The header with the key. A key never stands in a sentence: whoever sees the sentence could use it."""
+    """The header with the key. Messages never contain the key."""
     key = (key or "").strip()
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise CommandError(f"the API key holds characters that no key has; {_HOW_TO_NAME_A_KEY}.")
+        raise UserError(f"the API key holds characters that no key has; {_HOW_TO_GIVE_A_KEY}.")
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def _read(response: httpx.Response, url: str) -> Answer:
+def _read(response: httpx.Response, url: str) -> SegmentationResponse:
     try:
-        answer: Answer = response.json()
         if response.is_success:
-            if not SegmentationResponse.model_validate(answer).data:
-                raise ValueError("no masks")
-            return answer
-        sentence = str(answer["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        raise CommandError(
-            f"{url} is not a segmentation server: it answers {response.status_code}, but no masks and no reason."
+            answer = SegmentationResponse.model_validate_json(response.content)
+            if answer.data:
+                return answer
+        message = str(response.json()["error"]["message"])
+    except (ValidationError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{url} is not a segmentation server: its answer has status {response.status_code}, but neither masks nor "
+            "an error message."
         ) from None
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        sentence = f"{sentence} Here, {_HOW_TO_NAME_A_KEY}."
-    raise CommandError(sentence)
+        message = f"{message} Here, {_HOW_TO_GIVE_A_KEY}."
+    raise UserError(message)

@@ -1,11 +1,12 @@
-"""One process' worth of serving: images and prompts in, answers out, at a rate the machine can bear."""
+"""The engine of one server process: it caches embeddings, queues requests and runs models."""
 
 from maskery.engine.admission import Admission, Ticket
-from maskery.engine.direct import segment_directly
-from maskery.engine.encoder_client import EncoderOptions, EncoderProcess
+from maskery.engine.encoder import NewImage
+from maskery.engine.encoder_client import EncoderClient
+from maskery.engine.encoding import EncoderOptions
 from maskery.engine.engine import Engine, EngineLimits
 from maskery.engine.errors import Busy, CannotPrepare, DeadlineExceeded, EncoderLost, EngineError, NotPrepared
-from maskery.engine.job import Job, Prompt, QuotaHook, Reference, Upload
+from maskery.engine.job import Job, ModelRegistry, Prompt, QuotaHook, Reference, Upload
 from maskery.engine.metrics import CONTENT_TYPE, Metrics
 from maskery.engine.prepared import Prepared
 from maskery.engine.timings import Timings
@@ -16,14 +17,16 @@ __all__ = [
     "Busy",
     "CannotPrepare",
     "DeadlineExceeded",
+    "EncoderClient",
     "EncoderLost",
     "EncoderOptions",
-    "EncoderProcess",
     "Engine",
     "EngineError",
     "EngineLimits",
     "Job",
     "Metrics",
+    "ModelRegistry",
+    "NewImage",
     "NotPrepared",
     "Prepared",
     "Prompt",
@@ -32,5 +35,4 @@ __all__ = [
     "Ticket",
     "Timings",
     "Upload",
-    "segment_directly",
 ]

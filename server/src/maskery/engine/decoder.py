@@ -1,4 +1,4 @@
-"""Decoding: prompts for one image that wait at the same time go into one call of the model."""
+"""The decoder: prompts for the same image that wait at the same time share one call of the model."""
 
 import asyncio
 import time
@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from maskery.engine.lanes import Lane
-from maskery.engine.threads import run_in
+from maskery.engine.threads import run_in_thread
 from maskery.segmentation import Candidates, Embedding, Model, ObjectPrompt
 
-Answer = list[Candidates]
-
-#: With the seconds that the model took for the call in which it was made.
-Timed = tuple[Answer, float]
+#: Candidates of each object, and the seconds that the model's call took.
+Decoded = tuple[list[Candidates], float]
 
 
 @dataclass(eq=False)
@@ -22,12 +20,12 @@ class _Member:
     """One request's part of a call."""
 
     objects: Sequence[ObjectPrompt]
-    answer: asyncio.Future[Timed]
+    result: asyncio.Future[Decoded]
 
 
 @dataclass(eq=False)
 class _Call:
-    """A call of the model that waits for its turn; until then, others may join it."""
+    """A queued call of the model. Requests join it until it starts."""
 
     model: Model
     embedding: Embedding
@@ -41,91 +39,90 @@ class _Call:
 
 
 class Decoder:
-    """Decodes prompts by embeddings. For one event loop.
+    """Decodes prompts. For one event loop.
 
     Args:
-        lane: whose turns the calls take.
-        pool: whose threads make them; at least as many as the lane has slots.
+        lane: its slots limit the calls at the same time.
+        pool: its threads run the model; it has at least as many as the lane has slots.
 
     Attributes:
         calls: of models, since the start.
-        requests: that these calls have answered.
+        requests: answered by these calls.
     """
 
     def __init__(self, lane: Lane, pool: ThreadPoolExecutor) -> None:
         self._lane = lane
         self._pool = pool
-        # By identity: only the very same embedding is the same image beyond doubt.
+        # By identity of model and embedding: equal digests of different accounts must not share a call.
         self._waiting: dict[tuple[int, int], _Call] = {}
         self.calls = self.requests = 0
 
     async def decode(
         self, model: Model, embedding: Embedding, objects: Sequence[ObjectPrompt], account: str = ""
-    ) -> Timed:
-        """What `model.decode` answers for these objects, or what it raises."""
+    ) -> Decoded:
+        """Call `model.decode` for these objects, together with those of other requests.
+
+        Raises:
+            Exception: what `model.decode` raised for these objects.
+        """
         name = (id(model), id(embedding))
         call = self._waiting.get(name)
         if call is None or call.objects + len(objects) > model.max_batch:
             call = self._waiting[name] = _Call(model, embedding)
-            call.task = asyncio.create_task(self._take(name, call, account))
+            call.task = asyncio.create_task(self._run_call(name, call, account))
         member = _Member(objects, asyncio.get_running_loop().create_future())
         call.members.append(member)
         try:
-            return await member.answer
+            return await member.result
         finally:
-            if not member.answer.done() or member.answer.cancelled():
+            if not member.result.done() or member.result.cancelled():
                 self._leave(name, call, member)
 
-    async def _take(self, name: tuple[int, int], call: _Call, account: str) -> None:
-        async def make() -> None:
+    async def _run_call(self, name: tuple[int, int], call: _Call, account: str) -> None:
+        async with self._lane.slot(account):
             call.started = True
             self._close(name, call)
-            await self._make(call)
+            members = [member for member in call.members if not member.result.done()]
+            if not members:
+                return
+            try:
+                candidates, seconds = await self._decode(call, members)
+            except Exception as error:  # noqa: BLE001 - raised in `decode`
+                if len(members) == 1:
+                    _resolve(members[0], error)
+                else:
+                    await self._decode_one_by_one(call, members)
+                return
+            start = 0
+            for member in members:
+                _resolve(member, (candidates[start : start + len(member.objects)], seconds))
+                start += len(member.objects)
+            self.requests += len(members)
 
-        await self._lane.run(make, account)
-
-    async def _make(self, call: _Call) -> None:
-        members = [member for member in call.members if not member.answer.done()]
-        if not members:
-            return
-        try:
-            answers, seconds = await self._run(call, members)
-        except Exception as error:  # noqa: BLE001 - handed on
-            if len(members) == 1:
-                _answer(members[0], error)
-            else:
-                await self._make_one_by_one(call, members)
-            return
-        start = 0
-        for member in members:
-            _answer(member, (answers[start : start + len(member.objects)], seconds))
-            start += len(member.objects)
-        self.requests += len(members)
-
-    async def _make_one_by_one(self, call: _Call, members: Sequence[_Member]) -> None:
-        """One prompt that the model cannot bear must not spoil the answers of the others."""
+    async def _decode_one_by_one(self, call: _Call, members: Sequence[_Member]) -> None:
+        """After a failure: a prompt that the model cannot decode must not fail the other requests."""
         for member in members:
             try:
-                _answer(member, await self._run(call, [member]))
+                _resolve(member, await self._decode(call, [member]))
                 self.requests += 1
-            except Exception as error:  # noqa: BLE001 - handed on
-                _answer(member, error)
+            except Exception as error:  # noqa: BLE001 - raised in `decode`
+                _resolve(member, error)
 
-    async def _run(self, call: _Call, members: Sequence[_Member]) -> Timed:
-        """All members' objects, as many at a time as the model takes. It ends early when nobody waits any more."""
+    async def _decode(self, call: _Call, members: Sequence[_Member]) -> Decoded:
+        """All members' objects, in batches that the model takes. Ends early when all members are cancelled."""
         objects = [each for member in members for each in member.objects]
-        answer: Answer = []
+        candidates: list[Candidates] = []
         seconds = 0.0
         self.calls += 1
-        while len(answer) < len(objects) and not all(member.answer.done() for member in members):
-            some = objects[len(answer) : len(answer) + call.model.max_batch]
-            decoded, spent = await run_in(self._pool, partial(_decode, call, some))
-            answer += decoded
+        while len(candidates) < len(objects) and not all(member.result.done() for member in members):
+            batch = objects[len(candidates) : len(candidates) + call.model.max_batch]
+            decoded, spent = await run_in_thread(self._pool, partial(_decode_batch, call, batch))
+            candidates += decoded
             seconds += spent
-        return answer, seconds
+        return candidates, seconds
 
     def _leave(self, name: tuple[int, int], call: _Call, member: _Member) -> None:
-        """Its client went away. A call that has not started and has no other members is taken off the line."""
+        """Remove a cancelled request. A queued call without members is cancelled."""
         if call.started:
             return
         call.members.remove(member)
@@ -138,16 +135,18 @@ class Decoder:
             del self._waiting[name]
 
 
-def _decode(call: _Call, objects: Sequence[ObjectPrompt]) -> Timed:
+def _decode_batch(call: _Call, objects: Sequence[ObjectPrompt]) -> Decoded:
     started = time.perf_counter()
-    answer = call.model.decode(call.embedding, objects)
-    return answer, time.perf_counter() - started
+    candidates = call.model.decode(call.embedding, objects)
+    if len(candidates) != len(objects):
+        raise RuntimeError(f"model {call.model.name} has decoded {len(candidates)} of {len(objects)} objects")
+    return candidates, time.perf_counter() - started
 
 
-def _answer(member: _Member, answer: Timed | Exception) -> None:
-    if member.answer.done():
+def _resolve(member: _Member, result: Decoded | Exception) -> None:
+    if member.result.done():
         return
-    if isinstance(answer, Exception):
-        member.answer.set_exception(answer)
+    if isinstance(result, Exception):
+        member.result.set_exception(result)
     else:
-        member.answer.set_result(answer)
+        member.result.set_result(result)

@@ -1,4 +1,4 @@
-"""What runs in the encoder's process: orders in, embeddings out, one at a time, until nobody is at the other end."""
+"""The encoder process: reads requests from a socket and answers embeddings, one at a time, until the socket closes."""
 
 import contextlib
 import logging
@@ -10,90 +10,105 @@ import sys
 import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
+from weakref import WeakSet
 
 from maskery import logs
 from maskery.engine import shared_memory
-from maskery.engine.encoder import Encoded, encode_file
-from maskery.engine.encoder_client import EncoderOptions, Order
+from maskery.engine.encoding import Encoded, EncodeRequest, EncoderOptions, encode_file
 from maskery.engine.errors import Busy
-from maskery.models import ModelNotInstalled, Registry, Store
+from maskery.engine.job import ModelRegistry
 from maskery.segmentation import ImageFile, Model
 
-# The weakest claim on the processors that there is: a click never waits for a new image.
+# The lowest priority: a click never waits for a new image.
 _NICENESS = 19
 
-# Where memory runs out, the kernel shall end this process and not the one that holds the connections; 1000 is most.
+# When memory runs out, the kernel ends this process rather than the one that holds the connections; the most is 1000.
 _OUT_OF_MEMORY_SCORE = 500
 
 _log = logging.getLogger(__name__)
 
 
 def main(handle: int) -> None:
-    """Serve the orders that come through a socket.
+    """Serve requests.
 
     Args:
-        handle: of the socket.
+        handle: file descriptor of the socket.
     """
-    # Signals to the whole group, from a terminal or a service manager, are for the parent: it lets requests finish.
+    # Terminals and service managers signal the whole process group. Only the parent reacts: it lets requests finish.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(_OUT_OF_MEMORY_SCORE))
     link = Connection(handle)
-    threading.Thread(target=_end_with_parent, args=[handle], daemon=True).start()
-    # The end of the stream is how the parent's end, whatever its cause, is seen here.
+    threading.Thread(target=_exit_with_parent, args=[handle], daemon=True).start()
+    # However the parent ends, the stream ends with it.
     with contextlib.suppress(EOFError, OSError):
         options: EncoderOptions = link.recv()
         logs.configure(options.log_level, options.log_format)
-        store = Store(options.models) if options.models else None
-        models = Registry({}, store, options.max_model_bytes, options.precision, options.hq_token_only)
+        models = options.open_registry()
+        compiled: WeakSet[Model] = WeakSet()
         while True:
-            _serve(link, models, options)
+            _serve(link, models, compiled, options)
 
 
-def _end_with_parent(handle: int) -> None:
-    """In the middle of an image too, which may take long and which nobody is going to fetch."""
+def _exit_with_parent(handle: int) -> None:
+    """Exit in the middle of an image, too: nothing waits for it any more."""
     end = select.poll()
-    # Nothing is asked for: that the other end is closed is always told.
+    # Without any event asked for, poll still reports that the other end is closed.
     end.register(handle, 0)
     end.poll()
     os._exit(0)
 
 
-def _serve(link: Connection, models: Registry, options: EncoderOptions) -> None:
-    order: Order = link.recv()
-    logs.request_id.set(order.request_id)
+def _serve(link: Connection, models: ModelRegistry, compiled: "WeakSet[Model]", options: EncoderOptions) -> None:
+    """Answer one request with two messages: None when encoding begins, then the result; or with one exception.
+
+    The first image of a model includes its compilation, which counts as loading: None is sent after it.
+
+    Args:
+        compiled: models that have encoded an image.
+    """
+    request: EncodeRequest = link.recv()
+    logs.request_id.set(request.request_id)
     try:
-        answer: Encoded | Exception = _encode(models, order, options)
-    # Whatever it is, the parent's request wants to know.
+        file = ImageFile(request.data, request.exif, options.image_limits)
+        model = _load(models, request)
+        is_compiled = model in compiled
+        if is_compiled:
+            link.send(None)
+        answer: Encoded | Exception = encode_file(model, file)
+        compiled.add(model)
+        if not is_compiled:
+            link.send(None)
+    # Sent to the parent, which raises it there.
     except Exception as error:  # noqa: BLE001
         answer = error
-    del order
+    del request
     if isinstance(answer, Exception):
         link.send(_portable(answer))
     else:
         shared_memory.send(link, answer)
 
 
-def _encode(models: Registry, order: Order, options: EncoderOptions) -> Encoded:
+def _load(models: ModelRegistry, request: EncodeRequest) -> Model:
     try:
-        model: Model | None = models.get(order.model)
-    except ModelNotInstalled:
+        model: Model | None = models.get(request.model)
+    except LookupError:
         model = None
-    if model is None or model.revision != order.revision:
-        raise Busy(f"model {order.model} was replaced or removed while an image waited for it", 1)
-    return encode_file(model, ImageFile(order.image, order.exif, options.image_limits))
+    if model is None or model.revision != request.revision:
+        raise Busy(f"the model {request.model} was replaced or removed while the image was queued", 1)
+    return model
 
 
 def _portable(error: Exception) -> Exception:
-    """The exception, or one of its kind's name where it does not survive the way."""
+    """The exception, or a RuntimeError with its name and message where it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
         return error
-    # Its own methods run here.
+    # Pickling runs code of the exception's class.
     except Exception:  # noqa: BLE001
-        _log.exception("cannot hand this over", exc_info=error)
+        _log.exception("an exception cannot be sent to the server process", exc_info=error)
         return RuntimeError(f"{type(error).__name__}: {error}")
 
 

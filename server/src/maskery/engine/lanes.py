@@ -1,117 +1,125 @@
-"""Turns at something scarce: so many at a time, the rest in a bounded line in which accounts take turns."""
+"""Lanes: a limited number of slots, and a bounded queue that is fair to accounts."""
 
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from maskery.engine.admission import RetryEstimate
 from maskery.engine.errors import Busy
 
-Answer = TypeVar("Answer")
-
 
 class Lane:
-    """Lets work through, `slots` at a time. For one event loop.
+    """Limits how much work runs at the same time. For one event loop.
 
-    Whoever waits and is cancelled leaves the line, and their work is never started. Work that was started runs to its
-    end and keeps its slot until then, also where nobody waits for it any more: a thread cannot be stopped, and must
-    be counted for as long as it computes.
+    Free slots go to the queued accounts in turn (round robin), so that an account with many queued requests does not
+    delay an account with one.
 
     Args:
-        slots: turns at a time.
-        max_waiting: length of the line; one more is refused. None: no limit here, because one was passed before.
-        doing: what the turns are, for the sentence of a refusal.
+        slots: number of slots.
+        max_waiting: length of the queue; a request beyond it is refused. None: not limited here.
+        name: of the queue, for the message of a refusal.
+
+    Attributes:
+        running: slots in use.
     """
 
-    def __init__(self, slots: int, max_waiting: int | None = None, doing: str = "being answered") -> None:
+    def __init__(self, slots: int, max_waiting: int | None = None, name: str = "request") -> None:
         self._slots = slots
         self._max_waiting = max_waiting
-        self._doing = doing
-        self._pace = RetryEstimate()
-        # By account, the next to be served first.
-        self._line: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._name = name
+        self._estimate = RetryEstimate()
+        # By account, the next to get a slot first.
+        self._queue: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self.running = 0
 
     @property
     def waiting(self) -> int:
-        return sum(map(len, self._line.values()))
+        """Length of the queue."""
+        return sum(map(len, self._queue.values()))
 
-    async def run(self, work: Callable[[], Awaitable[Answer]], account: str = "") -> Answer:
-        """The work's answer, or what it raised.
+    @asynccontextmanager
+    async def slot(self, account: str = "") -> AsyncIterator[None]:
+        """A context manager that waits for a slot and holds it.
 
-        Args:
-            account: whose turn it is. One with a long line of its own waits for that, not the others.
+        A task that is cancelled while it waits leaves the queue. A task whose work goes on in a thread must not be
+        cancelled while it holds the slot: a thread cannot be stopped, and counts for as long as it computes.
 
         Raises:
-            Busy: the line is full.
+            Busy: the queue is full.
         """
-        await self._take_turn(account)
-        task = asyncio.ensure_future(self._hold(work))
-        # The event loop itself keeps no reference that would hold a task.
-        self._tasks.add(task)
-        task.add_done_callback(self._let_go)
-        return await asyncio.shield(task)
-
-    async def idle(self) -> None:
-        """Wait until nothing is running."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._acquire(account)
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._estimate.note(time.monotonic() - started)
+            self._release()
 
     def retry_after(self) -> int:
-        """Whole seconds in which half of those here are expected to be served, by how long turns took of late."""
-        return self._pace.retry_after(self.running + self.waiting, self._slots)
+        """Whole seconds after which half of the requests here are expected to be served."""
+        return self._estimate.retry_after(self.running + self.waiting, self._slots)
 
-    async def _take_turn(self, account: str) -> None:
+    async def _acquire(self, account: str) -> None:
         if self.running < self._slots:
             self.running += 1
             return
         if self._max_waiting is not None and self.waiting >= self._max_waiting:
             here = self.running + self.waiting
-            raise Busy(f"{here} requests are {self._doing} or waiting for it, no more can wait", self.retry_after())
+            raise Busy(f"the {self._name} queue is full ({here} requests)", self.retry_after())
         turn = asyncio.get_running_loop().create_future()
-        self._line.setdefault(account, deque()).append(turn)
+        self._queue.setdefault(account, deque()).append(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
                 self._leave(account, turn)
             else:
-                # Given the slot and cancelled at the same time.
-                self._pass_on()
+                # Cancelled after it was given the slot.
+                self._release()
             raise
 
-    async def _hold(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        started = time.monotonic()
-        try:
-            return await work()
-        finally:
-            self._pace.note(time.monotonic() - started)
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        """Give a slot that has become free to the next in line."""
-        while self._line:
-            account, turns = self._line.popitem(last=False)
+    def _release(self) -> None:
+        """Give the slot to the next in the queue."""
+        while self._queue:
+            account, turns = self._queue.popitem(last=False)
             turn = turns.popleft()
             if turns:
-                self._line[account] = turns
+                self._queue[account] = turns
             if not turn.done():
                 turn.set_result(None)
                 return
         self.running -= 1
 
     def _leave(self, account: str, turn: asyncio.Future[None]) -> None:
-        turns = self._line.get(account)
+        turns = self._queue.get(account)
         if turns and turn in turns:
             turns.remove(turn)
             if not turns:
-                del self._line[account]
+                del self._queue[account]
 
-    def _let_go(self, task: asyncio.Task[object]) -> None:
-        self._tasks.discard(task)
-        # A failure that nobody waits for any more is no news.
-        if not task.cancelled():
-            task.exception()
+
+@dataclass(frozen=True)
+class Lanes:
+    """The engine's lanes.
+
+    Attributes:
+        encode: images for the encoder process, one at a time: it uses all processors.
+        encode_inline: images for models that encode in this process.
+        decode: calls of models that decode. Its queue is limited by the admission of requests.
+    """
+
+    encode: Lane
+    encode_inline: Lane
+    decode: Lane
+
+    @classmethod
+    def of(cls, workers: int, max_encodings: int) -> "Lanes":
+        """Lanes for so many threads, and so many queued images each."""
+        return cls(
+            encode=Lane(1, max_encodings, "encoding"),
+            encode_inline=Lane(workers, max_encodings, "encoding"),
+            decode=Lane(workers),
+        )

@@ -1,4 +1,4 @@
-"""Prepared images: ids that stand for embeddings, each for one account and a limited time."""
+"""Prepared images: ids for embeddings, each valid for one account and a limited time."""
 
 import secrets
 import time
@@ -8,17 +8,14 @@ from maskery.engine.cache import Key
 from maskery.engine.errors import NotPrepared
 from maskery.segmentation import Size
 
-# Ids of one embedding cost no memory to speak of, but they do cost some.
-_MOST = 100_000
-
 
 @dataclass(frozen=True)
 class Prepared:
     """An image that was encoded ahead.
 
     Attributes:
-        id: that it goes by.
-        account: that made it, the only one that may use it.
+        id: for requests.
+        account: the only one that may use it.
         key: of its embedding.
         size: of the upright image.
         created: Unix time.
@@ -32,55 +29,64 @@ class Prepared:
 
 
 class PreparedImages:
-    """Ids, each forgotten `time_to_live` seconds after its last use, or with its embedding. For one event loop.
+    """Ids of prepared images. For one event loop.
+
+    An account has one id per embedding. It is removed `time_to_live` seconds after its last use, or together with the
+    embedding: an account has at most as many ids as there are embeddings in the cache.
 
     Args:
-        time_to_live: seconds, by a clock that no one can set.
+        time_to_live: seconds on the monotonic clock.
     """
 
     def __init__(self, time_to_live: float) -> None:
         self.time_to_live = time_to_live
         # The least recently used first, with the time of their last use.
         self._images: dict[str, tuple[Prepared, float]] = {}
-        self._by_key: dict[Key, set[str]] = {}
+        # Ids by embedding and account.
+        self._by_key: dict[Key, dict[str, str]] = {}
 
     def __len__(self) -> int:
         return len(self._images)
 
     def add(self, account: str, key: Key, size: Size) -> Prepared:
-        """A new id for an embedding that is in the cache."""
+        """The account's id for an embedding in the cache: a new one, or the existing one, which is a use."""
         self._expire()
-        while len(self._images) >= _MOST:
-            self._forget(next(iter(self._images)))
-        # Not to be guessed, although guessing another account's would not help.
+        existing = self._by_key.get(key, {}).get(account)
+        if existing:
+            return self.get(existing, account)
+        # Hard to guess, although the id of another account is useless.
         prepared = Prepared(f"img_{secrets.token_urlsafe(18)}", account, key, size, int(time.time()))
         self._images[prepared.id] = prepared, time.monotonic()
-        self._by_key.setdefault(key, set()).add(prepared.id)
+        self._by_key.setdefault(key, {})[account] = prepared.id
         return prepared
 
     def get(self, image_id: str, account: str) -> Prepared:
-        """The image, which counts as used just now.
+        """The prepared image. This is a use: its time to live begins anew.
 
         Raises:
-            NotPrepared: the account has none of this id, or no longer.
+            NotPrepared: the account has no prepared image with this id, or it has expired.
         """
         self._expire()
         prepared = self._images[image_id][0] if image_id in self._images else None
         if prepared is None or prepared.account != account:
-            raise NotPrepared(f"there is no prepared image {image_id[:80]!r}, or no longer: send the image again")
+            raise NotPrepared(f"there is no prepared image {image_id[:80]!r}, or it has expired: send the image again")
         del self._images[image_id]
         self._images[image_id] = prepared, time.monotonic()
         return prepared
 
-    def remove(self, prepared: Prepared) -> bool:
-        """Forget the id; whether it was the last one of its embedding."""
-        self._forget(prepared.id)
-        return prepared.key not in self._by_key
+    def remove(self, image_id: str) -> None:
+        """Remove an id, if it is there."""
+        if image_id in self._images:
+            prepared, _ = self._images.pop(image_id)
+            ids = self._by_key[prepared.key]
+            del ids[prepared.account]
+            if not ids:
+                del self._by_key[prepared.key]
 
-    def forget_key(self, key: Key) -> None:
-        """Forget every id of an embedding that is gone."""
-        for image_id in list(self._by_key.get(key, ())):
-            self._forget(image_id)
+    def remove_key(self, key: Key) -> None:
+        """Remove all ids of an embedding."""
+        for image_id in list(self._by_key.get(key, {}).values()):
+            self.remove(image_id)
 
     def _expire(self) -> None:
         limit = time.monotonic() - self.time_to_live
@@ -88,13 +94,4 @@ class PreparedImages:
             oldest = next(iter(self._images))
             if self._images[oldest][1] > limit:
                 break
-            self._forget(oldest)
-
-    def _forget(self, image_id: str) -> None:
-        found = self._images.pop(image_id, None)
-        if found is None:
-            return
-        ids = self._by_key[found[0].key]
-        ids.discard(image_id)
-        if not ids:
-            del self._by_key[found[0].key]
+            self.remove(oldest)

@@ -1,8 +1,8 @@
-"""Embeddings from one process to another through memory that both see.
+"""Passes embeddings between processes through shared memory.
 
-The memory has no name: it needs no folder whose size somebody has limited, and it is gone when the last process that
-holds it is, however that one ends. The receiver copies it, which takes a millisecond: memory that stayed mapped would
-hold a file open, and a large cache has more embeddings than a process may have open files.
+The memory is an anonymous file (`memfd_create`): it needs no folder, and the kernel frees it when the last process that
+holds it ends. The receiver copies it, which takes a millisecond. A mapping would keep a file descriptor open per
+embedding, and a large cache holds more embeddings than a process may have open files.
 """
 
 import math
@@ -16,10 +16,10 @@ from multiprocessing.connection import Connection
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.engine.encoder import Encoded
+from maskery.engine.encoding import Encoded
 from maskery.segmentation import Embedding, Size
 
-# Vector instructions load whole lines of the processor's cache.
+# Vector instructions load whole cache lines.
 _ALIGNMENT = 64
 
 
@@ -33,7 +33,7 @@ class _Array:
 
 @dataclass(frozen=True)
 class _Layout:
-    """All of an `Encoded` but the arrays' bytes."""
+    """An `Encoded` without the bytes of its arrays."""
 
     arrays: tuple[_Array, ...]
     nbytes: int
@@ -44,7 +44,7 @@ class _Layout:
 
 
 def send(link: Connection, encoded: Encoded) -> None:
-    """Put the arrays where the process at the other end can map them."""
+    """Send an embedding through a Unix socket."""
     embedding = encoded.embedding
     arrays, end = [], 0
     for name, array in embedding.arrays.items():
@@ -56,8 +56,8 @@ def send(link: Connection, encoded: Encoded) -> None:
     try:
         os.ftruncate(handle, layout.nbytes)
         with mmap.mmap(handle, layout.nbytes) as memory:
-            for place in layout.arrays:
-                _view(memory, place)[...] = embedding.arrays[place.name]
+            for entry in layout.arrays:
+                _view(memory, entry)[...] = embedding.arrays[entry.name]
         link.send(layout)
         reduction.send_handle(link, handle, None)
     finally:
@@ -65,15 +65,15 @@ def send(link: Connection, encoded: Encoded) -> None:
 
 
 def receive(link: Connection) -> Encoded | Exception:
-    """The arrays that the other process wrote, or the exception that it sent instead.
+    """Receive an embedding, or the exception that was sent instead.
 
     Raises:
-        EOFError, OSError: the other process ended.
+        EOFError, OSError: the other process has ended.
     """
     layout = link.recv()
     if isinstance(layout, Exception):
         return layout
-    # Unmapped with the last array that looks at it.
+    # Unmapped when the last array that views it is deleted.
     memory = mmap.mmap(-1, layout.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with os.fdopen(reduction.recv_handle(link), "rb") as file:
         file.readinto(memory)

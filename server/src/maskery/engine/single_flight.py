@@ -1,61 +1,77 @@
-"""Single flight: who asks for what is being made waits for it instead of making it again."""
+"""Single flight: callers that ask for the same key at the same time share one call."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-Name = TypeVar("Name", bound=Hashable)
+Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 
 
 @dataclass(eq=False)
-class _Flight(Generic[Result]):
-    task: asyncio.Task[Result]
+class _Call(Generic[Result]):
+    task: asyncio.Task[Result] = field(init=False)
     waiting: int = 0
+    committed: bool = False
+
+    def commit(self) -> None:
+        self.committed = True
 
 
-class SingleFlight(Generic[Name, Result]):
-    """Makes each thing once at a time, however many ask. For one event loop.
+class SingleFlight(Generic[Key, Result]):
+    """Runs one call per key at a time and gives its result to all callers. For one event loop.
 
-    A failure goes to all who wait, and is forgotten: who asks next tries again. One who goes away does not matter to
-    the others; when the last has gone, the making is cancelled.
+    An exception is raised in all callers; the next caller starts a new call. A cancelled caller does not affect the
+    others. When all callers are cancelled, so is the call, unless it has been committed: then it runs to its end, and
+    later callers join it.
     """
 
     def __init__(self) -> None:
-        self._flights: dict[Name, _Flight[Result]] = {}
+        self._calls: dict[Key, _Call[Result]] = {}
 
-    def __contains__(self, name: Name) -> bool:
-        return self._in_the_air(name) is not None
+    def __contains__(self, key: Key) -> bool:
+        return self._active(key) is not None
 
-    async def join(self, name: Name, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-        """What `make` returns or raises, called by the first of those who wait."""
-        flight = self._in_the_air(name)
-        if flight is None:
-            flight = self._flights[name] = _Flight(asyncio.create_task(make()))
-            flight.task.add_done_callback(lambda task: self._land(name, task))
-        flight.waiting += 1
+    async def do(
+        self, key: Key, function: Callable[[Callable[[], None]], Coroutine[Any, Any, Result]]
+    ) -> tuple[Result, bool]:
+        """Call `function`, or join the call of another caller.
+
+        Args:
+            function: its argument is a function that commits the call.
+
+        Returns:
+            The result, and whether it comes from another caller's call.
+        """
+        call = self._active(key)
+        joined = call is not None
+        if call is None:
+            call = self._calls[key] = _Call()
+            call.task = asyncio.create_task(function(call.commit))
+            call.task.add_done_callback(lambda task: self._finish(key, task))
+        call.waiting += 1
         try:
-            return await asyncio.shield(flight.task)
+            return await asyncio.shield(call.task), joined
         finally:
-            flight.waiting -= 1
-            if not flight.waiting and not flight.task.done():
-                flight.task.cancel()
-                # Whoever comes before the cancellation is through needs a flight that arrives.
-                self._forget(name, flight.task)
+            call.waiting -= 1
+            if not call.waiting and not call.committed and not call.task.done():
+                call.task.cancel()
+                # A caller that arrives during the cancellation must start a new call.
+                self._remove(key, call.task)
 
-    def _in_the_air(self, name: Name) -> _Flight[Result] | None:
-        # A task is done a moment before its callbacks are called. Who comes in between must not join it: a task that
-        # is done is awaited without a pause, so that who tries again after its failure would do so for ever.
-        flight = self._flights.get(name)
-        return flight if flight and not flight.task.done() else None
+    def _active(self, key: Key) -> _Call[Result] | None:
+        # A task is done before its callbacks run. A caller in between must not join it: awaiting a task that is done
+        # does not yield to the event loop, so a caller that retries after an exception would never end.
+        call = self._calls.get(key)
+        return call if call and not call.task.done() else None
 
-    def _land(self, name: Name, task: asyncio.Task[Result]) -> None:
-        self._forget(name, task)
-        # Where nobody waits any more, nobody would ask for it, and asyncio complains.
+    def _finish(self, key: Key, task: asyncio.Task[Result]) -> None:
+        self._remove(key, task)
+        # Mark the exception as retrieved: without callers asyncio would log it.
         if not task.cancelled():
             task.exception()
 
-    def _forget(self, name: Name, task: asyncio.Task[Result]) -> None:
-        if name in self._flights and self._flights[name].task is task:
-            del self._flights[name]
+    def _remove(self, key: Key, task: asyncio.Task[Result]) -> None:
+        if key in self._calls and self._calls[key].task is task:
+            del self._calls[key]

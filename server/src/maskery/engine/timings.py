@@ -1,4 +1,4 @@
-"""Where one request's time went."""
+"""Timings of one request, by stage."""
 
 import time
 from collections.abc import Iterator
@@ -11,12 +11,14 @@ Stage = Literal["read", "wait", "decode_image", "encode", "decode", "compose", "
 
 @dataclass(eq=False)
 class Timings:
-    """Filled in as a request goes its way.
+    """Filled in while the request is processed.
 
     Attributes:
         stages: seconds by stage, in the order of their first appearance.
-        embedding: whether it was there ("known"), was made by this request ("new"), or by another one that
-            this one waited for ("shared").
+        embedding: "known" if it was in the cache, "new" if this request encoded the image, "shared" if it waited for
+            another request that did.
+        pixels: encoded by this request.
+        objects: decoded for this request.
     """
 
     stages: dict[Stage, float] = field(default_factory=dict)
@@ -26,14 +28,16 @@ class Timings:
 
     @property
     def work(self) -> float:
-        """Seconds that the server worked, without waiting and without the request's way here."""
+        """Seconds of work: all stages but the transfer of the request and waiting."""
         return sum(seconds for stage, seconds in self.stages.items() if stage not in ("read", "wait"))
 
     def add(self, stage: Stage, seconds: float) -> None:
+        """Add seconds to a stage."""
         self.stages[stage] = self.stages.get(stage, 0.0) + max(0.0, seconds)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
+        """Add the duration of a block to a stage."""
         started = time.perf_counter()
         try:
             yield

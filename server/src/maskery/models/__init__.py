@@ -1,8 +1,9 @@
-"""What can be loaded, and how it runs."""
+"""Models: the catalog, the store of installed ones, and the registry that loads them."""
 
 from pathlib import Path
 
 from maskery.models.catalog import BUILT_IN, CATALOG, DEFAULT_MODEL, Entry
+from maskery.models.compile_cache import CompileCache
 from maskery.models.errors import DownloadError, StoreError
 from maskery.models.registry import Listing, ModelNotInstalled, Registry
 from maskery.models.store import Card, Store
@@ -13,6 +14,7 @@ __all__ = [
     "CATALOG",
     "DEFAULT_MODEL",
     "Card",
+    "CompileCache",
     "DownloadError",
     "Entry",
     "Listing",
@@ -25,14 +27,14 @@ __all__ = [
 
 
 def load(name: str, folder: Path | None = None, precision: str = "auto") -> Model:
-    """An installed model, on its own.
+    """Load one model.
 
     Args:
-        folder: where models are installed; None: the built-in ones only.
-        precision: auto, f32, bf16 or int8, for models that can choose.
+        folder: of installed models; None: built-in models only.
+        precision: auto, f32, bf16 or int8, for models that support several.
 
     Raises:
-        ModelNotInstalled: with what is installed, and how to install what is not.
-        StoreError: it is installed and cannot be loaded.
+        ModelNotInstalled: the message says what is installed, and how to install a known model.
+        StoreError: the model is installed but cannot be loaded.
     """
     return Registry(store=Store(folder) if folder else None, precision=precision).get(name)

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -185,14 +185,22 @@ class Store:
             revision = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()[:40]
             return self._put(name, staging, digests[WEIGHTS], revision, str(source.resolve()), None, None)
 
-    def record(self, card: Card) -> None:
-        """Write the card of an installed model anew.
+    def record_int8(self, quantized: Card, iou: float) -> None:
+        """Store the agreement of a model's int8 form with f32.
+
+        Args:
+            quantized: card of the files that were quantized.
+            iou: mean IoU of its masks.
 
         Raises:
-            StoreError: it is not installed, or the card cannot be written.
+            StoreError: the model was removed or replaced meanwhile, or the card cannot be written.
         """
-        with self._locked(card.name):
-            _write_card(self.get(card.name), card)
+        name = quantized.name
+        with self._locked(name):
+            card = self.card(name)
+            if (card.revision, card.sha256) != (quantized.revision, quantized.sha256):
+                raise StoreError(f"model {name!r} was replaced while it was quantized: quantize it again")
+            _write_card(self.get(name), replace(card, int8_iou=iou))
 
     def remove(self, name: str) -> None:
         """Delete a model with all that was made from it.

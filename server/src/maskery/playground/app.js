@@ -27,14 +27,16 @@ const keyStore = new KeyStore(sessionStorage);
 const client = new Client(keyStore);
 const canvas = byId('canvas', HTMLCanvasElement);
 const fileInput = byId('file', HTMLInputElement);
-let needsKey = true;
 
 const choose = () => fileInput.click();
 const stage = new Stage(canvas, store);
 const pointer = new Pointer(canvas, stage, store);
 const crosshair = new Crosshair(canvas, stage, store);
-const session = new Session(store, client, { askKey: (reason) => keyDialog.open(reason), choose });
-const keyDialog = new KeyDialog(client, keyStore, () => session.retry());
+const session = new Session(store, client, { askKey: (reason) => keyDialog.ask(reason), choose });
+const keyDialog = new KeyDialog(client, keyStore, {
+  onAccepted: () => session.retry(),
+  onMissing: () => session.reportMissingKey(),
+});
 
 new Status(store);
 new ObjectList(store);
@@ -42,7 +44,7 @@ new Candidates(store, session);
 new ExportPanel(store, session);
 connectToolbar(store, stage);
 connectModels(store);
-connectCode(store, () => needsKey);
+connectCode(store, () => client.needsKey);
 connectWelcome(store, open, choose);
 listenForImages(byId('stage', HTMLElement), fileInput, open);
 
@@ -57,23 +59,27 @@ renderHelp(groups);
 listenForKeys(groups);
 byId('help-button', HTMLButtonElement).addEventListener('click', () => help.showModal());
 byId('help-close', HTMLButtonElement).addEventListener('click', () => help.close());
-addEventListener('hashchange', () => void start());
+addEventListener('hashchange', () => {
+  const { key, sample } = consumeFragment(location, history);
+  if (key) void keyDialog.use(key);
+  openSample(sample);
+});
 void start();
 
-/** Use the key and the sample that the URL names, and connect to the server. */
+/** Use the key and the sample in the URL, and connect to the server. */
 async function start() {
-  const fragment = consumeFragment(location, history);
-  if (fragment.key) keyStore.key = fragment.key;
-  const sample = SAMPLES.find(({ id }) => id === fragment.sample);
-  if (sample) open(fetchSample(sample), sample.file);
-  const server = await client.server().catch(() => null);
-  needsKey = server?.key_needed ?? true;
-  byId('key-button', HTMLButtonElement).hidden = !needsKey;
-  if (needsKey && !keyStore.key) {
-    keyDialog.open('');
-    return;
-  }
+  const { key, sample } = consumeFragment(location, history);
+  if (key) keyStore.key = key;
+  openSample(sample);
+  await client.connect().catch(() => {});
+  byId('key-button', HTMLButtonElement).hidden = !client.needsKey;
   await session.connect();
+}
+
+/** @param {string} id */
+function openSample(id) {
+  const sample = SAMPLES.find((each) => each.id === id);
+  if (sample) open(fetchSample(sample), sample.file);
 }
 
 /**

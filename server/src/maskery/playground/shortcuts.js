@@ -72,7 +72,8 @@ export function shortcuts(store, stage, page) {
           keys: ['v'],
           description: 'Next view: overlay, cut-out, mask',
           run: () => {
-            const viewMode = VIEW_MODES[(VIEW_MODES.indexOf(store.state.viewMode) + 1) % VIEW_MODES.length] ?? 'overlay';
+            const next = (VIEW_MODES.indexOf(store.state.viewMode) + 1) % VIEW_MODES.length;
+            const viewMode = VIEW_MODES[next] ?? 'overlay';
             store.dispatch({ type: 'view-mode', viewMode });
           },
         },
@@ -95,8 +96,16 @@ export function shortcuts(store, stage, page) {
         { keys: [']'], description: 'Next object', run: select(1) },
         { keys: ['['], description: 'Previous object', run: select(-1) },
         { keys: ['h'], description: 'Hide or show the object', run: withSelected((id) => toggleHidden(store, id)) },
-        { keys: ['Backspace'], description: 'Remove the last point of the object', run: () => store.edit({ type: 'remove-last' }) },
-        { keys: ['Delete'], description: 'Delete the object', run: withSelected((id) => store.edit({ type: 'delete', id })) },
+        {
+          keys: ['Backspace'],
+          description: 'Remove the last point of the object',
+          run: () => store.edit({ type: 'remove-last' }),
+        },
+        {
+          keys: ['Delete'],
+          description: 'Delete the object',
+          run: withSelected((id) => store.edit({ type: 'delete', id })),
+        },
         { keys: ['Ctrl+z'], description: 'Undo', run: () => store.edit({ type: 'undo' }) },
         { keys: ['Ctrl+Shift+z', 'Ctrl+y'], description: 'Redo', run: () => store.edit({ type: 'redo' }) },
         { keys: ['o'], description: 'Open an image', run: page.open },

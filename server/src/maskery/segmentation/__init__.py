@@ -1,4 +1,4 @@
-"""The subject itself: images, prompts, masks. Knows no HTTP, no database and no particular model."""
+"""Images, prompts and masks: the core of the package. It depends on no web framework, database or particular model."""
 
 from maskery.segmentation.compose import MERGE_IOU
 from maskery.segmentation.errors import (

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import struct
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -126,13 +127,11 @@ class ImageFile:
             raise ImageTooLarge(f"the image has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted")
         self._data = data
         self._exif = exif
+        # Pillow allocates the first frame of a GIF when it opens the file.
+        _check_pixels(_gif_frame(data), limits)
         self._image = _open(data)
         stored = _stored_size(self._image)
-        if stored.pixels > limits.max_pixels:
-            raise ImageTooLarge(
-                f"the image is {stored} ({stored.pixels:,} pixels); at most {limits.max_pixels:,} pixels are "
-                "accepted: send a smaller copy"
-            )
+        _check_pixels(stored, limits)
         self._orientation = _orientation(self._image)
         turned = exif == "apply" and self._orientation in _TURNED
         #: Size of the image as it will be decoded: upright, or with exif ``"ignore"`` as stored.
@@ -171,6 +170,44 @@ class ImageFile:
 def open_image(data: bytes, exif: Exif = "apply", limits: ImageLimits | None = None) -> Image:
     """File bytes to an upright RGB image; arguments and errors as of `ImageFile`."""
     return ImageFile(data, exif, limits).decode()
+
+
+def _check_pixels(size: Size, limits: ImageLimits) -> None:
+    if size.pixels > limits.max_pixels:
+        raise ImageTooLarge(
+            f"the image is {size} ({size.pixels:,} pixels); at most {limits.max_pixels:,} pixels are accepted: send a "
+            "smaller copy"
+        )
+
+
+def _gif_frame(data: bytes) -> Size:
+    """Extent of a GIF's first frame, which may exceed the size in the header; empty for other files.
+
+    Reads the blocks as Pillow does, so that both find the same frame in a malformed file.
+    """
+    file = io.BytesIO(data)
+    header = file.read(13)
+    if not header.startswith((b"GIF87a", b"GIF89a")) or len(header) < 13:
+        return Size(0, 0)
+    if header[10] & 0x80:
+        file.seek(3 << (header[10] & 7) + 1, io.SEEK_CUR)
+
+    def read_block() -> bytes:
+        length = file.read(1)
+        return file.read(length[0]) if length else b""
+
+    while (marker := file.read(1)) not in (b"", b";"):
+        if marker == b"!":
+            kind, block = file.read(1), read_block()
+            if kind == b"\xff" and block.startswith(b"NETSCAPE2.0"):
+                read_block()
+            if kind != b"\xfe" or block:
+                while read_block():
+                    pass
+        elif marker == b",":
+            left, top, width, height = struct.unpack("<4H", file.read(8).ljust(8, b"\0"))
+            return Size(left + width, top + height)
+    return Size(0, 0)
 
 
 def _open(data: bytes) -> PILImage.Image:

@@ -1,4 +1,4 @@
-"""A mask to start from, as it is sent: a COCO RLE or a base64 PNG."""
+"""Parses mask prompts: a COCO RLE or a base64 PNG."""
 
 import base64
 import io
@@ -16,10 +16,10 @@ _EXPECTED = 'a mask is a COCO RLE ({"size": [height, width], "counts": …}) or 
 
 
 def read_mask_prompt(value: Any, path: str, size: Size) -> NDArray[np.bool_]:
-    """What was sent as bool [height, width]; in a PNG, whatever is not 0 is object.
+    """Parse a mask prompt to bool [height, width]. In a PNG, every value but 0 is object.
 
     Raises:
-        PromptError: it is neither, is damaged, or has another size than the image.
+        PromptError: it is neither RLE nor PNG, is damaged, or differs from the image in size.
     """
     if isinstance(value, dict):
         return _from_rle(value, path, size)
@@ -46,7 +46,7 @@ def _from_png(value: str, path: str, size: Size) -> NDArray[np.bool_]:
         image = Image.open(io.BytesIO(base64.b64decode(payload, validate=True)), formats=("PNG",))
     except MemoryError:
         raise
-    # Beside base64's own errors, Pillow's reader raises whatever a malformed header leads it into.
+    # Besides base64's errors: Pillow raises many kinds of exceptions for malformed headers.
     except Exception:  # noqa: BLE001
         raise PromptError(f"{path} is text but not a base64 PNG; {_EXPECTED}", path) from None
     if image.size != size:

@@ -1,4 +1,4 @@
-"""The server's process: where it listens, how it comes up, how it is told to stop and ends."""
+"""The server process: listening, startup, signals and graceful shutdown."""
 
 import asyncio
 import logging
@@ -15,48 +15,58 @@ import uvicorn
 from fastapi import FastAPI
 
 from maskery.api import State, create_app
-from maskery.serving.errors import ServingError
+from maskery.serving import ServingError
 from maskery.serving.protocol import Protocol
 from maskery.serving.tls import Tls
 from maskery.settings import Settings
 
-# Seconds in which requests on connections that were accepted last can still be read.
-_LAST_READING = 0.25
+# Seconds to read requests on the connections that were accepted last.
+_LAST_READ = 0.25
 
-# Seconds in which those connections can agree on TLS.
+# Seconds for the TLS handshakes of those connections.
 _LAST_HANDSHAKE = 1.0
 
-# Seconds in which calls of models that nobody waits for any more can still end.
+# Seconds for model calls that are still running after their requests have ended.
 _LAST_CALLS = 0.5
 
 _log = logging.getLogger(__name__)
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A socket on the settings' address.
+    """Open a listening socket on the settings' host and port.
 
     Raises:
-        ServingError: it cannot be had.
+        ServingError: the address cannot be used.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    address = settings.host, settings.port
     try:
-        listener = socket.create_server((settings.host, settings.port), family=family)
+        if ":" in settings.host:
+            # `::` accepts IPv4 as well.
+            dual = settings.host == "::" and socket.has_dualstack_ipv6()
+            listener = socket.create_server(address, family=socket.AF_INET6, dualstack_ipv6=dual)
+        else:
+            listener = socket.create_server(address)
     except OSError as error:
         raise ServingError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from None
-    # Accepted connections inherit it. Without, the body of an answer waits 40 ms for the client to confirm its head.
+    # Accepted connections inherit this. Without it, Nagle's algorithm delays response bodies by up to 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 def configure(app: FastAPI, settings: Settings, tls: Tls | None = None) -> uvicorn.Config:
-    """How uvicorn serves the application."""
+    """uvicorn's configuration for the application."""
+
+    class ConfiguredProtocol(Protocol):
+        head_timeout = settings.head_timeout
+
     return uvicorn.Config(
         app,
-        http=Protocol,
+        http=ConfiguredProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        # The application believes those whom the settings name; uvicorn would believe every program of this machine.
+        # The application has its own middleware for the setting trusted_proxies; uvicorn would trust all of loopback.
         proxy_headers=False,
         ssl_context_factory=(lambda *_: tls.context) if tls else None,
         timeout_graceful_shutdown=max(1, round(settings.grace_period)),
@@ -69,15 +79,15 @@ def run(
     listen: Callable[[Settings], socket.socket] = listen,
     tls: Tls | None = None,
 ) -> None:
-    """Serve until told to stop.
+    """Serve until a signal stops the process.
 
     Args:
-        greet: told the address once the server is ready there.
-        listen: makes the socket.
-        tls: None: in the clear.
+        greet: called with the server's address once it is ready.
+        listen: opens the listening socket.
+        tls: None: plain HTTP.
 
     Raises:
-        ServingError: it did not start.
+        ServingError: the server did not start.
     """
     app = create_app(settings)
     listener = listen(settings)
@@ -89,27 +99,27 @@ def run(
 
 
 def leave_threads() -> None:
-    """End the process here and now if a call of a model still runs: Python would wait for it, and nobody else does."""
-    latest = time.monotonic() + _LAST_CALLS
+    """Exit the process if a model call is still running; Python would otherwise wait for its thread."""
+    deadline = time.monotonic() + _LAST_CALLS
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
-            thread.join(max(0.0, latest - time.monotonic()))
+            thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                # No warning: whoever asked has an answer by now, and a model that is being warmed was asked by nobody.
-                _log.info("a call of a model still runs in %s and is left", thread.name)
+                # Not a warning: no request waits for the call any more.
+                _log.info("exiting while a model call is running in thread %s", thread.name)
                 logging.shutdown()
                 os._exit(0)
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it is ready there, not before; only then is the first key made.
+    """uvicorn's server, which announces its address only when the application is ready.
 
-    A key is shown once: one that was made by a start that failed would be lost, and the next start make no other.
+    `greet` may create the first API key, which is shown only once: if a failed start created it, it would be lost.
 
     Args:
-        state: how far the application is.
-        greet: says so, told the address.
-        tls: is renewed at SIGHUP.
+        state: the application's state.
+        greet: called with the address.
+        tls: reloaded on SIGHUP.
     """
 
     def __init__(
@@ -127,10 +137,10 @@ class _Server(uvicorn.Server):
         self._tls = tls
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         await super().startup(sockets)
-        if self._tls and hasattr(signal, "SIGHUP"):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._tls.renew)
-        # From here on it answers, how far it is among the rest.
+        # From here on requests are served; /health/ready reports progress.
         while self.started and not self.should_exit and self._state.phase == "starting":
             if self._state.failure:
                 self.should_exit = True
@@ -138,8 +148,14 @@ class _Server(uvicorn.Server):
         if self.started and not self.should_exit and sockets:
             self._greet(self._address(sockets[0].getsockname()[1]))
 
+    def _reload(self) -> None:
+        if self._tls:
+            self._tls.reload()
+        else:
+            _log.info("SIGHUP ignored: it reloads the TLS certificate, and TLS is not configured")
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop as asked, with status 0: uvicorn would pass the signal on to itself in the end, and die of it."""
+        """Stop with exit status 0. uvicorn would raise the signal again at the end and die from it."""
         del frame
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
@@ -147,33 +163,33 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, answer what was accepted, then end."""
+        """Stop accepting connections and finish the requests in progress."""
         if not self.force_exit:
             await self._accept_last(sockets or [])
-            # uvicorn closes connections on which it has read no request yet; one may be on its way.
-            await asyncio.sleep(_LAST_READING)
+            # uvicorn closes connections without a request; one may be about to arrive.
+            await asyncio.sleep(_LAST_READ)
         await super().shutdown(sockets)
 
     async def _accept_last(self, listeners: list[socket.socket]) -> None:
-        """Close the listeners without a connection left in them: the kernel makes it before anybody accepts it here.
+        """Accept the connections in the listeners' backlogs, then close the listeners.
 
-        Closing resets those that are left, with the requests that were sent on them.
+        Closing a listener resets the connections in its backlog, along with the requests sent on them.
         """
         loop = asyncio.get_running_loop()
         for listener in listeners:
             loop.remove_reader(listener)
-        # A connection that asyncio has accepted needs its server until its turn has come.
+        # asyncio sets up connections it has just accepted in the next iteration, and needs its server for that.
         await asyncio.sleep(0)
         connections = [connection for listener in listeners for connection in _accept_all(listener)]
         for server in self.servers:
             server.close()
         tls: dict[str, Any] = {"ssl": self._tls.context, "ssl_handshake_timeout": _LAST_HANDSHAKE} if self._tls else {}
-        makings = (loop.connect_accepted_socket(self._make_protocol, each, **tls) for each in connections)
-        await asyncio.gather(*makings, return_exceptions=True)
+        setups = (loop.connect_accepted_socket(self._make_protocol, each, **tls) for each in connections)
+        await asyncio.gather(*setups, return_exceptions=True)
 
     def _make_protocol(self) -> asyncio.Protocol:
-        kind: Any = self.config.http_protocol_class
-        protocol: asyncio.Protocol = kind(
+        protocol_class: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = protocol_class(
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return protocol
@@ -184,13 +200,13 @@ class _Server(uvicorn.Server):
 
 
 def _accept_all(listener: socket.socket) -> list[socket.socket]:
-    """The connections that wait to be accepted."""
+    """Accept all connections in a listener's backlog."""
     connections: list[socket.socket] = []
     while True:
         try:
             connections.append(listener.accept()[0])
         except ConnectionAbortedError:
             continue
-        # There is no more, or no more can be done.
+        # The backlog is empty, or the listener cannot accept any more.
         except OSError:
             return connections

@@ -1,67 +1,69 @@
-"""TLS from two files, which may be renewed while the server runs."""
+"""TLS with a certificate that can be reloaded while the server runs."""
 
 import logging
 import ssl
 from pathlib import Path
 
-from maskery.serving.errors import ServingError
+from maskery.serving import ServingError
 from maskery.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 
 def read_tls(settings: Settings) -> "Tls | None":
-    """From the files that the settings name; None: they name none.
+    """Read the files in the settings; None if TLS is not configured.
 
     Raises:
-        ServingError: the files cannot be used.
+        ServingError: a file cannot be used.
     """
     certificate, key = settings.tls_certificate, settings.tls_key
     return Tls(certificate, key) if certificate and key else None
 
 
 class Tls:
-    """What a listener speaks TLS with.
+    """The TLS context of a listener.
 
     Args:
-        certificate: PEM, the server's own first, those that lead to its authority after it.
-        key: PEM, without a passphrase.
+        certificate: PEM file with the server's certificate, followed by its intermediate certificates.
+        key: PEM file with its private key, without a passphrase.
+
+    Attributes:
+        context: the context to listen with.
 
     Raises:
-        ServingError: the files cannot be used.
+        ServingError: a file cannot be used.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._certificate = certificate
         self._key = key
-        #: For the listener.
         self.context = self._load()
         self._current = self.context
-        # Asked at the beginning of every connection, whether or not its client names the server.
+        # Called at every handshake, with or without SNI.
         self.context.sni_callback = self._choose
 
-    def renew(self) -> None:
-        """Read the files again, for the connections from now on; if they cannot be used, it stays as it was."""
+    def reload(self) -> None:
+        """Read the files again for new connections. If they cannot be used, the current certificate stays."""
         try:
             self._current = self._load()
         except ServingError as error:
-            _log.error("the certificate stays as it was: %s", error)
+            _log.error("the certificate was not reloaded: %s", error)
         else:
-            _log.info("the certificate was read again from %s", self._certificate)
+            _log.info("the certificate was reloaded from %s", self._certificate)
 
     def _choose(self, connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:
         del name, first
         connection.context = self._current
 
     def _load(self) -> ssl.SSLContext:
-        """A context that is whole, or none: one into which new files are loaded could end up with half of them."""
+        """A new context. Loading into the existing one could leave it with a mix of old and new files."""
         for file, kind in ((self._certificate, b"CERTIFICATE-----"), (self._key, b"PRIVATE KEY-----")):
             try:
                 content = file.read_bytes()
             except OSError as error:
-                raise ServingError(f"the file {file} for TLS cannot be read: {error.strerror}.") from None
+                raise ServingError(f"the TLS file {file} cannot be read: {error.strerror}.") from None
             if kind not in content:
-                raise ServingError(f"the file {file} holds no {kind.strip(b'-').decode().lower()} in PEM.")
+                raise ServingError(f"the file {file} contains no {kind.strip(b'-').decode().lower()} in PEM format.")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
@@ -77,4 +79,4 @@ class Tls:
         return context
 
     def _refuse_passphrase(self) -> str:
-        raise ServingError(f"the key {self._key} has a passphrase, and there is nobody to ask for it.")
+        raise ServingError(f"the key {self._key} has a passphrase; the server needs a key without one.")

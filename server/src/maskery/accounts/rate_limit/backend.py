@@ -1,92 +1,106 @@
-"""What is counted for whom, and how counts are kept: the border between the limiter and its two tallies."""
+"""The interface between the limiter and the backends that store its counters."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from maskery.accounts.rate_limit.limits import Measure, Subject
+from maskery.accounts.rate_limit.limits import LimitName, Subject
 
-#: Seconds of the moving window that "a minute" is.
+#: Seconds of the sliding window that "per minute" means.
 MINUTE = 60.0
 
-#: A moving window of MINUTE; a sum that begins anew at midnight UTC; a place, taken and given back.
-Kind = Literal["minute", "day", "place"]
+#: A sliding window of MINUTE; a sum that restarts at midnight UTC; slots, which are acquired and released.
+Kind = Literal["minute", "day", "slot"]
 
-_KINDS: dict[Measure, Kind] = {
+_KINDS: dict[LimitName, Kind] = {
     "requests_per_minute": "minute",
     "images_per_minute": "minute",
     "pixels_per_day": "day",
-    "concurrent_requests": "place",
+    "concurrent_requests": "slot",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaRequest:
-    """`cost` more of a measure, for a holder that may have `amount`."""
+    """A request to use `cost` units of a subject's limit."""
 
     subject: Subject
-    measure: Measure
-    amount: int
+    name: LimitName
+    limit: int
     cost: int = 1
 
     @property
     def kind(self) -> Kind:
-        return _KINDS[self.measure]
+        return _KINDS[self.name]
 
     @property
-    def name(self) -> str:
-        """Under which it is counted. The holder's own name stands last, as it may have any characters."""
-        return f"{self.measure}:{self.subject.kind}:{self.subject.name}"
+    def counter(self) -> str:
+        """Name of the counter. The subject's name is last because it may contain any character."""
+        return f"{self.name}:{self.subject.kind}:{self.subject.name}"
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """How a claim stands, after it was taken or refused. Times in seconds from now.
+class QuotaState:
+    """A limit after a quota request was granted or refused. Times are seconds from now.
 
     Attributes:
-        left: of the amount.
-        reset: until there is more left: the oldest of the window leaves it, or a day begins.
-        wait: until the claim fits; 0: it does now.
+        remaining: units left.
+        reset: until more units are left: the oldest entry leaves the window, or the next day begins.
+        retry_after: until the request fits; 0 if it fits now.
     """
 
-    left: int
+    remaining: int
     reset: float
-    wait: float
+    retry_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """The result of `CounterBackend.acquire`.
+
+    Attributes:
+        time: of the acquisition by the backend's clock, in the backend's unit; identifies it to `refund`.
+        states: one for each quota request; all were granted unless one has a `retry_after`.
+    """
+
+    time: float
+    states: list[QuotaState]
 
 
 class BackendUnavailable(Exception):  # noqa: N818
-    """What keeps the counts does not answer, or refuses to count. The message has no secret of its address."""
+    """The backend does not respond, or reports an error. The message contains no credentials."""
 
 
 class CounterBackend(Protocol):
-    """Keeps counts. All claims of a call are taken together or not at all, and nobody comes in between."""
+    """Stores counters. Every call is atomic."""
 
-    async def take(self, quota_requests: Sequence[QuotaRequest], token: str, lease: float) -> list[Count]:
-        """Take all claims, or none if one does not fit: it has a `wait` then.
+    async def acquire(self, requests: Sequence[QuotaRequest], token: str, lease: float) -> Acquisition:
+        """Grant all requests, or none if one of them does not fit.
 
         Args:
-            token: a name of its own for the places taken.
-            lease: seconds after which a place that nobody has given back is free again.
+            token: identifies the slots to `release`.
+            lease: seconds after which slots that were not released are free again.
         """
         ...
 
-    async def give_back(self, quota_requests: Sequence[QuotaRequest], token: str) -> None:
-        """The places among the claims are free again."""
+    async def release(self, requests: Sequence[QuotaRequest], token: str) -> None:
+        """Free the slots among the granted requests."""
         ...
 
-    async def refund(self, quota_requests: Sequence[QuotaRequest]) -> None:
-        """The counts among the claims, which were taken just now, are as if they had not been."""
+    async def refund(self, requests: Sequence[QuotaRequest], charged_at: float) -> None:
+        """Undo the charges among the granted requests, unless their window or day is over.
+
+        Args:
+            charged_at: time of the `Acquisition`.
+        """
         ...
 
 
 def quota_requests_for(subjects: Sequence[Subject], **costs: int) -> list[QuotaRequest]:
-    """Claims on the measures named, of those holders for whom they are limited."""
-    return list(_quota_requests(subjects, costs))
-
-
-def _quota_requests(subjects: Sequence[Subject], costs: dict[str, int]) -> Iterator[QuotaRequest]:
-    for subject in subjects:
-        for measure in _KINDS:
-            amount = getattr(subject.limits, measure)
-            if measure in costs and amount:
-                yield QuotaRequest(subject, measure, amount, costs[measure])
+    """A quota request for each of the named limits that a subject has."""
+    return [
+        QuotaRequest(subject, name, limit, costs[name])
+        for subject in subjects
+        for name in _KINDS
+        if name in costs and (limit := getattr(subject.limits, name))
+    ]

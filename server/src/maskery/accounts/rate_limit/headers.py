@@ -1,31 +1,31 @@
-"""`x-ratelimit-...`: the headers by which clients of OpenAI's API know how much is left to them."""
+"""The `x-ratelimit-...` response headers, in the format of OpenAI's API."""
 
 import math
 from collections.abc import Sequence
 
-from maskery.accounts.rate_limit.backend import Count, QuotaRequest
-from maskery.accounts.rate_limit.limits import Measure
+from maskery.accounts.rate_limit.backend import QuotaRequest, QuotaState
+from maskery.accounts.rate_limit.limits import LimitName
 
-# A place is free when a request ends, so that there is nothing to wait for by the clock.
-_WORDS: dict[Measure, str] = {
+# Slots have no reset time, because they are free when another request ends.
+_SUFFIXES: dict[LimitName, str] = {
     "requests_per_minute": "requests",
     "images_per_minute": "images",
     "pixels_per_day": "pixels",
 }
 
 
-def rate_headers(quota_requests: Sequence[QuotaRequest], counts: Sequence[Count]) -> dict[str, str]:
-    """Limit, what remains, and the time until it is more; of several holders, the one's with the least left."""
-    least: dict[str, tuple[QuotaRequest, Count]] = {}
-    for quota_request, count in zip(quota_requests, counts, strict=True):
-        word = _WORDS.get(quota_request.measure)
-        if word and (word not in least or count.left < least[word][1].left):
-            least[word] = quota_request, count
+def rate_headers(requests: Sequence[QuotaRequest], states: Sequence[QuotaState]) -> dict[str, str]:
+    """Limit, remaining units and reset time; where several subjects have a limit, of the one with the least left."""
+    nearest: dict[str, tuple[QuotaRequest, QuotaState]] = {}
+    for request, state in zip(requests, states, strict=True):
+        suffix = _SUFFIXES.get(request.name)
+        if suffix and (suffix not in nearest or state.remaining < nearest[suffix][1].remaining):
+            nearest[suffix] = request, state
     headers = {}
-    for word, (quota_request, count) in least.items():
-        headers[f"x-ratelimit-limit-{word}"] = str(quota_request.amount)
-        headers[f"x-ratelimit-remaining-{word}"] = str(count.left)
-        headers[f"x-ratelimit-reset-{word}"] = _duration(count.reset)
+    for suffix, (request, state) in nearest.items():
+        headers[f"x-ratelimit-limit-{suffix}"] = str(request.limit)
+        headers[f"x-ratelimit-remaining-{suffix}"] = str(state.remaining)
+        headers[f"x-ratelimit-reset-{suffix}"] = _duration(state.reset)
     return headers
 
 

@@ -1,4 +1,4 @@
-"""Lets accounts and keys use as much as they may, and no more."""
+"""Applies the limits of accounts and keys."""
 
 import asyncio
 import logging
@@ -6,14 +6,14 @@ import math
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from maskery.accounts.rate_limit.backend import (
+    Acquisition,
     BackendUnavailable,
-    Count,
     CounterBackend,
     QuotaRequest,
     quota_requests_for,
@@ -27,269 +27,231 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("maskery.limits")
 
-#: Seconds for which a Redis that failed is left alone.
-REST = 3.0
+#: Seconds between two attempts to reach a Redis that failed.
+RETRY_INTERVAL = 3.0
 
-# Of an outage: requests that were inside when it began, and the few that asked meanwhile.
-_MOST_OWED = 10_000
+# Slots to be released when Redis responds again: of the requests in flight when it failed, and of failed attempts.
+_MAX_UNRELEASED = 10_000
 
 Result = TypeVar("Result")
 
-#: Takes back what was counted.
-Refund = Callable[[], Awaitable[None]]
-
 
 @dataclass(frozen=True)
-class Standing:
-    """How much is left to one who was let in, as headers for the answer."""
+class _Grant:
+    """Quota requests that a backend has granted."""
 
+    backend: CounterBackend
+    requests: Sequence[QuotaRequest]
+    token: str
+    time: float
     headers: Mapping[str, str]
 
 
 class Limiter:
-    """Counts what holders use, in this process or in a Redis that several servers share. For one event loop.
+    """Applies limits, counting in this process or in a Redis that several servers share. For one event loop.
 
     Args:
         redis_url: where to count; None: in this process.
-        on_failure: while Redis does not answer, "local" counts in this process, so that n servers let n times as much
-            through, and "refuse" lets nobody in who has limits.
+        on_failure: what happens while Redis does not respond. "local": this process counts alone, so that n servers
+            allow n times the limits. "refuse": requests that have limits are refused.
 
     Attributes:
-        failures: how often Redis did not answer.
-        degraded: whether it is left alone because of that.
+        failures: how often Redis did not respond.
+        degraded: whether the last call of Redis failed.
 
     Raises:
-        ValueError: the URL is not one of a Redis, or the package for it is missing.
+        ValueError: the URL is invalid, or the package `redis` is not installed.
     """
 
     def __init__(self, redis_url: str | None = None, on_failure: Literal["local", "refuse"] = "local") -> None:
-        self._own = MemoryBackend()
-        self._shared = _connect(redis_url) if redis_url else None
+        self._local = MemoryBackend()
+        self._redis = _connect(redis_url) if redis_url else None
         self._on_failure = on_failure
-        self._ask_again = 0.0
-        self._owed: deque[tuple[Sequence[QuotaRequest], str]] = deque(maxlen=_MOST_OWED)
+        self._next_attempt = 0.0
+        self._unreleased: deque[_Grant] = deque(maxlen=_MAX_UNRELEASED)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failures = 0
         self.degraded = False
 
-    def admit(self, subjects: Sequence[Subject], lease: float) -> AbstractAsyncContextManager[Standing]:
-        """A context manager around a request: counts it for each holder, and holds a place of each until it ends.
+    @asynccontextmanager
+    async def admit(self, subjects: Sequence[Subject], lease: float) -> AsyncIterator[Mapping[str, str]]:
+        """Count a request against the limits of all subjects, and hold their slots while the context is open.
 
-        Leave it before the end of the answer is sent: who has that may ask again at once.
+        Yields the `x-ratelimit-...` headers of the response. Leave the context before the end of the response is
+        sent: a client that has received it may send the next request at once.
 
         Args:
-            holders: each must allow it; where one does not, it is counted for none.
-            lease: seconds after which the places are free even if this server died meanwhile (Redis only).
+            lease: seconds after which the slots are free even if this server has crashed (Redis only).
 
         Raises:
-            RateLimited, LimitsUnavailable: at its entry.
+            RateLimited: a subject has reached a limit; nothing was counted for any of them.
+            LimitsUnavailable: Redis does not respond, and `on_failure` is "refuse".
         """
-        quota_requests = quota_requests_for(subjects, requests_per_minute=1, concurrent_requests=1)
-        return _Admission(self, quota_requests, lease) if quota_requests else nullcontext(Standing({}))
+        requests = quota_requests_for(subjects, requests_per_minute=1, concurrent_requests=1)
+        if not requests:
+            yield {}
+            return
+        grant = await self._acquire(requests, self._release, lease)
+        try:
+            yield grant.headers
+        finally:
+            await self._shielded(self._release(grant))
 
-    async def charge_image(self, subjects: Sequence[Subject], pixels: int) -> Refund:
-        """Count a new image for each holder, or for none.
-
-        Returns:
-            Takes it back, for an image that was not encoded after all.
+    @asynccontextmanager
+    async def charge_image(self, subjects: Sequence[Subject], pixels: int) -> AsyncIterator[None]:
+        """Charge a new image to all subjects; refund it if an exception or a cancellation leaves the context.
 
         Raises:
-            RateLimited: one has not as much left.
-            ExceedsQuota: one never will.
-            LimitsUnavailable: Redis does not answer, and is to be asked.
+            RateLimited: a subject has reached a limit; nothing was charged to any of them.
+            ExceedsQuota: the image alone exceeds the daily quota of a subject.
+            LimitsUnavailable: as of `admit`.
         """
-        quota_requests = quota_requests_for(subjects, images_per_minute=1, pixels_per_day=pixels)
-        for quota_request in quota_requests:
-            if quota_request.cost > quota_request.amount:
-                raise ExceedsQuota(quota_request.cost, quota_request.amount, quota_request.subject)
-        if not quota_requests:
-            return _nothing
-        backend, _ = await self.take(quota_requests)
-
-        async def refund() -> None:
-            # Where it cannot be done now it is not done later: it is not known then what still counts.
-            await self._reach(backend, lambda: backend.refund(quota_requests))
-
-        return refund
-
-    @property
-    def waits(self) -> bool:
-        """Whether counting takes time, so that requests may be cancelled in the middle of it."""
-        return self._shared is not None
+        requests = quota_requests_for(subjects, images_per_minute=1, pixels_per_day=pixels)
+        for request in requests:
+            if request.cost > request.limit:
+                raise ExceedsQuota(request.subject, request.cost, request.limit)
+        if not requests:
+            yield
+            return
+        grant = await self._acquire(requests, self._refund)
+        try:
+            yield
+        except BaseException:
+            await self._shielded(self._refund(grant))
+            raise
 
     def check(self) -> None:
-        """See whether Redis answers, so that the log says it at the start and not when the first limit is needed."""
-        if self._shared is not None:
-            self.begin(self._check(self._shared))
-
-    async def _check(self, shared: "RedisBackend") -> None:
-        try:
-            await shared.ping()
-        except BackendUnavailable as error:
-            self._lose(error)
+        """Test the connection to Redis in the background, so that a failure is logged at the start."""
+        if self._redis is not None:
+            self._begin(self._attempt(self._redis, self._redis.ping))
 
     async def close(self) -> None:
-        """Give back what is owed, if that can be done, and leave Redis."""
+        """Finish releases and refunds that have begun, and disconnect from Redis."""
         while self._tasks:
             await asyncio.wait(self._tasks)
-        if self._shared is not None:
-            await self._shared.close()
+        if self._redis is not None:
+            await self._redis.close()
 
-    async def take(
-        self, quota_requests: Sequence[QuotaRequest], token: str = "", lease: float = 0
-    ) -> tuple[CounterBackend, dict[str, str]]:
-        """Take all claims or none.
+    async def _acquire(
+        self, requests: Sequence[QuotaRequest], undo: Callable[[_Grant], Awaitable[None]], lease: float = 0
+    ) -> _Grant:
+        """Acquire all quotas or none. If the caller is cancelled meanwhile, what was granted is undone."""
+        granting = self._begin(self._grant(requests, lease))
+        try:
+            return await asyncio.shield(granting)
+        except asyncio.CancelledError:
+            self._begin(_undo_late(granting, undo))
+            raise
 
-        Returns:
-            Who has counted them, and headers.
+    async def _grant(self, requests: Sequence[QuotaRequest], lease: float) -> _Grant:
+        token = secrets.token_hex(8)
+        backend, acquisition = await self._count(requests, token, lease)
+        headers = rate_headers(requests, acquisition.states)
+        # After the longest of the delays, the request fits all limits.
+        request, state = max(zip(requests, acquisition.states, strict=True), key=lambda pair: pair[1].retry_after)
+        if state.retry_after:
+            retry_after = max(1, math.ceil(state.retry_after))
+            raise RateLimited(request.subject, request.name, request.limit, retry_after, headers)
+        return _Grant(backend, requests, token, acquisition.time, headers)
 
-        Raises:
-            RateLimited, LimitsUnavailable: nothing was taken.
-        """
-        backend, counts = await self._count(quota_requests, token, lease)
-        headers = rate_headers(quota_requests, counts)
-        # Who comes back after the longest of the waits finds room in all of them.
-        quota_request, count = max(zip(quota_requests, counts, strict=True), key=lambda pair: pair[1].wait)
-        if count.wait:
-            raise RateLimited(
-                quota_request.measure,
-                quota_request.amount,
-                quota_request.subject,
-                max(1, math.ceil(count.wait)),
-                headers,
+    async def _count(
+        self, requests: Sequence[QuotaRequest], token: str, lease: float
+    ) -> tuple[CounterBackend, Acquisition]:
+        if self._redis is not None:
+            if self._may_attempt():
+                try:
+                    acquisition = await self._redis.acquire(requests, token, lease)
+                except BackendUnavailable as error:
+                    # Redis may have granted the requests nevertheless.
+                    self._unreleased.append(_Grant(self._redis, requests, token, 0, {}))
+                    self._note_failure(error)
+                else:
+                    self._note_success()
+                    return self._redis, acquisition
+            if self._on_failure == "refuse":
+                raise LimitsUnavailable(math.ceil(RETRY_INTERVAL))
+        return self._local, await self._local.acquire(requests, token, lease)
+
+    async def _release(self, grant: _Grant) -> None:
+        """Release the slots, now or when Redis responds again."""
+        if not any(request.kind == "slot" for request in grant.requests):
+            return
+        if not await self._attempt(grant.backend, lambda: grant.backend.release(grant.requests, grant.token)):
+            self._unreleased.append(grant)
+
+    async def _refund(self, grant: _Grant) -> None:
+        # Not repeated after a failure: if only the response was lost, a second refund would be one too many.
+        await self._attempt(grant.backend, lambda: grant.backend.refund(grant.requests, grant.time))
+
+    async def _attempt(self, backend: CounterBackend, call: Callable[[], Awaitable[None]]) -> bool:
+        """Call a backend, unless it is a Redis that failed a moment ago. Return whether the call succeeded."""
+        if backend is self._local:
+            await call()
+            return True
+        if not self._may_attempt():
+            return False
+        try:
+            await call()
+        except BackendUnavailable as error:
+            self._note_failure(error)
+            return False
+        self._note_success()
+        return True
+
+    def _may_attempt(self) -> bool:
+        """Whether to call Redis now. While it fails, only one request per interval does."""
+        now = time.monotonic()
+        if self.degraded and now < self._next_attempt:
+            return False
+        self._next_attempt = now + RETRY_INTERVAL
+        return True
+
+    def _note_failure(self, error: BackendUnavailable) -> None:
+        self.failures += 1
+        self._next_attempt = time.monotonic() + RETRY_INTERVAL
+        if not self.degraded and self._redis is not None:
+            self.degraded = True
+            consequence = (
+                "this server counts alone" if self._on_failure == "local" else "requests that have limits are refused"
             )
-        return backend, headers
+            _log.warning(
+                "Redis at %s, which counts for the limits, does not respond (%s). Until it does, %s.",
+                self._redis.address,
+                error,
+                consequence,
+            )
 
-    async def give_back(self, backend: CounterBackend, quota_requests: Sequence[QuotaRequest], token: str) -> None:
-        """Give back places to who has counted them, now or when it answers again."""
-        if not await self._reach(backend, lambda: backend.give_back(quota_requests, token)):
-            self._owed.append((quota_requests, token))
+    def _note_success(self) -> None:
+        if self.degraded and self._redis is not None:
+            self.degraded = False
+            _log.warning("Redis at %s counts for the limits again.", self._redis.address)
+            unreleased = list(self._unreleased)
+            self._unreleased.clear()
+            self._begin(self._release_all(unreleased))
 
-    def begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
-        """Have something done that nobody's cancellation ends."""
+    async def _release_all(self, grants: Sequence[_Grant]) -> None:
+        for grant in grants:
+            await self._release(grant)
+
+    def _begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _count(
-        self, quota_requests: Sequence[QuotaRequest], token: str, lease: float
-    ) -> tuple[CounterBackend, list[Count]]:
-        if self._shared is None:
-            return self._own, await self._own.take(quota_requests, token, lease)
-        if self._may_ask():
-            try:
-                counts = await self._shared.take(quota_requests, token, lease)
-            except BackendUnavailable as error:
-                # It may have taken them all the same.
-                if token:
-                    self._owed.append((quota_requests, token))
-                self._lose(error)
-            else:
-                self._find()
-                return self._shared, counts
-        if self._on_failure == "refuse":
-            raise LimitsUnavailable(math.ceil(REST))
-        return self._own, await self._own.take(quota_requests, token, lease)
-
-    async def _reach(self, backend: CounterBackend, ask: Callable[[], Awaitable[None]]) -> bool:
-        """Ask something of who has counted; whether it was done."""
-        if backend is self._shared and not self._may_ask():
-            return False
-        try:
-            await ask()
-        except BackendUnavailable as error:
-            self._lose(error)
-            return False
-        if backend is self._shared:
-            self._find()
-        return True
-
-    def _may_ask(self) -> bool:
-        """Whether Redis is to be asked: while it is degraded, by one request at a time, and rarely."""
-        now = time.monotonic()
-        if self.degraded and now < self._ask_again:
-            return False
-        self._ask_again = now + REST
-        return True
-
-    def _lose(self, error: BackendUnavailable) -> None:
-        self.failures += 1
-        self._ask_again = time.monotonic() + REST
-        if not self.degraded and self._shared is not None:
-            self.degraded = True
-            meanwhile = (
-                "this server counts for itself" if self._on_failure == "local" else "requests with limits are refused"
-            )
-            _log.warning(
-                "The Redis at %s that counts for the limits fails (%s). Meanwhile %s.",
-                self._shared.place,
-                error,
-                meanwhile,
-            )
-
-    def _find(self) -> None:
-        if self.degraded and self._shared is not None:
-            self.degraded = False
-            _log.warning("The Redis at %s counts for the limits again.", self._shared.place)
-            owed = list(self._owed)
-            self._owed.clear()
-            self.begin(self._give_back_all(self._shared, owed))
-
-    async def _give_back_all(self, shared: CounterBackend, owed: list[tuple[Sequence[QuotaRequest], str]]) -> None:
-        for quota_requests, token in owed:
-            await self.give_back(shared, quota_requests, token)
+    async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await work that goes on when the caller is cancelled."""
+        await asyncio.shield(self._begin(work))
 
 
-class _Admission:
-    """One request's places."""
-
-    def __init__(self, limiter: Limiter, quota_requests: Sequence[QuotaRequest], lease: float) -> None:
-        self._limiter = limiter
-        self._quota_requests = quota_requests
-        self._lease = lease
-        self._token = secrets.token_hex(8)
-        self._holds_places = any(quota_request.kind == "place" for quota_request in quota_requests)
-
-    async def __aenter__(self) -> Standing:
-        take = self._limiter.take(self._quota_requests, self._token, self._lease)
-        if not self._holds_places or not self._limiter.waits:
-            self._backend, headers = await take
-            return Standing(headers)
-        taking = self._limiter.begin(take)
-        try:
-            self._backend, headers = await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            # It is not known yet whether there are places to give back.
-            taking.add_done_callback(self._give_up)
-            raise
-        return Standing(headers)
-
-    async def __aexit__(self, *_: object) -> None:
-        if not self._holds_places:
-            return
-        if self._limiter.waits:
-            await asyncio.shield(self._give_back(self._backend))
-        else:
-            await self._limiter.give_back(self._backend, self._quota_requests, self._token)
-
-    def _give_up(self, taking: "asyncio.Task[tuple[CounterBackend, dict[str, str]]]") -> None:
-        if not taking.cancelled() and taking.exception() is None:
-            self._give_back(taking.result()[0])
-
-    def _give_back(self, backend: CounterBackend) -> "asyncio.Task[None]":
-        return self._limiter.begin(self._limiter.give_back(backend, self._quota_requests, self._token))
-
-
-async def _nothing() -> None:
-    """The refund of what nobody counts."""
+async def _undo_late(granting: "asyncio.Task[_Grant]", undo: Callable[[_Grant], Awaitable[None]]) -> None:
+    with suppress(RateLimited, LimitsUnavailable):
+        await undo(await granting)
 
 
 def _connect(url: str) -> "RedisBackend":
     try:
         from maskery.accounts.rate_limit.redis import RedisBackend  # noqa: PLC0415 - an extra
     except ModuleNotFoundError:
-        raise ValueError(
-            "limits are counted in a Redis where its package is installed: pip install 'maskery[redis]'"
-        ) from None
+        raise ValueError("counting limits in Redis needs its package: pip install 'maskery[redis]'") from None
     return RedisBackend(url)

@@ -1,29 +1,29 @@
-"""How much an account or a key may use, and what is said to one who wants more."""
+"""Limits of accounts and keys, and the errors raised when one is reached."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
-#: What can be limited: the fields of `Limits`.
-Measure = Literal["requests_per_minute", "images_per_minute", "concurrent_requests", "pixels_per_day"]
+#: The fields of `Limits`.
+LimitName = Literal["requests_per_minute", "images_per_minute", "concurrent_requests", "pixels_per_day"]
 
-_WORDS: dict[Measure, str] = {
-    "requests_per_minute": "requests a minute",
-    "images_per_minute": "new images a minute",
+_UNITS: dict[LimitName, str] = {
+    "requests_per_minute": "requests per minute",
+    "images_per_minute": "new images per minute",
     "concurrent_requests": "requests at a time",
-    "pixels_per_day": "pixels of new images a day (UTC)",
+    "pixels_per_day": "pixels of new images per day (UTC)",
 }
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one may use. 0: as much as one likes; None: it is not said here.
+    """Rate limits and quotas. 0 means unlimited; None means that the next default applies.
 
     Attributes:
-        requests_per_minute: begun in any 60 seconds.
-        images_per_minute: images encoded that were not known yet, in any 60 seconds.
-        concurrent_requests: being answered at a time.
-        pixels_per_day: of these images, from midnight to midnight UTC.
+        requests_per_minute: requests started in any 60 seconds.
+        images_per_minute: new images encoded in any 60 seconds.
+        concurrent_requests: requests in flight.
+        pixels_per_day: pixels of new images encoded between two midnights, UTC.
 
     Raises:
         ValueError: a limit is negative.
@@ -36,14 +36,14 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            amount = getattr(self, field.name)
-            if amount is not None and amount < 0:
-                raise ValueError(f"{field.name} must be 0 or more, not {amount}")
+            value = getattr(self, field.name)
+            if value is not None and value < 0:
+                raise ValueError(f"{field.name} must be 0 or more, not {value}")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Who has limits.
+    """An account or a key that limits apply to.
 
     Attributes:
         name: the account's name, or the key's ID.
@@ -58,45 +58,44 @@ class Subject:
 
 
 class RateLimited(Exception):  # noqa: N818
-    """A holder has used all that it may.
+    """A subject has reached one of its limits.
 
     Attributes:
-        limit: which one.
-        amount: that it allows.
-        holder: whose it is.
-        retry_after: whole seconds, at least 1, after which there is room again if nobody else takes it.
-        headers: `x-ratelimit-...` for the answer.
+        name: of the limit.
+        limit: its value.
+        retry_after: whole seconds, at least 1, after which the request fits if no other uses the limit meanwhile.
+        headers: `x-ratelimit-...` for the response.
     """
 
     def __init__(
-        self, limit: Measure, amount: int, subject: Subject, retry_after: int, headers: Mapping[str, str]
+        self, subject: Subject, name: LimitName, limit: int, retry_after: int, headers: Mapping[str, str]
     ) -> None:
+        units = _UNITS[name].replace("s ", " ", 1) if limit == 1 else _UNITS[name]
         seconds = "1 second" if retry_after == 1 else f"{retry_after:,} seconds"
-        words = _WORDS[limit].replace("s ", " ", 1) if amount == 1 else _WORDS[limit]
-        super().__init__(f"The {subject} may have {amount:,} {words}; come back in {seconds}.")
-        self.limit = limit
-        self.amount = amount
+        super().__init__(f"The {subject} is limited to {limit:,} {units}; retry in {seconds}.")
         self.subject = subject
+        self.name = name
+        self.limit = limit
         self.retry_after = retry_after
         self.headers = dict(headers)
 
 
 class ExceedsQuota(Exception):  # noqa: N818
-    """An image has more pixels than a holder may have on any day."""
+    """An image alone has more pixels than a subject's daily quota."""
 
-    def __init__(self, pixels: int, amount: int, subject: Subject) -> None:
+    def __init__(self, subject: Subject, pixels: int, limit: int) -> None:
         super().__init__(
-            f"The image has {pixels:,} pixels and the {subject} may have {amount:,} a day: it will never fit."
+            f"The image has {pixels:,} pixels, more than the daily quota of the {subject}, which is {limit:,}."
         )
 
 
 class LimitsUnavailable(Exception):  # noqa: N818
-    """What was used is counted in a Redis that does not answer, and nobody is let in uncounted.
+    """The limits cannot be checked because Redis does not respond.
 
     Attributes:
-        retry_after: whole seconds after which it is asked again.
+        retry_after: whole seconds until Redis is tried again.
     """
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__("The limits cannot be checked at the moment: the Redis that counts does not answer.")
+        super().__init__("The rate limits cannot be checked: the Redis that counts requests does not respond.")
         self.retry_after = retry_after

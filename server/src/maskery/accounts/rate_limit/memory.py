@@ -1,103 +1,106 @@
-"""Counts in this process' memory."""
+"""Counters in this process's memory."""
 
 import time
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from maskery.accounts.rate_limit import backend as backends
-from maskery.accounts.rate_limit.backend import Count, QuotaRequest
+from maskery.accounts.rate_limit.backend import Acquisition, QuotaRequest, QuotaState
 
 _DAY = 86400
 
-# More than any call adds, so that what is over goes faster than new comes, and few enough that no call is slow.
-_FORGOTTEN_AT_ONCE = 8
+# Counters removed per call at most: more than a call adds, so that memory is bounded, and too few to make it slow.
+_REMOVED_AT_ONCE = 8
 
 
 class MemoryBackend:
-    """For one event loop. Nothing in here waits, so that nobody comes in between."""
+    """For one event loop. No method suspends, so every call is atomic. `Acquisition.time` is in monotonic seconds."""
 
     def __init__(self) -> None:
-        # When each was counted, oldest first; 8 bytes each. The name counted last is the last of the dict.
-        self._minutes: dict[str, array[float]] = {}
+        # Times of the charges of each counter, oldest first, in 8 bytes each. The last counter is the last charged.
+        self._windows: dict[str, array[float]] = {}
         self._day = 0
         self._spent: dict[str, int] = {}
-        self._places: dict[str, int] = {}
+        self._slots: dict[str, int] = {}
 
     def __len__(self) -> int:
-        """How many counts are kept."""
-        return len(self._minutes) + len(self._spent) + len(self._places)
+        """Number of counters in memory."""
+        return len(self._windows) + len(self._spent) + len(self._slots)
 
-    async def take(self, quota_requests: Sequence[QuotaRequest], token: str, lease: float) -> list[Count]:
-        """Like every tally's; places need neither token nor lease, as they die with the process."""
-        now, today = time.monotonic(), time.time()
-        self._forget(now, today)
-        counts = [self._look(quota_request, now, today) for quota_request in quota_requests]
-        if any(count.wait for count in counts):
-            return counts
-        for quota_request in quota_requests:
-            self._add(quota_request, now)
-        return [
-            Count(count.left - quota_request.cost, count.reset, 0)
-            for quota_request, count in zip(quota_requests, counts, strict=True)
-        ]
+    async def acquire(self, requests: Sequence[QuotaRequest], token: str, lease: float) -> Acquisition:
+        """See `CounterBackend`. Slots need neither token nor lease, because they end with the process."""
+        now = time.monotonic()
+        self._remove_expired(now)
+        states = [self._state(request, now) for request in requests]
+        if not any(state.retry_after for state in states):
+            for request in requests:
+                self._add(request, now)
+            states = [
+                QuotaState(state.remaining - request.cost, state.reset, 0)
+                for request, state in zip(requests, states, strict=True)
+            ]
+        return Acquisition(now, states)
 
-    async def give_back(self, quota_requests: Sequence[QuotaRequest], token: str) -> None:
-        for quota_request in quota_requests:
-            if quota_request.kind == "place":
-                left = self._places.pop(quota_request.name) - quota_request.cost
-                if left:
-                    self._places[quota_request.name] = left
+    async def release(self, requests: Sequence[QuotaRequest], token: str) -> None:
+        for request in requests:
+            if request.kind == "slot":
+                used = self._slots.pop(request.counter) - request.cost
+                if used:
+                    self._slots[request.counter] = used
 
-    async def refund(self, quota_requests: Sequence[QuotaRequest]) -> None:
-        self._forget(time.monotonic(), time.time())
-        for quota_request in quota_requests:
-            if quota_request.kind == "day" and quota_request.name in self._spent:
-                self._spent[quota_request.name] = max(0, self._spent[quota_request.name] - quota_request.cost)
-            elif quota_request.kind == "minute" and quota_request.name in self._minutes:
-                del self._minutes[quota_request.name][-quota_request.cost :]
+    async def refund(self, requests: Sequence[QuotaRequest], charged_at: float) -> None:
+        now = time.monotonic()
+        self._remove_expired(now)
+        is_today = (time.time() - (now - charged_at)) // _DAY == self._day
+        for request in requests:
+            if request.kind == "day" and is_today:
+                self._spent[request.counter] = max(self._spent.get(request.counter, 0) - request.cost, 0)
+            elif request.kind == "minute" and (times := self._windows.get(request.counter)):
+                end = bisect_right(times, charged_at)
+                del times[max(end - request.cost, bisect_left(times, charged_at)) : end]
 
-    def _look(self, quota_request: QuotaRequest, now: float, today: float) -> Count:
-        """How the claim stands before it is taken."""
-        if quota_request.kind == "place":
-            left = quota_request.amount - self._places.get(quota_request.name, 0)
-            # Nobody knows when a request ends.
-            return Count(max(left, 0), 0, 0 if quota_request.cost <= left else 1)
-        if quota_request.kind == "day":
-            left = quota_request.amount - self._spent.get(quota_request.name, 0)
-            midnight = _DAY - today % _DAY
-            return Count(max(left, 0), midnight, 0 if quota_request.cost <= left else midnight)
-        times = self._minutes.get(quota_request.name, array("d"))
+    def _state(self, request: QuotaRequest, now: float) -> QuotaState:
+        """Before the request is granted."""
+        if request.kind == "slot":
+            left = request.limit - self._slots.get(request.counter, 0)
+            # When another request ends is unknown.
+            return QuotaState(max(left, 0), 0, 0 if request.cost <= left else 1)
+        if request.kind == "day":
+            left = request.limit - self._spent.get(request.counter, 0)
+            midnight = _DAY - time.time() % _DAY
+            return QuotaState(max(left, 0), midnight, 0 if request.cost <= left else midnight)
+        times = self._windows.get(request.counter, array("d"))
         del times[: bisect_right(times, now - backends.MINUTE)]
-        missing = quota_request.cost - (quota_request.amount - len(times))
-        return Count(
-            max(quota_request.amount - len(times), 0),
-            _until_left(times, 0, now),
-            _until_left(times, missing - 1, now) if missing > 0 else 0,
+        left = request.limit - len(times)
+        missing = request.cost - left
+        return QuotaState(
+            max(left, 0),
+            _seconds_left(times, 0, now),
+            _seconds_left(times, missing - 1, now) if missing > 0 else 0,
         )
 
-    def _add(self, quota_request: QuotaRequest, now: float) -> None:
-        if quota_request.kind == "place":
-            self._places[quota_request.name] = self._places.get(quota_request.name, 0) + quota_request.cost
-        elif quota_request.kind == "day":
-            self._spent[quota_request.name] = self._spent.get(quota_request.name, 0) + quota_request.cost
+    def _add(self, request: QuotaRequest, now: float) -> None:
+        if request.kind == "slot":
+            self._slots[request.counter] = self._slots.get(request.counter, 0) + request.cost
+        elif request.kind == "day":
+            self._spent[request.counter] = self._spent.get(request.counter, 0) + request.cost
         else:
-            times = self._minutes.pop(quota_request.name, array("d"))
-            times.extend([now] * quota_request.cost)
-            self._minutes[quota_request.name] = times
+            times = self._windows.pop(request.counter, array("d"))
+            times.extend([now] * request.cost)
+            self._windows[request.counter] = times
 
-    def _forget(self, now: float, today: float) -> None:
-        """Drop what does not count any more."""
-        if self._day != today // _DAY:
-            self._day = int(today // _DAY)
-            self._spent = {}
-        for _ in range(_FORGOTTEN_AT_ONCE):
-            name = next(iter(self._minutes), None)
-            if name is None or (self._minutes[name] and self._minutes[name][-1] > now - backends.MINUTE):
+    def _remove_expired(self, now: float) -> None:
+        today = int(time.time() // _DAY)
+        if self._day != today:
+            self._day, self._spent = today, {}
+        for _ in range(_REMOVED_AT_ONCE):
+            counter = next(iter(self._windows), None)
+            if counter is None or (self._windows[counter] and self._windows[counter][-1] > now - backends.MINUTE):
                 break
-            del self._minutes[name]
+            del self._windows[counter]
 
 
-def _until_left(times: "array[float]", index: int, now: float) -> float:
-    """Seconds until the one at an index leaves the window, a whole window where there is none."""
+def _seconds_left(times: "array[float]", index: int, now: float) -> float:
+    """Until the entry at an index leaves the window; a whole window if there is none."""
     return times[index] + backends.MINUTE - now if index < len(times) else backends.MINUTE

@@ -1,4 +1,4 @@
-"""Counts in a Redis or Valkey that several servers share."""
+"""Counters in a Redis or Valkey that several servers share."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,32 +9,34 @@ from urllib.parse import urlsplit
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from maskery.accounts.rate_limit import backend as backends
-from maskery.accounts.rate_limit.backend import BackendUnavailable, Count, QuotaRequest
+from maskery.accounts.rate_limit.backend import Acquisition, BackendUnavailable, QuotaRequest, QuotaState
 
-#: Seconds in which Redis must have answered.
-PATIENCE = 0.5
+#: Seconds in which Redis must respond.
+TIMEOUT = 0.5
 
-# Of one server. A call takes a fraction of a millisecond, so that these carry tens of thousands a second.
+# A call takes a fraction of a millisecond, so these carry tens of thousands of calls per second.
 _CONNECTIONS = 8
 
 _SCHEMES = {"redis": "redis", "rediss": "rediss", "unix": "unix", "valkey": "redis", "valkeys": "rediss"}
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class RedisBackend:
-    """For one event loop; needs Redis 6 or newer, or a Valkey; one, not a cluster.
+    """For one event loop. Needs Redis 6 or newer, or a Valkey; a single server, not a cluster.
+
+    `Acquisition.time` is in microseconds of Redis's clock.
 
     Args:
         url: ``redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]``, ``rediss://`` with TLS, or ``unix:///PATH``;
-            ``valkey://`` and ``valkeys://`` are the same.
+            ``valkey://`` and ``valkeys://`` are synonyms of the first two.
 
     Raises:
-        ValueError: the URL is of none of these forms.
+        ValueError: the URL is invalid.
     """
 
     def __init__(self, url: str) -> None:
@@ -42,90 +44,88 @@ class RedisBackend:
         try:
             pool = ConnectionPool.from_url(
                 f"{_SCHEMES[scheme]}://{rest}",
-                # A connection may have been closed while it was idle: once more, at once, on a new one.
-                retry=Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
+                # An idle connection may have been closed: retry once, at once, on a new one.
+                retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             )
             parts = urlsplit(url)
-            self.place = parts.path if scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
+            self.address = parts.path if scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
         except (KeyError, ValueError):
             raise ValueError(
-                "the address of the Redis that counts must read redis://[USER:PASSWORD@]HOST:PORT/DATABASE, "
-                "rediss://... with TLS, or unix:///PATH"
+                "the URL of Redis must be redis://[USER:PASSWORD@]HOST:PORT/DATABASE, rediss://... for TLS, "
+                "or unix:///PATH"
             ) from None
-        # The wait for one's turn is not Redis' fault, and no part of its time.
-        self._turns = asyncio.Semaphore(_CONNECTIONS)
-        self._losses = 0
+        # Time spent waiting for a connection does not count towards the timeout.
+        self._connections = asyncio.Semaphore(_CONNECTIONS)
+        self._failures = 0
         self._redis = Redis.from_pool(pool)
-        self._take = self._redis.register_script(files(__package__).joinpath("acquire.lua").read_text())
+        self._acquire = self._redis.register_script(files(__package__).joinpath("acquire.lua").read_text())
         self._refund = self._redis.register_script(files(__package__).joinpath("refund.lua").read_text())
 
-    async def take(self, quota_requests: Sequence[QuotaRequest], token: str, lease: float) -> list[Count]:
-        """Like every tally's.
+    async def acquire(self, requests: Sequence[QuotaRequest], token: str, lease: float) -> Acquisition:
+        """See `CounterBackend`.
 
         Raises:
-            BackendUnavailable: the claims were not taken, or it is not known whether they were.
+            BackendUnavailable: the requests were not granted, or it is unknown whether they were.
         """
         arguments: list[str | int] = [token, _microseconds(lease), _microseconds(backends.MINUTE)]
-        for quota_request in quota_requests:
-            arguments += (quota_request.kind, quota_request.amount, quota_request.cost)
-        counts = await self._ask(
-            lambda: self._take([_key(quota_request) for quota_request in quota_requests], arguments)
-        )
-        return [Count(left, reset / 1e6, wait / 1e6) for left, reset, wait in counts]
+        for request in requests:
+            arguments += (request.kind, request.limit, request.cost)
+        time, states = await self._call(lambda: self._acquire(_keys(requests), arguments))
+        return Acquisition(time, [QuotaState(left, reset / 1e6, wait / 1e6) for left, reset, wait in states])
 
-    async def give_back(self, quota_requests: Sequence[QuotaRequest], token: str) -> None:
-        """Like every tally's.
+    async def release(self, requests: Sequence[QuotaRequest], token: str) -> None:
+        """See `CounterBackend`.
 
         Raises:
-            BackendUnavailable: the places are taken until their lease ends.
+            BackendUnavailable: the slots may be in use until their lease ends.
         """
         pipeline = self._redis.pipeline(transaction=False)
-        for quota_request in quota_requests:
-            if quota_request.kind == "place":
-                pipeline.zrem(_key(quota_request), token)
-        await self._ask(pipeline.execute)
+        for request, key in zip(requests, _keys(requests), strict=True):
+            if request.kind == "slot":
+                pipeline.zrem(key, token)
+        await self._call(pipeline.execute)
 
-    async def refund(self, quota_requests: Sequence[QuotaRequest]) -> None:
-        """Like every tally's.
+    async def refund(self, requests: Sequence[QuotaRequest], charged_at: float) -> None:
+        """See `CounterBackend`.
 
         Raises:
-            BackendUnavailable: it is not known whether they still count.
+            BackendUnavailable: it is unknown whether the charges were undone.
         """
-        arguments = [
-            argument for quota_request in quota_requests for argument in (quota_request.kind, quota_request.cost)
-        ]
-        await self._ask(lambda: self._refund([_key(quota_request) for quota_request in quota_requests], arguments))
+        arguments: list[str | float] = [charged_at]
+        for request in requests:
+            arguments += (request.kind, request.cost)
+        await self._call(lambda: self._refund(_keys(requests), arguments))
 
     async def ping(self) -> None:
-        """Nothing.
+        """Check the connection and the password.
 
         Raises:
-            BackendUnavailable: it is not there, or lets nobody in.
+            BackendUnavailable: Redis does not respond, or refuses the connection.
         """
-        await self._ask(self._redis.ping)
+        await self._call(self._redis.ping)
 
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def _ask(self, question: Callable[[], Awaitable[Answer]]) -> Answer:
-        losses = self._losses
-        async with self._turns:
-            # Those who queued behind one who waited in vain do not wait as long, one after the other.
-            if self._losses != losses:
-                raise BackendUnavailable("others got no answer")
+    async def _call(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        failures = self._failures
+        async with self._connections:
+            # Calls that waited behind a failed one fail at once, instead of each after its own timeout.
+            if self._failures != failures:
+                raise BackendUnavailable("another call failed")
             try:
-                async with asyncio.timeout(PATIENCE):
-                    return await question()
+                async with asyncio.timeout(TIMEOUT):
+                    return await call()
             except TimeoutError:
-                self._losses += 1
-                raise BackendUnavailable(f"no answer within {PATIENCE} s") from None
+                self._failures += 1
+                raise BackendUnavailable(f"no response within {TIMEOUT} s") from None
             except (RedisError, OSError) as error:
-                self._losses += 1
+                self._failures += 1
                 raise BackendUnavailable(f"{type(error).__name__}: {error}") from error
 
 
-def _key(quota_request: QuotaRequest) -> str:
-    return f"maskery:{quota_request.name}"
+def _keys(requests: Sequence[QuotaRequest]) -> list[str]:
+    return [f"maskery:{request.counter}" for request in requests]
 
 
 def _microseconds(seconds: float) -> int:

@@ -1,19 +1,20 @@
--- Counts claims as if they had not been taken. What was taken last goes first; what is over by now stays over.
+-- Undoes charges, unless their window or day is over. Times are in microseconds.
 --
--- KEYS     a claim's name each
--- ARGV     of each claim: kind, cost
+-- KEYS     counter of each request
+-- ARGV     time of the charge, then for each request: kind, cost
+
+local DAY = 86400000000
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local charged_at = ARGV[1]
+local is_today = math.floor(tonumber(charged_at) / DAY) == math.floor(now / DAY)
 
 for index, key in ipairs(KEYS) do
-    local kind, cost = ARGV[2 * index - 1], tonumber(ARGV[2 * index])
+    local kind, cost = ARGV[2 * index], tonumber(ARGV[2 * index + 1])
     if kind == 'minute' then
-        for _ = 1, cost do
-            redis.call('RPOP', key)
-        end
-    elseif kind == 'day' then
-        -- Where there is nothing, a new number would have no end.
-        local spent = tonumber(redis.call('GET', key) or 0)
-        if spent > 0 then
-            redis.call('DECRBY', key, string.format('%.0f', math.min(cost, spent)))
-        end
+        redis.call('LREM', key, -cost, charged_at)
+    -- A counter that was deleted meanwhile would be made anew, without an end.
+    elseif kind == 'day' and is_today and redis.call('EXISTS', key) == 1 then
+        redis.call('DECRBY', key, string.format('%.0f', cost))
     end
 end

@@ -1,1 +1,1 @@
-"""ASGI middleware, each doing one thing to every request."""
+"""ASGI middleware."""

@@ -1,4 +1,4 @@
-"""Pages of other origins that the operator has named."""
+"""CORS: access for pages of the origins in the setting `cors_origins`."""
 
 from collections.abc import Collection
 
@@ -11,13 +11,15 @@ from maskery.api.errors import ApiError
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
-# What clients send: plain ones, the SDK `air`, the reference SDK.
-_ASKED = ("authorization", "content-type", "x-request-timeout", "x-request-id", "sdk_version")
+# Request headers of plain clients, the SDK `air` and the reference SDK.
+_REQUEST_HEADERS = ("authorization", "content-type", "x-request-timeout", "x-request-id", "sdk_version")
 
-# What a page's script may read of an answer, beside its body.
-_SHOWN = (
+# Response headers that a page's script may read.
+_RESPONSE_HEADERS = (
     "x-request-id",
     "retry-after",
+    "x-error-code",
+    "x-error-message",
     *(
         f"x-ratelimit-{what}-{of}"
         for what in ("limit", "remaining", "reset")
@@ -27,23 +29,23 @@ _SHOWN = (
 
 
 class Cors(CORSMiddleware):
-    """Tells browsers which pages of other origins may call the server, and read what it answers.
+    """Starlette's CORS middleware with error responses in the shape of all errors.
 
     Args:
         origins: as browsers send them, such as `https://app.example`.
     """
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
-        super().__init__(app, origins, _METHODS, _ASKED, expose_headers=_SHOWN)
+        super().__init__(app, origins, _METHODS, _REQUEST_HEADERS, expose_headers=_RESPONSE_HEADERS)
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """A refusal reads as every other does."""
+        """The response to a preflight request."""
         response = super().preflight_response(request_headers)
         if response.status_code < 400:
             return response
         if not self.is_allowed_origin(request_headers["origin"]):
-            message = "Pages of this origin may not call this server: the setting MASKERY_CORS_ORIGINS names others."
+            message = "This origin is not allowed. The setting MASKERY_CORS_ORIGINS lists allowed origins."
             return ApiError(403, "origin_not_allowed", message, headers={"Vary": "Origin"}).response()
-        message = f"Pages may use the methods {', '.join(_METHODS)} and the headers {', '.join(_ASKED)}."
+        message = f"Allowed methods: {', '.join(_METHODS)}. Allowed headers: {', '.join(_REQUEST_HEADERS)}."
         headers = {name: response.headers[name] for name in ("Access-Control-Allow-Origin", "Vary")}
         return ApiError(400, "not_for_pages", message, headers=headers).response()

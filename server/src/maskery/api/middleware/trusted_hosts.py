@@ -1,4 +1,4 @@
-"""No requests that a web page makes behind its reader's back."""
+"""Rejects DNS-rebinding and cross-origin requests."""
 
 import re
 from collections.abc import Collection
@@ -12,14 +12,14 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class TrustedHosts:
-    """Refuses requests for other hosts, and from other origins than those that are named.
+    """ASGI middleware that rejects requests with another Host or Origin header than the allowed ones.
 
-    A page on the web can make its reader's browser send requests to a server on the reader's own machine, under a
-    name of its own that resolves to 127.0.0.1. The Host header gives that away, the Origin header the rest.
+    A web page can make a visitor's browser send requests to a server on the visitor's own machine, under a host name
+    of the page's own domain that resolves to 127.0.0.1 (DNS rebinding). Such requests carry that name in Host.
 
     Args:
-        hosts: names that requests may carry, without port.
-        origins: whose pages may call, beside the server's own.
+        hosts: allowed host names, without port.
+        origins: allowed origins, in addition to the server's own.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], origins: Collection[str] = ()) -> None:
@@ -28,32 +28,33 @@ class TrustedHosts:
         self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        # Health checks of load balancers and orchestrators send an address as Host, or no Host at all.
+        if scope["type"] == "http" and not scope["path"].startswith(f"{scope['root_path']}/health/"):
             headers = Headers(scope=scope)
-            refusal = self._refuse(headers.get("host", ""), headers.get("origin"))
-            if refusal:
-                await refusal.response()(scope, receive, send)
+            error = self._check(headers.get("host", ""), headers.get("origin"))
+            if error:
+                await error.response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _refuse(self, host: str, origin: str | None) -> ApiError | None:
+    def _check(self, host: str, origin: str | None) -> ApiError | None:
         if _without_port(host) not in self._hosts:
             return ApiError(
                 403,
                 "host_not_allowed",
-                f"This server does not answer as {host[:100]!r}; the setting MASKERY_ALLOWED_HOSTS names more hosts.",
+                f"The host {host[:100]!r} is not allowed. The setting MASKERY_ALLOWED_HOSTS lists allowed hosts.",
             )
         if origin is not None and origin not in self._origins and origin.partition("://")[2] != host:
             return ApiError(
                 403,
                 "origin_not_allowed",
-                "Pages of this origin may not call this server: the setting MASKERY_CORS_ORIGINS names others.",
+                "This origin is not allowed. The setting MASKERY_CORS_ORIGINS lists allowed origins.",
             )
         return None
 
 
 def loopback_names(host: str) -> frozenset[str]:
-    """Names under which programs of this machine ask a server that listens on this address of loopback."""
+    """The host names of a server that listens on this loopback address."""
     return _LOOPBACK_NAMES | {host, f"[{host}]"}
 
 

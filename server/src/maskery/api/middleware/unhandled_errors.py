@@ -1,17 +1,18 @@
-"""Answers where nothing else has given one."""
+"""Responds to requests that failed with an unexpected exception or were cancelled."""
 
 import asyncio
 import logging
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from maskery.api.errors import cut_off, unexpected
+from maskery.api.errors import internal_error, stopping
+from maskery.api.requests.record import record_of
 
 _log = logging.getLogger(__name__)
 
 
 class UnhandledErrors:
-    """Answers a request that failed in a way nobody thought of, or that the server can no longer wait for."""
+    """ASGI middleware that responds 500 to unexpected exceptions and 503 when the grace period ends."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -20,21 +21,21 @@ class UnhandledErrors:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answered = False
+        started = False
 
         async def note_and_send(message: Message) -> None:
-            nonlocal answered
-            answered = True
+            nonlocal started
+            started = True
             await send(message)
 
         try:
             await self._app(scope, receive, note_and_send)
-        # Nothing but the end of the grace period cancels a request as a whole, and this is where it ends.
+        # Only uvicorn cancels a whole request, at the end of the grace period. The cancellation ends here.
         except asyncio.CancelledError:
-            if not answered:
-                await cut_off().response()(scope, receive, send)
-        # The last place where a failure can still be given its id, and its client an answer.
+            if not started:
+                await stopping().response()(scope, receive, send)
+        # Outside of this middleware a response would lack the request id and the headers.
         except Exception:  # noqa: BLE001
             _log.exception("unexpected error")
-            if not answered:
-                await unexpected(scope["state"]["request_id"]).response()(scope, receive, send)
+            if not started:
+                await internal_error(record_of(scope).request_id).response()(scope, receive, send)

@@ -1,1 +1,1 @@
-"""Reading requests: bodies, fields, deadlines and disconnects."""
+"""Reads, parses and processes requests."""

@@ -1,4 +1,4 @@
-"""A request's body: no more of it than the limit, in no more time than the limit, as JSON or as a form."""
+"""Reads a request's body, JSON or a form, within limits on its size and time."""
 
 import asyncio
 import re
@@ -14,22 +14,22 @@ from starlette.requests import Request
 
 from maskery.api.errors import ApiError
 
-#: Bytes of a form's field `request`, which holds everything but the image.
+#: Upper limit of a form's field `request`, which holds everything but the image, in bytes.
 MAX_FORM_REQUEST = 8 * 2**20
 
 _FORM_HINT = "send the image as the file `image` and the rest as JSON in one field `request`."
 
-# Of RFC 2046, less the quotation marks that nobody puts there.
+# As in RFC 2046, section 5.1.1, without the quotation marks, which clients do not use in it.
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{1,70}")
 
 
 @dataclass(frozen=True)
 class Body:
-    """What was sent, not yet parsed.
+    """A body that has not been parsed yet.
 
     Attributes:
-        json: text of the request's JSON object.
-        image: the image's file where it was sent beside the JSON.
+        json: the text of the request's JSON object.
+        image: the image's file, if it was sent in a form.
     """
 
     json: bytes
@@ -39,14 +39,16 @@ class Body:
 async def read_body(
     request: Request, max_bytes: int, time_limit: float, arrived: Callable[[int], None] = lambda _: None
 ) -> Body:
-    """The body's bytes, refused as soon as it is known to be too large.
+    """Read a body of JSON or of a form with an image.
 
     Args:
-        arrived: told of every piece's bytes; what it raises ends the reading.
+        max_bytes: the limit on its size.
+        time_limit: the limit on the time until it is complete, in seconds.
+        arrived: called with the size of every chunk; an exception ends the reading.
 
     Raises:
-        ApiError: 413; 415: neither JSON nor a form, or compressed; 422: a form without the parts that are
-            expected; 504: the body took longer than `time_limit` seconds.
+        ApiError: 413; the body is too large. 415; it is neither JSON nor a form, or it is compressed. 422; a part of
+            the form is missing or unexpected. 504; it was not complete in time.
     """
     kind = _kind(request, "application/json")
     async with _in_time(time_limit):
@@ -59,10 +61,11 @@ async def read_body(
 
 
 async def read_fields(request: Request, max_bytes: int, time_limit: float) -> dict[str, str]:
-    """The fields of a form without files.
+    """Read the fields of a URL-encoded form.
 
     Raises:
-        ApiError: 400; 413; 415: another kind of body, or compressed; 504: it took longer than `time_limit` seconds.
+        ApiError: 400; it has too many fields. 413; it is too large. 415; it is another kind of body, or compressed.
+            504; it was not complete in time.
     """
     kind = _kind(request, "application/x-www-form-urlencoded")
     if kind != "application/x-www-form-urlencoded":
@@ -81,20 +84,20 @@ async def _in_time(seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        # What is still to come would be taken for the next request, or waited for.
+        # The rest of the body would be read as the next request.
         raise ApiError(
             504,
             "deadline_exceeded",
-            f"The request had not arrived within its {seconds:g} seconds.",
+            f"The request's body was not complete within {seconds:g} seconds.",
             headers={"Connection": "close"},
         ) from None
 
 
 def _kind(request: Request, default: str) -> str:
-    """The body's media type; what is encoded beyond that is refused, since the limits are on bytes as they arrive."""
+    """The body's media type. Compressed bodies are refused, because the size limit is checked on received bytes."""
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
-        message = f"The body is encoded as {encoding[:100]!r}; send it as it is, without the header Content-Encoding."
+        message = f"The body is compressed ({encoding[:100]!r}); send it without the header Content-Encoding."
         headers = {"Accept-Encoding": "identity"}
         raise ApiError(415, "unsupported_media_type", message, "content-encoding", headers)
     return request.headers.get("content-type", default).partition(";")[0].strip().lower()
@@ -120,27 +123,27 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], max_
         headers = _form_headers(request)
         # `request` may be sent as a field or as a file.
         parser = MultiPartParser(headers, stream, max_files=2, max_fields=1, max_part_size=max_bytes)
-        # In memory whatever its size: the limit on the body is the limit on this, and no file is left behind.
+        # Keep every part in memory: the body's limit bounds it, and no temporary file is left behind.
         parser.spool_max_size = 0
         form = await parser.parse()
     except (MultiPartException, LookupError, ValueError) as error:
         reason = str(error).rstrip(".")
         if reason.startswith("Too many fields"):
-            # The parser counts fields of text, and names no field.
+            # The parser's own message does not say which fields it counts.
             reason = "it has more than one text field"
         raise ApiError(400, "malformed_form", f"The form is malformed ({reason}): {_FORM_HINT}") from None
     try:
         for name, _ in form.multi_items():
             if name not in ("image", "request") or len(form.getlist(name)) > 1:
                 code = "given_twice" if name in ("image", "request") else "unknown_field"
-                raise ApiError(422, code, f"The form has a part too many: {_FORM_HINT}", name[:120])
+                raise ApiError(422, code, f"The form has an unexpected part: {_FORM_HINT}", name[:120])
         image, text = form.get("image"), await _read_part(form, "request")
         if not isinstance(image, UploadFile):
             raise ApiError(422, "missing_field", f"The form has no file named image: {_FORM_HINT}", "image")
         if text is None:
             raise ApiError(422, "missing_field", f"The form has no field named request: {_FORM_HINT}", "request")
         if len(text) > MAX_FORM_REQUEST:
-            message = f"The form's field request is larger than {MAX_FORM_REQUEST:,} bytes, the most that is accepted."
+            message = f"The form's field request is larger than the limit of {MAX_FORM_REQUEST:,} bytes."
             raise ApiError(413, "body_too_large", message, "request")
         return Body(text, await image.read())
     finally:
@@ -148,15 +151,15 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], max_
 
 
 def _form_headers(request: Request) -> Headers:
-    """What the parser goes by: the form's boundary, and Latin-1, in which every byte of a field is kept.
+    """Headers for the form parser: the form's boundary, and Latin-1, which preserves every byte of a text field.
 
-    A client may name any of Python's encodings, of which some raise and some make text that is none; the JSON in the
-    field is UTF-8 whatever the header says.
+    The client's charset is ignored: the JSON in the field is UTF-8, and some of Python's codecs raise or do not
+    produce text.
     """
     _, options = parse_options_header(request.headers["content-type"])
     boundary = options.get(b"boundary", b"").decode("latin-1")
     if not _BOUNDARY.fullmatch(boundary):
-        raise MultiPartException("the header Content-Type names no boundary")
+        raise MultiPartException("the header Content-Type has no valid boundary")
     return Headers({"content-type": f'multipart/form-data; boundary="{boundary}"; charset=latin-1'})
 
 
@@ -173,5 +176,5 @@ def _unsupported(kind: str, accepted: str) -> ApiError:
 
 
 def _too_large(max_bytes: int) -> ApiError:
-    message = f"The request is larger than {max_bytes:,} bytes, the most that is accepted here."
+    message = f"The request is larger than the limit of {max_bytes:,} bytes."
     return ApiError(413, "body_too_large", message)

@@ -1,4 +1,4 @@
-"""JSON read strictly: an object, in UTF-8, no key twice, not nested or filled beyond reason."""
+"""A strict JSON parser: one object in UTF-8, without duplicate keys, with limits on depth and number of values."""
 
 import json
 from typing import Any
@@ -7,19 +7,19 @@ from maskery.api.errors import ApiError
 
 MAX_DEPTH = 16
 
-# A value costs memory far beyond its two bytes of text; no honest prompt comes near this many.
+# A value of two bytes of text takes far more memory once parsed. Real prompts have far fewer values.
 MAX_VALUES = 1_000_000
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object that a body holds.
+    """Parse a body as one JSON object.
 
     Raises:
-        ApiError: 400; it is not JSON, not an object, says a key twice, is nested or filled beyond reason, or holds
-            text that no encoding can carry.
+        ApiError: 400; it is not JSON or not an object, it has a duplicate key, too many values or levels of nesting,
+            or a lone surrogate.
     """
     if body.count(b",") >= MAX_VALUES:
-        raise _malformed(f"the body holds more than {MAX_VALUES:,} values")
+        raise _malformed(f"the body has more than {MAX_VALUES:,} values")
     try:
         value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_without_repeats)
     except UnicodeDecodeError:
@@ -30,10 +30,10 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
         place = f"line {error.lineno}, column {error.colno}"
         raise _malformed(f"the body is not JSON: {error.msg} at {place}") from None
     except ValueError:
-        # Python refuses to read integers of thousands of digits, whose reading takes quadratic time.
-        raise _malformed("the body holds a number of thousands of digits") from None
+        # Python refuses integers of thousands of digits, because parsing them takes quadratic time.
+        raise _malformed("the body has a number of thousands of digits") from None
     if not isinstance(value, dict):
-        raise _malformed("the body is JSON but not an object, which begins with {")
+        raise _malformed("the body is JSON but not an object ({…})")
     _check(value, MAX_DEPTH)
     return value
 
@@ -51,9 +51,9 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check(value: Any, depth: int) -> None:
     if isinstance(value, str):
-        # JSON can write half of a surrogate pair ("\ud800"); no log, header or answer could say it again.
+        # JSON can contain a lone surrogate ("\ud800"), which cannot be encoded in a log line, header or response.
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise _malformed("the body holds half of a surrogate pair, which is no character")
+            raise _malformed("the body has a lone surrogate (half of a surrogate pair)")
     elif isinstance(value, dict | list):
         if depth == 0:
             raise _malformed(f"the body is nested more than {MAX_DEPTH} deep")

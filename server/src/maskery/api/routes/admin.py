@@ -1,4 +1,4 @@
-"""/v1/admin: accounts, keys and usage, for keys with the right `admin`. Every change leaves a line in the log."""
+"""/v1/admin: accounts, API keys and usage, for keys with the scope `admin`. Every change is logged."""
 
 import logging
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from maskery.api.container import Container, ContainerDependency
 from maskery.api.dependencies import Administrator
 from maskery.api.errors import ApiError, responses
 from maskery.api.requests.body import read_body
-from maskery.api.requests.fields import Fields, parse_object
+from maskery.api.requests.fields import Fields, parse_fields
 from maskery.api.requests.json_object import parse_json_object
 from maskery.api.schemas import admin as schemas
 from maskery.api.schemas.openapi import object_body
@@ -31,9 +31,9 @@ Answer = TypeVar("Answer")
 
 @router.get("/accounts", summary="List accounts", responses=_READ)
 async def list_accounts(container: ContainerDependency, caller: Administrator) -> schemas.AccountList:
-    """All of them, oldest first."""
+    """Returns all accounts, oldest first."""
     del caller
-    accounts = await _ask(container, container.account_service.store.accounts.list)
+    accounts = await _run(container, container.account_service.store.accounts.list)
     return schemas.AccountList(data=[schemas.AccountSchema.of(account) for account in accounts])
 
 
@@ -47,35 +47,35 @@ async def list_accounts(container: ContainerDependency, caller: Administrator) -
 async def create_account(
     request: Request, container: ContainerDependency, caller: Administrator
 ) -> schemas.AccountSchema:
-    """Keys make their account themselves; this is for limits that hold from the first key on."""
+    """Creating a key also creates its account; use this route to set limits before the first key exists."""
     fields = await _read(request, container, schemas.AccountRequest)
     book = container.account_service.store.accounts
-    account = await _ask(container, lambda: book.create(fields.name, fields.limits.limits()), "name")
-    _note(caller, container, "account %r created", account.name)
+    account = await _run(container, lambda: book.create(fields.name, fields.limits.limits()), "name")
+    _log_change(caller, container, "account %r created", account.name)
     return schemas.AccountSchema.of(account)
 
 
 @router.get("/accounts/{name}", summary="Show an account", responses=_FOUND)
 async def show_account(name: str, container: ContainerDependency, caller: Administrator) -> schemas.AccountSchema:
-    """Its limits, and whether it is disabled."""
+    """Returns the account's limits and whether it is disabled."""
     del caller
-    return schemas.AccountSchema.of(await _ask(container, lambda: container.account_service.store.accounts.get(name)))
+    return schemas.AccountSchema.of(await _run(container, lambda: container.account_service.store.accounts.get(name)))
 
 
 @router.patch(
     "/accounts/{name}",
-    summary="Limit or disable an account",
+    summary="Change an account",
     responses=_WRITTEN,
     openapi_extra={"requestBody": object_body(schemas.AccountChange)},
 )
 async def change_account(
     name: str, request: Request, container: ContainerDependency, caller: Administrator
 ) -> schemas.AccountSchema:
-    """In force at once here, within five seconds on every other server."""
+    """Sets limits; disables or enables the account. Takes effect at once here, within five seconds on other servers."""
     fields = await _read(request, container, schemas.AccountChange)
     book = container.account_service.store.accounts
-    account = await _ask(container, lambda: book.update(name, fields.limits.named(), fields.disabled))
-    _note(caller, container, "account %r changed: disabled=%s %s", name, fields.disabled, fields.limits.named())
+    account = await _run(container, lambda: book.update(name, fields.limits.named(), fields.disabled))
+    _log_change(caller, container, "account %r changed: disabled=%s %s", name, fields.disabled, fields.limits.named())
     return schemas.AccountSchema.of(account)
 
 
@@ -85,9 +85,9 @@ async def list_keys(
     caller: Administrator,
     query: Annotated[schemas.KeysQuery, Query()],
 ) -> schemas.KeyList:
-    """Oldest first, those that are good no more too; never their secrets."""
+    """Returns keys, oldest first, including expired and revoked ones. Never returns their secrets."""
     del caller
-    keys = await _ask(
+    keys = await _run(
         container, lambda: container.account_service.store.keys.list(query.account, query.after, query.limit + 1)
     )
     return schemas.KeyList(
@@ -103,27 +103,27 @@ async def list_keys(
     openapi_extra={"requestBody": object_body(schemas.KeyRequest)},
 )
 async def create_key(request: Request, container: ContainerDependency, caller: Administrator) -> schemas.NewKeySchema:
-    """The answer holds the key, which is not shown again."""
+    """The response contains the key, which is not shown again."""
     fields = await _read(request, container, schemas.KeyRequest)
     seconds = container.settings.key_seconds if fields.days is None else fields.days * 86400 or None
     scopes = DEFAULT_SCOPES if fields.scopes is None else fields.scopes
     keys = container.account_service.store.keys
     limits = fields.limits.limits()
-    key, text = await _ask(container, lambda: keys.create(fields.account, fields.name, scopes, seconds, limits))
-    _note(caller, container, "key %s created for account %r with %s", key.id, key.account, ", ".join(key.scopes))
+    key, text = await _run(container, lambda: keys.create(fields.account, fields.name, scopes, seconds, limits))
+    _log_change(caller, container, "key %s created for account %r with %s", key.id, key.account, ", ".join(key.scopes))
     return schemas.NewKeySchema.of_new(key, text)
 
 
 @router.get("/keys/{id}", summary="Show a key", responses=_FOUND)
 async def show_key(id: str, container: ContainerDependency, caller: Administrator) -> schemas.KeySchema:  # noqa: A002
-    """Never its secret."""
+    """Never returns its secret."""
     del caller
-    return schemas.KeySchema.of(await _ask(container, lambda: container.account_service.store.keys.get(id)))
+    return schemas.KeySchema.of(await _run(container, lambda: container.account_service.store.keys.get(id)))
 
 
 @router.patch(
     "/keys/{id}",
-    summary="Limit a key",
+    summary="Change a key",
     responses=_WRITTEN,
     openapi_extra={"requestBody": object_body(schemas.KeyChange)},
 )
@@ -133,10 +133,10 @@ async def change_key(
     container: ContainerDependency,
     caller: Administrator,
 ) -> schemas.KeySchema:
-    """Beside the limits of its account."""
+    """Sets limits that apply in addition to those of the account."""
     fields = await _read(request, container, schemas.KeyChange)
-    key = await _ask(container, lambda: container.account_service.store.keys.update(id, fields.limits.named()))
-    _note(caller, container, "key %s changed: %s", key.id, fields.limits.named())
+    key = await _run(container, lambda: container.account_service.store.keys.update(id, fields.limits.named()))
+    _log_change(caller, container, "key %s changed: %s", key.id, fields.limits.named())
     return schemas.KeySchema.of(key)
 
 
@@ -153,26 +153,26 @@ async def rotate_key(
     container: ContainerDependency,
     caller: Administrator,
 ) -> schemas.NewKeySchema:
-    """A new key with the same account, name, rights, limits and span; the old one stays good for the overlap."""
+    """Creates a key with the same account, name, scopes, limits and lifetime. The old key expires after the overlap."""
     fields = await _read(request, container, schemas.RotationRequest)
-    key, text = await _ask(
+    key, text = await _run(
         container, lambda: container.account_service.store.keys.rotate(id, fields.overlap_hours * 3600)
     )
-    _note(caller, container, "key %s replaced by %s", strip_secret(id), key.id)
+    _log_change(caller, container, "key %s replaced by %s", strip_secret(id), key.id)
     return schemas.NewKeySchema.of_new(key, text)
 
 
 @router.delete("/keys/{id}", summary="Revoke a key", responses=_FOUND)
 async def revoke_key(id: str, container: ContainerDependency, caller: Administrator) -> schemas.KeySchema:  # noqa: A002
-    """Useless at once here, within five seconds on every other server."""
-    key = await _ask(container, lambda: container.account_service.store.keys.revoke(id))
-    _note(caller, container, "key %s revoked", key.id)
+    """Takes effect at once here, within five seconds on other servers."""
+    key = await _run(container, lambda: container.account_service.store.keys.revoke(id))
+    _log_change(caller, container, "key %s revoked", key.id)
     return schemas.KeySchema.of(key)
 
 
 @router.get(
     "/usage",
-    summary="Show what was used",
+    summary="Show usage",
     response_model=schemas.UsageList,
     responses={
         200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
@@ -185,12 +185,12 @@ async def show_usage(
     caller: Administrator,
     query: Annotated[schemas.UsageQuery, Query()],
 ) -> Any:
-    """By day and account, as JSON or, with `Accept: text/csv`, as CSV. Written every five seconds."""
+    """Returns usage by day and account, as JSON or, with `Accept: text/csv`, as CSV."""
     del caller
     if query.first and query.last and query.last < query.first:
         raise ApiError(422, "invalid_field", f"last is {query.last}, which is before first, {query.first}.", "last")
     await container.account_service.usage_recorder.flush()
-    uses = await _ask(
+    uses = await _run(
         container, lambda: container.account_service.store.usage.list(query.first, query.last, query.account)
     )
     if "text/csv" in request.headers.get("accept", ""):
@@ -200,14 +200,17 @@ async def show_usage(
 
 async def _read(request: Request, container: Container, kind: type[Fields]) -> Fields:
     body = await read_body(request, _MAX_BODY, container.settings.default_timeout)
-    return parse_object(parse_json_object(body.json or b"{}"), kind)
+    return parse_fields(parse_json_object(body.json or b"{}"), kind)
 
 
-async def _ask(container: Container, work: Callable[[], Answer], param: str | None = None) -> Answer:
-    """What the database is asked for, in a thread; what it cannot be asked for is the request's fault.
+async def _run(container: Container, work: Callable[[], Answer], param: str | None = None) -> Answer:
+    """Run database work in a thread.
 
     Args:
-        param: the field that alone can still be wrong.
+        param: the field to name if the repository raises ValueError.
+
+    Raises:
+        ApiError: 422; the repository refused a value.
     """
     try:
         return await container.account_service.executor.run(work)
@@ -216,7 +219,7 @@ async def _ask(container: Container, work: Callable[[], Answer], param: str | No
         raise ApiError(422, "invalid_field", f"{message[:1].upper()}{message[1:]}.", param) from None
 
 
-def _note(caller: Caller, container: Container, what: str, *values: object) -> None:
-    """A change was made: for the log, and in force here at once."""
+def _log_change(caller: Caller, container: Container, message: str, *values: object) -> None:
+    """Log a change, and drop cached keys so that it takes effect at once."""
     container.account_service.authenticator.invalidate()
-    _log.info(what + ", by key %s of account %s", *values, caller.key_id, caller.account)
+    _log.info(message + ", by key %s of account %s", *values, caller.key_id, caller.account)

@@ -1,4 +1,4 @@
-"""Signing in, as the reference SDK's releases do it."""
+"""Authentication routes of the reference SDK's releases."""
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
@@ -17,18 +17,18 @@ _ERRORS = responses(400, 401, 403, 413, 415, 422, 503, 504)
 
 
 class Validation(BaseModel):
-    """Whom a key belongs to."""
+    """The account of an API key."""
 
     organization_id: str = Field(description="The account.")
     valid: bool = True
 
 
 class Token(BaseModel):
-    """OAuth's answer to client credentials."""
+    """An OAuth token response."""
 
     access_token: str = Field(description="The API key itself.")
-    token_type: str = "Bearer"  # noqa: S105 - OAuth's word, no secret
-    expires_in: int = Field(default=3600, description="Seconds after which clients ask again; the key itself lives on.")
+    token_type: str = "Bearer"  # noqa: S105 - OAuth's token type
+    expires_in: int = Field(default=3600, description="Seconds until clients should request a token again.")
 
 
 @router.post(
@@ -38,11 +38,11 @@ class Token(BaseModel):
     openapi_extra={"requestBody": validation_body(), "security": [{"HTTPBearer": []}, {}]},
 )
 async def validate(request: Request, container: ContainerDependency) -> Validation:
-    """The key stands in the Authorization header, or, as older clients send it, in the body as `api_key`."""
+    """Reads the key from the Authorization header or, as older clients send it, from `api_key` in the body."""
     body = await read_body(request, _MAX_BODY, container.settings.default_timeout)
     named = parse_json_object(body.json).get("api_key", "") if body.json.strip() else ""
     if not isinstance(named, str):
-        raise ApiError(422, "invalid_field", "api_key is the key, as text.", "api_key")
+        raise ApiError(422, "invalid_field", "api_key must be a string.", "api_key")
     header = request.headers.get("authorization", "")
     scheme, _, key = header.partition(" ")
     if scheme.lower() != "bearer" or not key:

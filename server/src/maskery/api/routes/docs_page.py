@@ -1,4 +1,4 @@
-"""The API's own page at `/docs`, from this server alone and under a policy of its own."""
+"""The API's documentation page at `/docs`. It loads nothing from other hosts."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from fastapi_swagger import patch_fastapi
 router = APIRouter(include_in_schema=False)
 
 
-@router.api_route("/docs", methods=["GET", "HEAD"])
+@router.get("/docs")
 async def show_docs() -> Response:
     content, policy = _page()
     return Response(
@@ -23,16 +23,16 @@ async def show_docs() -> Response:
 
 
 def add_to(app: FastAPI) -> None:
-    """Serve the page, and the script and style that it asks for."""
-    # Its own page, which comes second, names its files by the name that the request came under: behind a proxy that
-    # need not be one that browsers know.
+    """Serve the page and its assets."""
+    # patch_fastapi adds the assets, and a page with absolute URLs that may be wrong behind a proxy. Our page is
+    # registered first, so it is the one that is served.
     app.include_router(router)
     patch_fastapi(app, redirect_from_root_to_docs=False)
 
 
 @cache
 def _page() -> tuple[bytes, str]:
-    """The page, and the policy under which it does all that it does."""
+    """The page and its Content-Security-Policy."""
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title="Maskery: the API",
@@ -43,7 +43,7 @@ def _page() -> tuple[bytes, str]:
             "tryItOutEnabled": True,
             "filter": True,
             "displayRequestDuration": True,
-            # A service on the web, which would be told the server's address.
+            # The default validator is an external service that would receive the server's address.
             "validatorUrl": None,
         },
     )
@@ -53,7 +53,7 @@ def _page() -> tuple[bytes, str]:
     policy = {
         "default-src": "'none'",
         "script-src": f"'self' 'sha256-{digest}'",
-        # Swagger UI writes styles into its elements.
+        # Swagger UI sets inline styles.
         "style-src": "'self' 'unsafe-inline'",
         "img-src": "'self' data:",
         "connect-src": "'self'",

@@ -1,23 +1,23 @@
-"""/v1/images: images that are sent once, ahead, and segmented many times."""
+"""/v1/images: prepared images, which are sent once and segmented many times."""
 
 from fastapi import APIRouter, Request, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from maskery.api.container import Container, ContainerDependency
-from maskery.api.dependencies import Segmenter, charge
+from maskery.api.dependencies import Segmenter, quota_hook
 from maskery.api.errors import ApiError, responses, sentence
-from maskery.api.requests.body import Body
-from maskery.api.requests.processing import serve
+from maskery.api.requests.processing import process
+from maskery.api.requests.record import record_of
 from maskery.api.requests.segmentation import parse_preparation
 from maskery.api.schemas import segmentation as schemas
 from maskery.api.schemas.openapi import preparation_body
-from maskery.engine import NotPrepared, Prepared, Timings
+from maskery.engine import NotPrepared, Prepared, Timings, Upload
 
 
 class _ImageId(StringConvertor):
-    """Anything but the name of the route beside it."""
+    """Only ids: other paths below /v1/images, such as OpenAI's `generations`, do not exist here."""
 
-    regex = "(?!segmentations$)[^/]+"
+    regex = "img_[^/]+"
 
 
 register_url_convertor("image", _ImageId())
@@ -36,23 +36,22 @@ router = APIRouter(prefix="/v1/images", tags=["prepared images"])
 async def prepare_image(
     request: Request, response: Response, container: ContainerDependency, caller: Segmenter
 ) -> schemas.PreparedSchema:
-    """Encode an image now, so that clicks on it need not wait for that; the id stands for it in `image_prompt`."""
-    engine = container.engine
+    """Encodes an image in advance. Send `id:` and the returned id as `image_prompt` to segment it."""
+    engine, record = container.engine, record_of(request)
 
-    async def prepare(body: Body, timings: Timings) -> Prepared:
-        with timings.stage("read"):
-            fields, image = await engine.aside(lambda: parse_preparation(body))
-        request.state.user, request.state.model = fields.user, fields.model
-        return await engine.prepare(fields.model, image, caller.account, timings, charge(container, caller))
+    async def prepare(parsed: tuple[schemas.PreparationRequest, Upload], timings: Timings) -> Prepared:
+        fields, image = parsed
+        record.user, record.model = fields.user, fields.model
+        return await engine.prepare(fields.model, image, caller.account, timings, quota_hook(container, caller))
 
-    prepared = await serve(request, container, prepare)
-    response.headers["Location"] = f"/v1/images/{prepared.id}"
+    prepared = await process(request, container, parse_preparation, prepare)
+    response.headers["Location"] = f"{request.scope['root_path']}/v1/images/{prepared.id}"
     return _schema(prepared, container)
 
 
 @router.get("/{id:image}", summary="Show a prepared image", responses=responses(401, 403, 404, 429, 503))
 async def show_image(id: str, container: ContainerDependency, caller: Segmenter) -> schemas.PreparedSchema:  # noqa: A002
-    """Whether it is still there; this counts as a use."""
+    """Returns the image if it has not expired. Counts as a use."""
     try:
         return _schema(container.engine.prepared.get(id, caller.account), container)
     except NotPrepared as error:
@@ -60,10 +59,10 @@ async def show_image(id: str, container: ContainerDependency, caller: Segmenter)
 
 
 @router.delete(
-    "/{id:image}", status_code=204, summary="Forget a prepared image", responses=responses(401, 403, 404, 429, 503)
+    "/{id:image}", status_code=204, summary="Delete a prepared image", responses=responses(401, 403, 404, 429, 503)
 )
 async def delete_image(id: str, container: ContainerDependency, caller: Segmenter) -> None:  # noqa: A002
-    """Its embedding too, unless something else may use that."""
+    """Deletes the image and, unless it is shared, its embedding."""
     try:
         container.engine.discard(id, caller.account)
     except NotPrepared as error:

@@ -1,4 +1,4 @@
-"""GET /v1/limits: what a request may weigh."""
+"""GET /v1/limits: the limits on requests."""
 
 from fastapi import APIRouter
 
@@ -19,7 +19,7 @@ router = APIRouter(tags=["limits"])
     responses=responses(401, 403, 503),
 )
 async def show_limits(container: ContainerDependency, caller: AnyCaller) -> schemas.LimitsSchema:
-    """What is larger is refused before it costs anything, with 413 or 422."""
+    """Requests above a limit are rejected early, with 413 or 422."""
     settings = container.settings
     return schemas.LimitsSchema(
         max_body_bytes=settings.max_body_bytes,

@@ -1,4 +1,4 @@
-"""GET /metrics: what Prometheus reads."""
+"""GET /metrics: metrics for Prometheus."""
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -26,5 +26,5 @@ async def _may_read(request: Request, container: ContainerDependency, credential
     dependencies=[Depends(_may_read)],
 )
 async def show_metrics(container: ContainerDependency) -> Response:
-    """Requests, seconds by stage, queues, cache and memory."""
+    """Requests, durations by stage, queues, cache and memory."""
     return Response(container.metrics.exposition(), media_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""GET /v1/models: what can be asked for."""
+"""GET /v1/models: the available models."""
 
 from fastapi import APIRouter
 
@@ -17,8 +17,8 @@ router = APIRouter(tags=["models"])
     responses=responses(401, 403, 503),
 )
 def list_models(container: ContainerDependency, caller: AnyCaller) -> schemas.ModelListSchema:
-    """The installed models, and the names that stand for one of them."""
-    return schemas.ModelListSchema(data=[_schema(listing) for listing in container.engine.models.listings()])
+    """Returns the installed models and their aliases."""
+    return schemas.ModelListSchema(data=[_schema(listing) for listing in container.models.listings()])
 
 
 def _schema(listing: Listing) -> schemas.ModelSchema:

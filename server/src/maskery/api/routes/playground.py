@@ -1,4 +1,4 @@
-"""The playground at `/`: static files that need no key. What they show needs one."""
+"""The playground at `/`: static files, served without a key."""
 
 from functools import cache
 
@@ -15,7 +15,7 @@ _POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
     "style-src": "'self'",
-    # Images that were dropped, pasted or chosen are blobs.
+    # The user's images are blob: URLs.
     "img-src": "'self' blob:",
     "connect-src": "'self'",
     "base-uri": "'none'",
@@ -32,13 +32,13 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    # Asked about every time, answered 304: after an upgrade no old module meets a new one.
+    # Browsers revalidate every time (304), so that modules of two releases never mix after an upgrade.
     "Cache-Control": "no-cache",
 }
 
 
 class ServerCard(BaseModel):
-    """What the page may know before it has a key."""
+    """What the page needs to know before it has a key."""
 
     version: str
     key_needed: bool
@@ -47,7 +47,7 @@ class ServerCard(BaseModel):
 _files = cache(playground.load)
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.get("/")
 async def show_playground(request: Request) -> Response:
     return _answer(request, playground.INDEX)
 
@@ -57,7 +57,7 @@ async def show_server(request: Request, container: ContainerDependency) -> Serve
     return ServerCard(version=request.app.version, key_needed=not container.settings.anonymous)
 
 
-@router.api_route("/playground/{path:path}", methods=["GET", "HEAD"])
+@router.get("/playground/{path:path}")
 async def show_file(request: Request, path: str) -> Response:
     return _answer(request, path)
 

@@ -1,17 +1,17 @@
-"""POST /v1/images/segmentations: an image and a prompt in, masks out."""
+"""POST /v1/images/segmentations: segment an image."""
 
 from fastapi import APIRouter, Request, Response
 
 from maskery.api.container import ContainerDependency
-from maskery.api.dependencies import Segmenter, charge
+from maskery.api.dependencies import Segmenter, quota_hook
 from maskery.api.errors import responses
-from maskery.api.requests.body import Body
-from maskery.api.requests.processing import serve
+from maskery.api.requests.processing import process
+from maskery.api.requests.record import record_of
 from maskery.api.requests.segmentation import parse_request, to_job
 from maskery.api.schemas import segmentation as schemas
 from maskery.api.schemas.openapi import segmentation_body
 from maskery.api.schemas.rendering import render
-from maskery.engine import Timings
+from maskery.engine import Reference, Timings, Upload
 
 router = APIRouter(tags=["segmentation"])
 
@@ -24,15 +24,14 @@ router = APIRouter(tags=["segmentation"])
     openapi_extra={"requestBody": segmentation_body()},
 )
 async def create_segmentation(request: Request, container: ContainerDependency, caller: Segmenter) -> Response:
-    """One categorical mask: 0 is background, value k belongs to object k of the prompt."""
-    engine = container.engine
+    """Returns one categorical mask: 0 is background, value k is object k of the prompt."""
+    engine, record = container.engine, record_of(request)
 
-    async def segment(body: Body, timings: Timings) -> bytes:
-        with timings.stage("read"):
-            fields, image = await engine.aside(lambda: parse_request(body))
-        request.state.user, request.state.model = fields.user, fields.model
-        job = to_job(fields, image, engine.limits.image, caller.account, charge(container, caller))
+    async def segment(parsed: tuple[schemas.SegmentationRequest, Upload | Reference], timings: Timings) -> bytes:
+        fields, image = parsed
+        record.user, record.model = fields.user, fields.model
+        job = to_job(fields, image, engine.limits.image, caller.account, quota_hook(container, caller))
         form = fields.response_format or "b64_json"
         return await engine.segment(job, lambda segmentation: render(segmentation, form), timings)
 
-    return Response(await serve(request, container, segment), media_type="application/json")
+    return Response(await process(request, container, parse_request, segment), media_type="application/json")

@@ -1,4 +1,4 @@
-"""What the routes of administrators take and answer."""
+"""Pydantic models of the admin API."""
 
 from collections.abc import Callable
 from datetime import date
@@ -9,14 +9,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from maskery.accounts import Account, ApiKey, DailyUsage, Limits, check_account_name, check_key_name, parse_scopes
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
-_HINT = "; null: the server's default for an account, none for a key; 0: no limit."
+_HINT = "; null: the server's default for an account, no limit for a key; 0: no limit."
 
 
 Value = TypeVar("Value")
 
 
 def _passing(check: Callable[[Value], object]) -> AfterValidator:
-    """What raises a ValueError is the field's fault."""
+    """A validator that keeps the value and reports a ValueError of `check`."""
 
     def validate(value: Value) -> Value:
         check(value)
@@ -27,31 +27,31 @@ def _passing(check: Callable[[Value], object]) -> AfterValidator:
 
 AccountName = Annotated[str, _passing(check_account_name)]
 KeyName = Annotated[str, _passing(check_key_name)]
-Rights = Annotated[list[str], _passing(parse_scopes)]
+Scopes = Annotated[list[str], _passing(parse_scopes)]
 
 
 class LimitsSchema(BaseModel):
-    """Limits of an account or of a key; a request has to keep to both."""
+    """Limits of an account or of a key. Both apply to every request."""
 
-    requests_per_minute: int | None = Field(None, ge=0, lt=2**31, description="Begun in any 60 seconds" + _HINT)
+    requests_per_minute: int | None = Field(None, ge=0, lt=2**31, description="Requests in any 60 seconds" + _HINT)
     images_per_minute: int | None = Field(
         None, ge=0, lt=2**31, description="New images encoded in any 60 seconds" + _HINT
     )
-    concurrent_requests: int | None = Field(None, ge=0, lt=2**31, description="At a time" + _HINT)
-    pixels_per_day: int | None = Field(None, ge=0, lt=2**53, description="Of new images, by days of UTC" + _HINT)
+    concurrent_requests: int | None = Field(None, ge=0, lt=2**31, description="Requests at the same time" + _HINT)
+    pixels_per_day: int | None = Field(None, ge=0, lt=2**53, description="Pixels of new images per day (UTC)" + _HINT)
 
 
 class LimitsChange(LimitsSchema):
-    """Limits to be set; those that are not named stay as they are."""
+    """Limits to set. Limits that are not sent stay unchanged."""
 
     model_config = _STRICT
 
     def named(self) -> dict[str, int | None]:
-        """Those that were sent."""
+        """The limits that were sent."""
         return {name: getattr(self, name) for name in self.model_fields_set}
 
     def limits(self) -> Limits:
-        """Where nothing was set before."""
+        """The limits of a new account or key."""
         return Limits(**self.named())
 
 
@@ -59,23 +59,23 @@ Changes = Annotated[LimitsChange, Field(default_factory=lambda: LimitsChange.mod
 
 
 class KeysQuery(BaseModel):
-    """Which keys are listed."""
+    """Query parameters of the list of keys."""
 
     model_config = ConfigDict(extra="forbid")
 
-    account: str | None = Field(None, description="Whose; all without it.")
-    after: str | None = Field(None, description="Id of the last key of the page before.")
-    limit: int = Field(100, ge=1, le=1000, description="Of how many.")
+    account: str | None = Field(None, description="Account name; default: all accounts.")
+    after: str | None = Field(None, description="Id of the previous page's last key.")
+    limit: int = Field(100, ge=1, le=1000, description="Keys per page.")
 
 
 class UsageQuery(BaseModel):
-    """Which usage is shown."""
+    """Query parameters of the usage report."""
 
     model_config = ConfigDict(extra="forbid")
 
-    account: str | None = Field(None, description="Whose; all without it.")
+    account: str | None = Field(None, description="Account name; default: all accounts.")
     first: date | None = Field(None, description="First day, in UTC: YYYY-MM-DD.")
-    last: date | None = Field(None, description="Last day.")
+    last: date | None = Field(None, description="Last day, inclusive, in UTC: YYYY-MM-DD.")
 
 
 class AccountRequest(BaseModel):
@@ -88,11 +88,11 @@ class AccountRequest(BaseModel):
 
 
 class AccountChange(BaseModel):
-    """What is to be another way."""
+    """Changes to an account."""
 
     model_config = _STRICT
 
-    disabled: bool | None = Field(None, description="Whether its keys are refused.")
+    disabled: bool | None = Field(None, description="Whether its keys are rejected.")
     limits: Changes
 
 
@@ -119,17 +119,17 @@ class KeyRequest(BaseModel):
 
     model_config = _STRICT
 
-    account: AccountName = Field(description="Whose it is; made when there is none of that name.")
-    name: KeyName = Field("", max_length=128, description="What it is for.")
-    scopes: Rights | None = Field(None, description="Of segment, metrics and admin; default segment and metrics.")
+    account: AccountName = Field(description="The key's account; created if it does not exist.")
+    name: KeyName = Field("", max_length=128, description="What the key is for.")
+    scopes: Scopes | None = Field(None, description="Any of segment, metrics and admin; default: segment and metrics.")
     days: float | None = Field(
-        None, ge=0, le=36500, description="That it is good for; 0: for ever; default: the server's setting."
+        None, ge=0, le=36500, description="Days until it expires; 0: no expiry; default: the server's setting."
     )
     limits: Changes
 
 
 class KeyChange(BaseModel):
-    """What is to be another way."""
+    """Changes to a key."""
 
     model_config = _STRICT
 
@@ -137,17 +137,17 @@ class KeyChange(BaseModel):
 
 
 class RotationRequest(BaseModel):
-    """How long the old key stays good."""
+    """How to replace a key."""
 
     model_config = _STRICT
 
-    overlap_hours: float = Field(24, ge=0, le=24 * 365, description="Hours; 0: the old key is useless at once.")
+    overlap_hours: float = Field(24, ge=0, le=24 * 365, description="Hours until the old key expires; 0: at once.")
 
 
 class KeySchema(BaseModel):
-    """What is kept of a key. Times are Unix seconds."""
+    """An API key without its secret. Times are in Unix seconds."""
 
-    id: str = Field(description="The part of the key by which people tell keys apart.")
+    id: str = Field(description="The key's public part.")
     account: str
     name: str
     scopes: list[str]
@@ -155,7 +155,7 @@ class KeySchema(BaseModel):
     created: int
     expires: int | None
     revoked: int | None
-    last_used: int | None = Field(description="To the minute.")
+    last_used: int | None = Field(description="With a resolution of one minute.")
     limits: LimitsSchema
 
     @classmethod
@@ -164,9 +164,9 @@ class KeySchema(BaseModel):
 
 
 class NewKeySchema(KeySchema):
-    """A key that was just made."""
+    """A new API key."""
 
-    key: str = Field(description="The key itself. It is not kept and not shown again.")
+    key: str = Field(description="The key itself. It is not stored and not shown again.")
 
     @classmethod
     def of_new(cls, key: ApiKey, text: str) -> "NewKeySchema":
@@ -183,19 +183,19 @@ class KeyList(BaseModel):
     """Keys, oldest first."""
 
     data: list[KeySchema]
-    has_more: bool = Field(description="Whether there are more: ask again with `after` set to the last id.")
+    has_more: bool = Field(description="Whether there is another page: request it with `after` set to the last id.")
 
 
 class UseSchema(BaseModel):
-    """What an account used on a day, in UTC."""
+    """The usage of an account on one day (UTC)."""
 
     account: str
     day: date
-    requests: int = Field(description="That were let in.")
-    images: int = Field(description="That were encoded; one that is known already costs nothing.")
-    objects: int = Field(description="That were segmented.")
-    pixels: int = Field(description="Of the encoded images.")
-    seconds: float = Field(description="That the server worked on it.")
+    requests: int = Field(description="Requests that passed authentication and rate limits.")
+    images: int = Field(description="Encoded images; cached images do not count.")
+    objects: int = Field(description="Segmented objects.")
+    pixels: int = Field(description="Pixels of the encoded images.")
+    seconds: float = Field(description="Seconds of processing, without waiting.")
 
     @classmethod
     def of(cls, use: DailyUsage) -> "UseSchema":
@@ -212,7 +212,7 @@ class UseSchema(BaseModel):
 
 
 class UsageList(BaseModel):
-    """By day and account."""
+    """Usage by day and account."""
 
     data: list[UseSchema]
 

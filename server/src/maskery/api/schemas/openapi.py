@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI cannot see, because routes with an image read their body themselves."""
+"""Completes the OpenAPI document: FastAPI does not see the bodies that routes read themselves."""
 
 import base64
 from typing import Any
@@ -18,10 +18,10 @@ _FORM_SCHEMA = "SegmentationForm"
 
 
 def _form(title: str, of: str) -> dict[str, Any]:
-    """A form with the image's file, and the rest of a request as JSON text."""
+    """The schema of a form with the image's file and the rest of the request as JSON text."""
     return {
         "title": title,
-        "description": "The image's file beside the rest of the request, without base64.",
+        "description": "The image's file without base64, and the rest of the request as JSON.",
         "type": "object",
         "properties": {
             "image": {"type": "string", "format": "binary", "description": "The image's file."},
@@ -49,12 +49,12 @@ _TOKEN_FORM = {
 }
 
 
-# Bodies that routes read themselves, by the name of their schema.
+# The bodies that routes read themselves, by schema name.
 _OBJECTS: dict[str, type[BaseModel]] = {_SCHEMA: SegmentationRequest, _PREPARATION_SCHEMA: PreparationRequest}
 
 
 def segmentation_body() -> dict[str, Any]:
-    """The body of POST /v1/images/segmentations, with examples that can be sent as they stand."""
+    """The body of POST /v1/images/segmentations, with complete examples."""
     image = base64.b64encode(_tiny_image()).decode("ascii")
     base = {"model": DEFAULT_MODEL, "image_prompt": image}
     examples: dict[str, dict[str, Any]] = {
@@ -91,20 +91,20 @@ def token_body() -> dict[str, Any]:
 
 
 def validation_body() -> dict[str, Any]:
-    """What older clients send to /authentication/validate; the others send nothing."""
+    """The body that older clients send to /authentication/validate; newer ones send none."""
     schema = {"type": "object", "properties": {"api_key": {"type": "string"}}}
     return {"required": False, "content": {"application/json": {"schema": schema}}}
 
 
 def object_body(kind: type[BaseModel]) -> dict[str, Any]:
-    """A JSON object that a route reads itself."""
+    """The JSON body of a route that reads it itself."""
     _OBJECTS[kind.__name__] = kind
     schema = {"$ref": f"#/components/schemas/{kind.__name__}"}
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 def describe(app: FastAPI) -> None:
-    """Complete the document, and serve it at /docs with everything the page needs, so that it works offline."""
+    """Add the bodies to the document, and serve its page with all assets at /docs, so that it works offline."""
 
     def openapi() -> dict[str, Any]:
         if not app.openapi_schema:
@@ -126,7 +126,7 @@ def describe(app: FastAPI) -> None:
 
 
 def _tiny_image() -> bytes:
-    """A light and a dark square on gray, 56 × 56 pixels: a PNG short enough for a page of documentation."""
+    """A light and a dark square on gray, 56 × 56 pixels: a PNG short enough for a documentation page."""
     image = np.full((56, 56), 128, np.uint8)
     image[6:20, 6:20] = 250
     image[32:48, 32:48] = 10

@@ -1,4 +1,4 @@
-"""A segmentation as it is answered."""
+"""Renders a segmentation as the response's JSON."""
 
 import time
 
@@ -9,10 +9,15 @@ from maskery.segmentation import Mask, Segment, Segmentation, Size, to_png
 
 
 def render(segmentation: Segmentation, form: schemas.ResponseFormat) -> bytes:
-    """The answer's JSON, with the masks in one of the three formats."""
+    """The response's JSON, with the masks in one of the three formats."""
+    return to_response(segmentation, form).model_dump_json().encode()
+
+
+def to_response(segmentation: Segmentation, form: schemas.ResponseFormat) -> schemas.SegmentationResponse:
+    """The response, with the masks in one of the three formats."""
     usage = segmentation.usage
     input_tokens = usage.image_tokens + usage.point_tokens
-    answer = schemas.SegmentationResponse(
+    return schemas.SegmentationResponse(
         created=int(time.time()),
         data=[_mask(mask, form) for mask in segmentation.masks],
         usage=schemas.UsageSchema(
@@ -22,7 +27,6 @@ def render(segmentation: Segmentation, form: schemas.ResponseFormat) -> bytes:
             total_tokens=input_tokens + usage.output_tokens,
         ),
     )
-    return answer.model_dump_json().encode()
 
 
 def _mask(mask: Mask, form: schemas.ResponseFormat) -> schemas.MaskSchema:

@@ -1,4 +1,4 @@
-"""The weights of SAM and SAM-HQ in a safetensors file: its header read and checked, tensors mapped when asked for.
+"""Reads the weights of SAM and SAM-HQ from a safetensors file, mapping tensors into memory on request.
 
 The format: https://huggingface.co/docs/safetensors. The names are those under which transformers saves `SamModel`
 and `SamHQModel`.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from maskery.models.sam.config import DecoderConfig, SamConfig, UnsupportedModel, VisionConfig
 
-# Types of elements, and their bytes.
+# Bytes per element.
 _ITEM_BYTES = {
     "BOOL": 1,
     "U8": 1,
@@ -39,17 +39,17 @@ _ITEM_BYTES = {
 
 _READABLE = ("F32", "F16", "BF16")
 
-# The format's own limit on its header.
+# The format's own limit on the header.
 _MAX_HEADER = 100_000_000
 
-# Far above any network there is; a config.json that asks for more would only fill the memory with names.
+# Far more layers than any network has; a config.json that asks for more would only fill the memory with names.
 _MAX_REPEATS = 512
 
-# One matrix, used by both encoders; a file may hold it once. transformers reads the first of them.
+# One matrix, used by both encoders; a file may contain it once. transformers reads the first name.
 _SHARED = ("shared_image_embedding.positional_embedding", "prompt_encoder.shared_embedding.positional_embedding")
 
-# transformers builds the layers' cross attention with this, whatever attention_downsample_rate says: that is read for
-# the final one only.
+# transformers builds the layers' cross attention with this rate; attention_downsample_rate applies to the final
+# attention only.
 _LAYER_DOWNSAMPLE = 2
 
 Shape = tuple[int, ...]
@@ -57,13 +57,13 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where a tensor lies.
+    """The position of a tensor in the file.
 
     Attributes:
         dtype: as the format writes it, such as F32.
         shape: of the tensor.
-        offset: of its first byte from the start of the file.
-        nbytes: its length.
+        offset: of the first byte from the start of the file.
+        nbytes: length in bytes.
     """
 
     dtype: str
@@ -74,11 +74,11 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Weights:
-    """A safetensors file whose header holds true. Nothing of its tensors is in memory.
+    """A safetensors file whose header is valid. No tensor is in memory.
 
     Attributes:
         path: the file.
-        tensors: by name. Of the two names of the shared positional embedding both are there if one is.
+        tensors: by name. If one of the two names of the shared positional embedding is there, both are.
     """
 
     path: Path
@@ -86,11 +86,11 @@ class Weights:
 
     @classmethod
     def open(cls, path: Path) -> "Weights":
-        """Read the header, and compare it with the size of the file.
+        """Read the header and compare it with the size of the file.
 
         Raises:
-            UnsupportedModel: it is not a whole safetensors file.
-            OSError: it cannot be read.
+            UnsupportedModel: the file is not a complete safetensors file.
+            OSError: the file cannot be read.
         """
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -108,11 +108,11 @@ class Weights:
         return cls(path, tensors)
 
     def array(self, name: str) -> NDArray[np.float32]:
-        """A tensor. F32 is a read-only view of the file, mapped; other types are copies.
+        """A tensor as float32. F32 is mapped from the file, other types are copies.
 
         Raises:
-            KeyError: there is none of that name.
-            UnsupportedModel: its type is none of F32, F16 and BF16.
+            KeyError: there is no tensor of this name.
+            UnsupportedModel: its type is not F32, F16 or BF16.
         """
         info = self.tensors[name]
         if info.dtype not in _READABLE:
@@ -120,17 +120,18 @@ class Weights:
         if not info.nbytes:
             return np.zeros(info.shape, np.float32)
         stored = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[info.dtype]
-        mapped = np.memmap(self.path, stored, "r", info.offset, info.shape).view(np.ndarray)
+        # Copy on write, because OpenVINO accepts only writable arrays. Nothing writes to it.
+        mapped = np.memmap(self.path, stored, "c", info.offset, info.shape).view(np.ndarray)
         if info.dtype == "BF16":
             return (mapped.astype(np.uint32) << 16).view(np.float32)
         return mapped.astype(np.float32, copy=False)
 
 
 def digest(path: Path, progress: Callable[[int], None] | None = None) -> str:
-    """SHA-256 of a file's content, in hexadecimal.
+    """SHA-256 of a file, in hexadecimal.
 
     Args:
-        progress: called with the bytes read so far.
+        progress: called with the number of bytes read so far.
     """
     state, done = hashlib.sha256(), 0
     with path.open("rb") as file:
@@ -143,10 +144,10 @@ def digest(path: Path, progress: Callable[[int], None] | None = None) -> str:
 
 
 def check(weights: Weights, config: SamConfig) -> None:
-    """That every tensor is there, with its shape, in a type that can be read. Further ones do no harm.
+    """Check that every tensor is there, with its shape, in a supported type. Further tensors are ignored.
 
     Raises:
-        UnsupportedModel: the first that is not.
+        UnsupportedModel: names the first tensor that is not.
     """
     expected, file = expected_shapes(config), weights.path.name
     missing = [name for name in expected if name not in weights.tensors]
@@ -164,10 +165,10 @@ def check(weights: Weights, config: SamConfig) -> None:
 
 
 def expected_shapes(config: SamConfig) -> dict[str, Shape]:
-    """Every tensor of the network, by the name that transformers saves it under.
+    """The shape of every tensor of the network, by its name in transformers.
 
     Raises:
-        UnsupportedModel: there would be absurdly many.
+        UnsupportedModel: the config asks for too many layers.
     """
     vision, decoder = config.vision, config.decoder
     if max(vision.layers, decoder.layers, decoder.multimask, decoder.iou_depth) > _MAX_REPEATS:
@@ -181,114 +182,114 @@ def expected_shapes(config: SamConfig) -> dict[str, Shape]:
     return shapes
 
 
-Shapes = Iterator[tuple[str, Shape]]
+_Shapes = Iterator[tuple[str, Shape]]
 
 
-def _vision(config: VisionConfig) -> Shapes:
+def _vision(config: VisionConfig) -> _Shapes:
     hidden, out, patch = config.hidden_size, config.output_channels, config.patch_size
     yield "vision_encoder.pos_embed", (1, config.grid, config.grid, hidden)
-    yield from affine("vision_encoder.patch_embed.projection", (hidden, 3, patch, patch))
+    yield from _affine("vision_encoder.patch_embed.projection", (hidden, 3, patch, patch))
     for layer in range(config.layers):
         name = f"vision_encoder.layers.{layer}"
         window = config.window_size if layer not in config.global_layers else 0
         relative = (2 * (window or config.grid) - 1, config.head_size)
-        yield from affine(f"{name}.layer_norm1", (hidden,))
+        yield from _affine(f"{name}.layer_norm1", (hidden,))
         yield f"{name}.attn.rel_pos_h", relative
         yield f"{name}.attn.rel_pos_w", relative
-        yield from affine(f"{name}.attn.qkv", (3 * hidden, hidden))
-        yield from affine(f"{name}.attn.proj", (hidden, hidden))
-        yield from affine(f"{name}.layer_norm2", (hidden,))
-        yield from affine(f"{name}.mlp.lin1", (config.mlp_dim, hidden))
-        yield from affine(f"{name}.mlp.lin2", (hidden, config.mlp_dim))
+        yield from _affine(f"{name}.attn.qkv", (3 * hidden, hidden))
+        yield from _affine(f"{name}.attn.proj", (hidden, hidden))
+        yield from _affine(f"{name}.layer_norm2", (hidden,))
+        yield from _affine(f"{name}.mlp.lin1", (config.mlp_dim, hidden))
+        yield from _affine(f"{name}.mlp.lin2", (hidden, config.mlp_dim))
     yield "vision_encoder.neck.conv1.weight", (out, hidden, 1, 1)
-    yield from affine("vision_encoder.neck.layer_norm1", (out,))
+    yield from _affine("vision_encoder.neck.layer_norm1", (out,))
     yield "vision_encoder.neck.conv2.weight", (out, out, 3, 3)
-    yield from affine("vision_encoder.neck.layer_norm2", (out,))
+    yield from _affine("vision_encoder.neck.layer_norm2", (out,))
 
 
-def _prompt(config: DecoderConfig) -> Shapes:
+def _prompt(config: DecoderConfig) -> _Shapes:
     hidden, channels = config.hidden_size, config.mask_channels
     first = channels // 4
     name = "prompt_encoder.mask_embed"
-    yield from affine(f"{name}.conv1", (first, 1, 2, 2))
-    yield from affine(f"{name}.layer_norm1", (first,))
-    yield from affine(f"{name}.conv2", (channels, first, 2, 2))
-    yield from affine(f"{name}.layer_norm2", (first * 4,))
-    yield from affine(f"{name}.conv3", (hidden, channels, 1, 1))
+    yield from _affine(f"{name}.conv1", (first, 1, 2, 2))
+    yield from _affine(f"{name}.layer_norm1", (first,))
+    yield from _affine(f"{name}.conv2", (channels, first, 2, 2))
+    yield from _affine(f"{name}.layer_norm2", (first * 4,))
+    yield from _affine(f"{name}.conv3", (hidden, channels, 1, 1))
     for token in ("no_mask_embed", "not_a_point_embed", *(f"point_embed.{label}" for label in range(4))):
         yield f"prompt_encoder.{token}.weight", (1, hidden)
 
 
-def _decoder(config: DecoderConfig) -> Shapes:
+def _decoder(config: DecoderConfig) -> _Shapes:
     hidden, outputs = config.hidden_size, config.multimask + 1
     yield "mask_decoder.iou_token.weight", (1, hidden)
     yield "mask_decoder.mask_tokens.weight", (outputs, hidden)
     for layer in range(config.layers):
         name = f"mask_decoder.transformer.layers.{layer}"
-        yield from attention(f"{name}.self_attn", hidden, hidden)
-        yield from attention(f"{name}.cross_attn_token_to_image", hidden, hidden // _LAYER_DOWNSAMPLE)
-        yield from attention(f"{name}.cross_attn_image_to_token", hidden, hidden // _LAYER_DOWNSAMPLE)
-        yield from affine(f"{name}.mlp.lin1", (config.mlp_dim, hidden))
-        yield from affine(f"{name}.mlp.lin2", (hidden, config.mlp_dim))
+        yield from _attention(f"{name}.self_attn", hidden, hidden)
+        yield from _attention(f"{name}.cross_attn_token_to_image", hidden, hidden // _LAYER_DOWNSAMPLE)
+        yield from _attention(f"{name}.cross_attn_image_to_token", hidden, hidden // _LAYER_DOWNSAMPLE)
+        yield from _affine(f"{name}.mlp.lin1", (config.mlp_dim, hidden))
+        yield from _affine(f"{name}.mlp.lin2", (hidden, config.mlp_dim))
         for norm in range(1, 5):
-            yield from affine(f"{name}.layer_norm{norm}", (hidden,))
-    yield from attention("mask_decoder.transformer.final_attn_token_to_image", hidden, hidden // config.downsample)
-    yield from affine("mask_decoder.transformer.layer_norm_final_attn", (hidden,))
-    yield from transposed("mask_decoder.upscale_conv1", hidden, hidden // 4)
-    yield from affine("mask_decoder.upscale_layer_norm", (hidden // 4,))
-    yield from transposed("mask_decoder.upscale_conv2", hidden // 4, hidden // 8)
+            yield from _affine(f"{name}.layer_norm{norm}", (hidden,))
+    yield from _attention("mask_decoder.transformer.final_attn_token_to_image", hidden, hidden // config.downsample)
+    yield from _affine("mask_decoder.transformer.layer_norm_final_attn", (hidden,))
+    yield from _transposed("mask_decoder.upscale_conv1", hidden, hidden // 4)
+    yield from _affine("mask_decoder.upscale_layer_norm", (hidden // 4,))
+    yield from _transposed("mask_decoder.upscale_conv2", hidden // 4, hidden // 8)
     for output in range(outputs):
-        yield from mlp(f"mask_decoder.output_hypernetworks_mlps.{output}", hidden, hidden, hidden // 8, 3)
-    yield from mlp("mask_decoder.iou_prediction_head", hidden, config.iou_hidden, outputs, config.iou_depth)
+        yield from _mlp(f"mask_decoder.output_hypernetworks_mlps.{output}", hidden, hidden, hidden // 8, 3)
+    yield from _mlp("mask_decoder.iou_prediction_head", hidden, config.iou_hidden, outputs, config.iou_depth)
 
 
-def _hq(vision: VisionConfig, decoder: DecoderConfig) -> Shapes:
+def _hq(vision: VisionConfig, decoder: DecoderConfig) -> _Shapes:
     hidden, half, small = decoder.hidden_size, decoder.hidden_size // 4, decoder.hidden_size // 8
     yield "mask_decoder.hq_token.weight", (1, hidden)
-    yield from mlp("mask_decoder.hq_mask_mlp", hidden, hidden, small, 3)
-    yield from transposed("mask_decoder.compress_vit_conv1", vision.hidden_size, hidden)
-    yield from affine("mask_decoder.compress_vit_norm", (hidden,))
-    yield from transposed("mask_decoder.compress_vit_conv2", hidden, small)
-    yield from transposed("mask_decoder.encoder_conv1", hidden, half)
-    yield from affine("mask_decoder.encoder_norm", (half,))
-    yield from transposed("mask_decoder.encoder_conv2", half, small)
-    yield from affine("mask_decoder.mask_conv1", (half, small, 3, 3))
-    yield from affine("mask_decoder.mask_norm", (half,))
-    yield from affine("mask_decoder.mask_conv2", (small, half, 3, 3))
+    yield from _mlp("mask_decoder.hq_mask_mlp", hidden, hidden, small, 3)
+    yield from _transposed("mask_decoder.compress_vit_conv1", vision.hidden_size, hidden)
+    yield from _affine("mask_decoder.compress_vit_norm", (hidden,))
+    yield from _transposed("mask_decoder.compress_vit_conv2", hidden, small)
+    yield from _transposed("mask_decoder.encoder_conv1", hidden, half)
+    yield from _affine("mask_decoder.encoder_norm", (half,))
+    yield from _transposed("mask_decoder.encoder_conv2", half, small)
+    yield from _affine("mask_decoder.mask_conv1", (half, small, 3, 3))
+    yield from _affine("mask_decoder.mask_norm", (half,))
+    yield from _affine("mask_decoder.mask_conv2", (small, half, 3, 3))
 
 
-def affine(name: str, weight: Shape) -> Shapes:
-    """A linear layer, a convolution or a normalisation: outputs come first."""
+def _affine(name: str, weight: Shape) -> _Shapes:
+    """A linear layer, a convolution or a normalisation: the first axis is the output."""
     yield f"{name}.weight", weight
     yield f"{name}.bias", weight[:1]
 
 
-def transposed(name: str, inputs: int, outputs: int) -> Shapes:
-    """A transposed 2 × 2 convolution: inputs come first."""
+def _transposed(name: str, inputs: int, outputs: int) -> _Shapes:
+    """A transposed 2 × 2 convolution: the first axis is the input."""
     yield f"{name}.weight", (inputs, outputs, 2, 2)
     yield f"{name}.bias", (outputs,)
 
 
-def attention(name: str, hidden: int, inner: int, output: str = "out_proj") -> Shapes:
+def _attention(name: str, hidden: int, inner: int) -> _Shapes:
     for projection in ("q_proj", "k_proj", "v_proj"):
-        yield from affine(f"{name}.{projection}", (inner, hidden))
-    yield from affine(f"{name}.{output}", (hidden, inner))
+        yield from _affine(f"{name}.{projection}", (inner, hidden))
+    yield from _affine(f"{name}.out_proj", (hidden, inner))
 
 
-def mlp(name: str, inputs: int, hidden: int, outputs: int, depth: int) -> Shapes:
-    yield from affine(f"{name}.proj_in", (hidden, inputs))
+def _mlp(name: str, inputs: int, hidden: int, outputs: int, depth: int) -> _Shapes:
+    yield from _affine(f"{name}.proj_in", (hidden, inputs))
     for layer in range(depth - 2):
-        yield from affine(f"{name}.layers.{layer}", (hidden, hidden))
-    yield from affine(f"{name}.proj_out", (outputs, hidden))
+        yield from _affine(f"{name}.layers.{layer}", (hidden, hidden))
+    yield from _affine(f"{name}.proj_out", (outputs, hidden))
 
 
 def _parse(file: str, header: bytes, start: int, size: int) -> Iterator[tuple[str, TensorInfo]]:
-    """Tensors of a header, in the order of their bytes.
+    """The tensors of a header, in the order of their offsets.
 
     Args:
-        file: its name, for messages.
-        start: of the first tensor in the file.
-        size: of the file.
+        file: name, for messages.
+        start: offset of the first tensor in the file.
+        size: of the file in bytes.
     """
     try:
         document = json.loads(header, object_pairs_hook=_without_repeats)
@@ -301,7 +302,7 @@ def _parse(file: str, header: bytes, start: int, size: int) -> Iterator[tuple[st
     for name, entry in document.items():
         spans[name] = _span(entry)
         if spans[name] is None:
-            raise UnsupportedModel(f"{file} is damaged: its header does not describe {name}")
+            raise UnsupportedModel(f"{file} is damaged: its header has an invalid entry for {name}")
     expected = 0
     for name, span in sorted(spans.items(), key=lambda item: item[1][2:]):
         dtype, shape, begin, end = span
@@ -312,11 +313,11 @@ def _parse(file: str, header: bytes, start: int, size: int) -> Iterator[tuple[st
     if start + expected > size:
         raise UnsupportedModel(f"{file} is cut off: it has {size:,} of {start + expected:,} bytes")
     if start + expected < size:
-        raise UnsupportedModel(f"{file} is damaged: it goes on after its last tensor")
+        raise UnsupportedModel(f"{file} is damaged: it continues after its last tensor")
 
 
 def _span(entry: Any) -> Any:
-    """Type, shape, first and last byte of a tensor if these agree, else None."""
+    """Type, shape, first and last byte of a tensor if they are consistent, else None."""
     match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [begin, end]} if dtype in _ITEM_BYTES:
             numbers = (*shape, begin, end)
@@ -329,13 +330,13 @@ def _span(entry: Any) -> Any:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a name occurs twice")
     return document
 
 
 def _wrong_type(file: str, name: str, info: TensorInfo) -> str:
-    return f"{file}: {name} is of type {info.dtype}; {', '.join(_READABLE)} can be read"
+    return f"{file}: {name} is of type {info.dtype}; supported are {', '.join(_READABLE)}"
 
 
 def _sizes(shape: Shape) -> str:
-    return " × ".join(map(str, shape)) or "a single number"
+    return " × ".join(map(str, shape)) or "a scalar"

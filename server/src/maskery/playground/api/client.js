@@ -1,6 +1,6 @@
 /** Client of the server's API. URLs are relative to the page's own. */
 
-import { ServerUnreachable, toApiError } from './errors.js';
+import { ApiError, ServerUnreachable, toApiError } from './errors.js';
 import { upload } from './upload.js';
 
 /** @typedef {import('./key.js').KeyStore} KeyStore */
@@ -34,6 +34,8 @@ import { upload } from './upload.js';
 const REQUEST_TIMEOUT = '300';
 
 export class Client {
+  /** Whether the API needs a key; true until `connect` has found out. */
+  needsKey = true;
   #keyStore;
 
   /** @param {KeyStore} keyStore */
@@ -41,25 +43,23 @@ export class Client {
     this.#keyStore = keyStore;
   }
 
-  /**
-   * Facts about the server that need no API key.
-   *
-   * @returns {Promise<{ version: string, key_needed: boolean }>}
-   */
-  server() {
-    return this.#send('playground/server.json');
+  /** Find out whether the API needs a key. */
+  async connect() {
+    /** @type {{ version: string, key_needed: boolean }} */
+    const server = await send('playground/server.json');
+    this.needsKey = server.key_needed;
   }
 
   /** Names of the installed models. */
   async models() {
     /** @type {{ data: { id: string }[] }} */
-    const list = await this.#send('v1/models');
+    const list = await this.#request('v1/models');
     return list.data.map((model) => model.id);
   }
 
   /** @returns {Promise<{ max_objects: number }>} */
   limits() {
-    return this.#send('v1/limits');
+    return this.#request('v1/limits');
   }
 
   /**
@@ -70,21 +70,21 @@ export class Client {
    * @returns {Promise<SegmentationResponse>}
    */
   segment(fields, signal) {
-    return this.#send('v1/images/segmentations', { method: 'POST', body: JSON.stringify(fields), signal });
+    return this.#request('v1/images/segmentations', { method: 'POST', body: JSON.stringify(fields), signal });
   }
 
   /**
    * Upload an image and compute its embedding.
    *
    * @param {Blob} file
-   * @param {string} model
+   * @param {{ model: string, exif: 'apply' | 'ignore' }} fields
    * @param {AbortSignal} signal
    * @param {(fraction: number) => void} onProgress fraction of the bytes sent, 0 to 1
    * @returns {Promise<PreparedImage>}
    */
-  prepare(file, model, signal, onProgress) {
+  async prepare(file, fields, signal, onProgress) {
     const form = new FormData();
-    form.append('request', JSON.stringify({ model }));
+    form.append('request', JSON.stringify(fields));
     form.append('image', file, 'image');
     return upload('v1/images', form, this.#headers(), signal, onProgress);
   }
@@ -95,29 +95,46 @@ export class Client {
    * @param {string} id
    */
   deleteImage(id) {
-    this.#send(`v1/images/${encodeURIComponent(id)}`, { method: 'DELETE', keepalive: true }).catch(() => {});
-  }
-
-  /** @returns {Record<string, string>} */
-  #headers() {
-    const key = this.#keyStore.key;
-    return { 'x-request-timeout': REQUEST_TIMEOUT, ...(key && { authorization: `Bearer ${key}` }) };
+    this.#request(`v1/images/${encodeURIComponent(id)}`, { method: 'DELETE', keepalive: true }).catch(() => {});
   }
 
   /**
    * @param {string} path
    * @param {RequestInit} [options]
-   * @returns {Promise<any>} the response's JSON
    */
-  async #send(path, options = {}) {
-    const headers = { ...this.#headers(), ...(options.body ? { 'content-type': 'application/json' } : {}) };
-    const response = await fetch(path, { ...options, headers, cache: 'no-store' }).catch((error) => {
-      throw error instanceof TypeError ? new ServerUnreachable() : error;
-    });
-    const text = await response.text().catch((error) => {
-      throw error instanceof TypeError ? new ServerUnreachable() : error;
-    });
-    if (!response.ok) throw toApiError(response.status, text, (name) => response.headers.get(name));
-    return text ? JSON.parse(text) : null;
+  async #request(path, options = {}) {
+    const headers = this.#headers();
+    if (options.body) headers['content-type'] = 'application/json';
+    return send(path, { ...options, headers });
   }
+
+  /**
+   * @returns {Record<string, string>}
+   * @throws {ApiError} there is no key, but the server needs one
+   */
+  #headers() {
+    const { key } = this.#keyStore;
+    if (!key && this.needsKey) throw new ApiError(401, 'missing_key', 'The server needs an API key.', null, null);
+    return { 'x-request-timeout': REQUEST_TIMEOUT, ...(key && { authorization: `Bearer ${key}` }) };
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<any>} the response's JSON
+ */
+async function send(path, options = {}) {
+  const response = await fetch(path, { ...options, cache: 'no-store' }).catch(unreachable);
+  const text = await response.text().catch(unreachable);
+  if (!response.ok) throw toApiError(response.status, text, (name) => response.headers.get(name));
+  return text ? JSON.parse(text) : null;
+}
+
+/**
+ * @param {unknown} error of `fetch`
+ * @returns {never}
+ */
+function unreachable(error) {
+  throw error instanceof TypeError ? new ServerUnreachable() : error;
 }

@@ -1,12 +1,15 @@
-/** An image as the page keeps it: the original file, and a decoded copy that is small enough to draw at every frame. */
+/** An image as the page keeps it: its file, and a decoded copy that is small enough to draw at every frame. */
+
+import { uploadMode } from './orientation.js';
 
 /**
  * @typedef {object} SourceImage
- * @property {Blob} file as chosen
+ * @property {Blob} file as opened
  * @property {string} name of the file
  * @property {number} width in pixels, of the image as shown
  * @property {number} height in pixels, of the image as shown
  * @property {ImageBitmap} bitmap as shown, with at most MAX_BITMAP_PIXELS pixels
+ * @property {import('./orientation.js').UploadMode} uploadMode
  */
 
 const MAX_BITMAP_PIXELS = 5_000_000;
@@ -27,23 +30,16 @@ export class UnsupportedImage extends Error {
  * @throws {UnsupportedImage}
  */
 export async function openImage(file, name) {
-  const { width, height } = await shownSize(file, name);
-  const scale = Math.min(1, Math.sqrt(MAX_BITMAP_PIXELS / (width * height)));
-  const bitmap = await createImageBitmap(file, {
-    imageOrientation: 'from-image',
-    ...(scale < 1 && {
-      resizeWidth: Math.max(1, Math.round(width * scale)),
-      resizeHeight: Math.max(1, Math.round(height * scale)),
-      resizeQuality: 'high',
-    }),
-  }).catch(() => {
+  // An image element would have another size if the file's EXIF data has a resolution.
+  const full = await decode(file).catch(() => {
     throw new UnsupportedImage(name);
   });
-  return { file, name, width, height, bitmap };
+  const { width, height } = full;
+  return { file, name, width, height, bitmap: await downscale(full), uploadMode: await uploadMode(file) };
 }
 
 /**
- * The image as shown, as a PNG file without metadata.
+ * The pixels as shown, as a PNG file without metadata.
  *
  * @param {SourceImage} image
  * @returns {Promise<Blob>}
@@ -62,7 +58,7 @@ export async function encodeAsShown(image) {
  * @param {SourceImage} image
  */
 export function fullBitmap(image) {
-  return createImageBitmap(image.file, { imageOrientation: 'from-image' });
+  return decode(image.file);
 }
 
 /** @param {OffscreenCanvas} canvas */
@@ -72,24 +68,23 @@ export function context2d(canvas) {
   return context;
 }
 
+/** @param {Blob} file */
+function decode(file) {
+  return createImageBitmap(file, { imageOrientation: 'from-image' });
+}
+
 /**
- * Size of the image as the browser shows it, with the file's orientation applied. Pixels are not decoded.
+ * A copy with at most MAX_BITMAP_PIXELS pixels, in place of the bitmap.
  *
- * @param {Blob} file
- * @param {string} name
+ * @param {ImageBitmap} bitmap
  */
-async function shownSize(file, name) {
-  const url = URL.createObjectURL(file);
-  const element = new Image();
-  try {
-    await new Promise((resolve, reject) => {
-      element.onload = resolve;
-      element.onerror = () => reject(new UnsupportedImage(name));
-      element.src = url;
-    });
-    if (!element.naturalWidth || !element.naturalHeight) throw new UnsupportedImage(name);
-    return { width: element.naturalWidth, height: element.naturalHeight };
-  } finally {
-    URL.revokeObjectURL(url);
-  }
+async function downscale(bitmap) {
+  const { width, height } = bitmap;
+  const scale = Math.sqrt(MAX_BITMAP_PIXELS / (width * height));
+  if (scale >= 1) return bitmap;
+  const resizeWidth = Math.max(1, Math.round(width * scale));
+  const resizeHeight = Math.max(1, Math.round(height * scale));
+  const copy = await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: 'high' });
+  bitmap.close();
+  return copy;
 }

@@ -34,7 +34,8 @@ export function connectCode(store, needsKey) {
     const { image, model } = store.state;
     if (!prompt || !image) return;
     const url = new URL('.', document.baseURI).href.replace(/\/$/, '');
-    const request = { url, file: image.name, model, fields: prompt.fields, needsKey: needsKey() };
+    const ignoreExif = image.uploadMode === 'ignore';
+    const request = { url, file: image.name, ignoreExif, model, fields: prompt.fields, needsKey: needsKey() };
     const language = languages.find((input) => input.checked)?.value;
     text.textContent = language === 'curl' ? curlCode(request) : pythonCode(request);
   }

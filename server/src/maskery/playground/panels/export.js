@@ -11,7 +11,8 @@ import { toFields } from '../state/fields.js';
 /** @typedef {import('../session/session.js').Session} Session */
 /** @typedef {import('../image/image.js').SourceImage} SourceImage */
 /** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
-/** @typedef {{ image: SourceImage, objects: ObjectPrompt[], fields: import('../state/fields.js').PromptFields }} Source */
+/** @typedef {import('../state/fields.js').PromptFields} PromptFields */
+/** @typedef {{ image: SourceImage, objects: ObjectPrompt[], fields: PromptFields }} Source */
 
 export class ExportPanel {
   #store;
@@ -102,7 +103,7 @@ export class ExportPanel {
   }
 
   /**
-   * @param {import('../state/fields.js').PromptFields} fields
+   * @param {PromptFields} fields
    * @param {import('../session/session.js').Options} options
    */
   #segment(fields, options) {

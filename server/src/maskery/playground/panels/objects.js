@@ -35,7 +35,9 @@ export class ObjectList {
     this.#add.addEventListener('click', () => store.edit({ type: 'new' }));
     store.subscribe((state, before) => {
       const { history, segmentation, image } = before;
-      if (state.history !== history || state.segmentation !== segmentation || state.image !== image) this.#render(state);
+      const isBusyChanged = Boolean(state.busy) !== Boolean(before.busy);
+      const isChanged = state.history !== history || state.segmentation !== segmentation || state.image !== image;
+      if (isChanged || isBusyChanged) this.#render(state);
     });
     this.#render(store.state);
   }
@@ -64,7 +66,8 @@ export class ObjectList {
   #createRow(id) {
     const swatch = createElement('span', { class: 'swatch', 'aria-hidden': 'true' });
     swatch.style.setProperty('--colour', cssColour(id));
-    const name = createElement('input', { class: 'name', type: 'text', maxlength: '60', spellcheck: 'false', autocomplete: 'off' });
+    const attributes = { class: 'name', type: 'text', maxlength: '60', spellcheck: 'false', autocomplete: 'off' };
+    const name = createElement('input', attributes);
     const summary = createElement('span', { class: 'summary' });
     const score = createElement('meter', { min: '0', max: '1', class: 'score' });
     const hide = createElement('button', { class: 'icon-button', type: 'button' }, icon('eye'));
@@ -132,7 +135,7 @@ export function describe(object, state) {
   if (isBlank(object)) return 'Click on it in the image';
   if (!isComplete(object)) return 'Add a point on the object';
   const result = state.segmentation?.results.get(object.id);
-  if (!result || !state.image) return '…';
+  if (!result || !state.image) return state.busy ? '…' : 'No mask yet';
   if (result.sameAs !== null) {
     const other = state.history.present.objects.find((each) => each.id === result.sameAs);
     return `Same as ${other?.name ?? 'another object'}`;

@@ -13,8 +13,8 @@ export class PreparedImages {
   #client;
   #image;
   #progress;
-  /** @type {Blob} */
-  #file;
+  /** @type {Promise<Blob> | null} the pixels as shown, if the server gets them in place of the file */
+  #reencoded;
   /** @type {Map<string, Promise<PreparedImage>>} by model */
   #prepared = new Map();
   #abort = new AbortController();
@@ -28,7 +28,7 @@ export class PreparedImages {
     this.#client = client;
     this.#image = image;
     this.#progress = progress;
-    this.#file = image.file;
+    this.#reencoded = image.uploadMode === 'reencode' ? encodeAsShown(image) : null;
   }
 
   /**
@@ -69,34 +69,44 @@ export class PreparedImages {
   /** @param {string} model */
   async #prepare(model) {
     const task = this.#progress.begin('Uploading the image');
-    const upload = () =>
-      this.#client.prepare(this.#file, model, this.#abort.signal, (fraction) =>
-        fraction < 1 ? task.update(fraction) : task.rename('Preparing the image'),
-      );
     try {
-      const prepared = await withRetries(() => this.#withFallback(upload), this.#abort.signal, task.onRetry);
+      const prepared = await this.#uploadReadable(model, task);
       if (prepared.width === this.#image.width && prepared.height === this.#image.height) return prepared;
-      // The server and the browser apply different orientations: upload the pixels that are shown.
-      this.#file = await encodeAsShown(this.#image);
-      return await withRetries(upload, this.#abort.signal, task.onRetry);
+      // A format with another kind of orientation than EXIF.
+      this.#reencoded = encodeAsShown(this.#image);
+      return await this.#upload(model, task);
     } finally {
       task.end();
     }
   }
 
   /**
-   * Upload the file; if the server does not read its format, upload the pixels that are shown.
+   * Upload the file; if the server does not read its format, upload the pixels as shown.
    *
-   * @param {() => Promise<PreparedImage>} upload
+   * @param {string} model
+   * @param {import('./progress.js').Task} task
    */
-  async #withFallback(upload) {
+  async #uploadReadable(model, task) {
     try {
-      return await upload();
+      return await this.#upload(model, task);
     } catch (error) {
-      const unsupported = error instanceof ApiError && error.status === 415 && this.#file === this.#image.file;
-      if (!unsupported) throw error;
-      this.#file = await encodeAsShown(this.#image);
-      return upload();
+      const isUnreadable = error instanceof ApiError && error.status === 415 && !this.#reencoded;
+      if (!isUnreadable) throw error;
+      this.#reencoded = encodeAsShown(this.#image);
+      return this.#upload(model, task);
     }
+  }
+
+  /**
+   * @param {string} model
+   * @param {import('./progress.js').Task} task
+   */
+  async #upload(model, task) {
+    const { signal } = this.#abort;
+    const file = (await this.#reencoded) ?? this.#image.file;
+    const exif = !this.#reencoded && this.#image.uploadMode === 'ignore' ? 'ignore' : 'apply';
+    const onProgress = (/** @type {number} */ fraction) =>
+      fraction < 1 ? task.update(fraction) : task.rename('Preparing the image');
+    return withRetries(() => this.#client.prepare(file, { model, exif }, signal, onProgress), signal, task.onRetry);
   }
 }

@@ -72,7 +72,7 @@ export class ProgressReporter {
    * @returns {import('../state/store.js').Notice}
    */
   #retryNotice(error, seconds) {
-    const retrying = `Retrying in ${Math.max(1, Math.round(seconds))} s.`;
+    const retrying = `Retrying in ${Math.max(1, Math.round(seconds))}\u00a0s.`;
     const unreachable = error instanceof ServerUnreachable;
     return {
       kind: 'retrying',

@@ -37,6 +37,8 @@ export class Session {
   #prepared = null;
   /** @type {Map<string, Segmentation>} by the request's fields */
   #cache = new Map();
+  /** @type {Promise<void> | null} null until it is needed, and after a failure */
+  #connection = null;
   #sequence = 0;
   #opening = 0;
   #abort = new AbortController();
@@ -59,22 +61,9 @@ export class Session {
     });
   }
 
-  /** Load the models and limits of the server. */
+  /** Load the models and limits of the server, unless that has been done. */
   async connect() {
-    const task = this.#progress.begin('Connecting');
-    const { signal } = new AbortController();
-    try {
-      const models = await withRetries(() => this.#client.models(), signal, task.onRetry);
-      const { model } = this.#store.state;
-      const selected = [model, ...DEFAULT_MODELS, ...models].find((name) => models.includes(name)) ?? '';
-      this.#store.dispatch({ type: 'models', models, model: selected });
-      const limits = await withRetries(() => this.#client.limits(), signal, task.onRetry);
-      this.#store.dispatch({ type: 'limits', maxObjects: Math.min(limits.max_objects, 255) });
-    } catch (error) {
-      this.fail(error);
-    } finally {
-      task.end();
-    }
+    await this.#connect().catch((error) => this.fail(error));
   }
 
   /**
@@ -102,14 +91,12 @@ export class Session {
     }
   }
 
-  /** Retry what failed. */
+  /** Connect again, for example with another API key, and repeat the request of the current prompt. */
   retry() {
+    this.#connection = null;
     this.#requested = '';
     this.#store.dispatch({ type: 'notice', notice: null });
-    if (!this.#store.state.model) {
-      void this.connect();
-      return;
-    }
+    void this.connect();
     this.#prepareImage();
     this.#update(this.#store.state);
   }
@@ -124,9 +111,11 @@ export class Session {
    * @param {AbortSignal} signal
    */
   async segment(fields, options, text, signal) {
+    await cancellable(this.#connect(), signal);
     const images = this.#prepared;
     const { model } = this.#store.state;
-    if (!images || !model) throw new Error('There is no image yet.');
+    if (!images) throw new Error('Open an image first.');
+    if (!model) throw new Error('The server has no models.');
     const prepare = () => cancellable(images.get(model), signal);
     let prepared = await prepare();
     const task = this.#progress.begin(text);
@@ -159,11 +148,41 @@ export class Session {
   fail(error) {
     if (isAbort(error)) return;
     if (error instanceof ApiError && error.status === 401) {
-      this.#askKey(error.message);
+      this.#askKey(error.code === 'missing_key' ? '' : error.message);
       return;
     }
     const notice = toNotice(error, { retry: () => this.retry(), choose: this.#choose });
     this.#store.dispatch({ type: 'notice', notice });
+  }
+
+  /** Show that nothing can be requested without an API key. */
+  reportMissingKey() {
+    const action = { label: 'Enter an API key', run: () => this.#askKey('') };
+    const text = 'The server needs one to segment images.';
+    this.#store.dispatch({ type: 'notice', notice: { kind: 'error', title: 'No API key.', text, action } });
+  }
+
+  #connect() {
+    this.#connection ??= this.#loadModels().catch((error) => {
+      this.#connection = null;
+      throw error;
+    });
+    return this.#connection;
+  }
+
+  async #loadModels() {
+    const task = this.#progress.begin('Connecting');
+    const { signal } = new AbortController();
+    try {
+      const models = await withRetries(() => this.#client.models(), signal, task.onRetry);
+      const { model } = this.#store.state;
+      const selected = [model, ...DEFAULT_MODELS, ...models].find((name) => models.includes(name)) ?? '';
+      this.#store.dispatch({ type: 'models', models, model: selected });
+      const limits = await withRetries(() => this.#client.limits(), signal, task.onRetry);
+      this.#store.dispatch({ type: 'limits', maxObjects: Math.min(limits.max_objects, 255) });
+    } finally {
+      task.end();
+    }
   }
 
   #prepareImage() {
@@ -174,7 +193,7 @@ export class Session {
   /** @param {State} state */
   #update(state) {
     const { image, model } = state;
-    if (!image || !model) return;
+    if (!image) return;
     const prompt = toFields(state.history.present.objects);
     const requested = JSON.stringify([model, prompt?.objects.map((object) => object.id), prompt?.fields]);
     if (requested === this.#requested) return;

@@ -1,4 +1,4 @@
-"""Columns get the names that the API uses: scopes, images, images_per_minute."""
+"""Rename columns to the names in the API: scopes, images, images_per_minute."""
 
 from alembic import op
 
@@ -15,5 +15,5 @@ _RENAMED = (
 
 def upgrade() -> None:
     for table, old, new in _RENAMED:
-        # Plain SQL: Alembic would copy SQLite's tables for this, which their foreign keys do not allow.
+        # Plain SQL: Alembic would copy SQLite's tables for this, which their foreign keys forbid.
         op.execute(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
