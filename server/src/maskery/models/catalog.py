@@ -1,9 +1,6 @@
 """The table of models that are known by name."""
 
 from dataclasses import dataclass
-from typing import Literal
-
-Architecture = Literal["grabcut", "nano", "sam", "sam_hq"]
 
 
 @dataclass(frozen=True)
@@ -12,7 +9,7 @@ class Entry:
 
     Attributes:
         name: Hugging Face repository name that clients use.
-        architecture: selects the implementation.
+        architecture: the `model_type` of its config.json, or the name of a built-in model's implementation.
         licence: SPDX identifier of the weights' licence.
         parameters: of the network, in millions; 0 for a model without a network.
         summary: its use, in a few words.
@@ -20,7 +17,7 @@ class Entry:
     """
 
     name: str
-    architecture: Architecture
+    architecture: str
     licence: str
     parameters: int
     summary: str
@@ -40,6 +37,15 @@ CATALOG = {
         Entry("syscv-community/sam-hq-vit-base", "sam_hq", "Apache-2.0", 94, "sharp edges, the usual choice"),
         Entry("syscv-community/sam-hq-vit-large", "sam_hq", "Apache-2.0", 313, "sharp edges, slower"),
         Entry("syscv-community/sam-hq-vit-huge", "sam_hq", "Apache-2.0", 642, "sharp edges, slowest"),
+        Entry("facebook/sam2.1-hiera-tiny", "sam2", "Apache-2.0", 39, "SAM 2.1, the fastest of its size on a CPU"),
+        Entry("facebook/sam2.1-hiera-small", "sam2", "Apache-2.0", 46, "SAM 2.1"),
+        Entry("facebook/sam2.1-hiera-base-plus", "sam2", "Apache-2.0", 81, "SAM 2.1, more accurate, slower"),
+        Entry("facebook/sam2.1-hiera-large", "sam2", "Apache-2.0", 224, "SAM 2.1, the most accurate, slowest"),
+        Entry("facebook/sam2-hiera-tiny", "sam2", "Apache-2.0", 39, "SAM 2, superseded by SAM 2.1"),
+        Entry("facebook/sam2-hiera-small", "sam2", "Apache-2.0", 46, "SAM 2, superseded by SAM 2.1"),
+        Entry("facebook/sam2-hiera-base-plus", "sam2", "Apache-2.0", 81, "SAM 2, superseded by SAM 2.1"),
+        Entry("facebook/sam2-hiera-large", "sam2", "Apache-2.0", 224, "SAM 2, superseded by SAM 2.1"),
+        Entry("yonigozlan/EdgeTAM-hf", "edgetam", "Apache-2.0", 14, "smallest of the SAM 2 family"),
         Entry("facebook/sam-vit-base", "sam", "Apache-2.0", 94, "Segment Anything"),
         Entry("facebook/sam-vit-large", "sam", "Apache-2.0", 312, "Segment Anything, slower"),
         Entry("facebook/sam-vit-huge", "sam", "Apache-2.0", 641, "Segment Anything, slowest"),

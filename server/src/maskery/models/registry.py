@@ -14,6 +14,7 @@ from maskery.errors import UserError
 from maskery.models.catalog import CATALOG, DEFAULT_MODEL
 from maskery.models.compile_cache import CompileCache
 from maskery.models.errors import StoreError
+from maskery.models.families import FAMILIES
 from maskery.models.sam.config import UnsupportedModel
 from maskery.models.store import Card, Store
 from maskery.segmentation import Model
@@ -262,12 +263,10 @@ class Registry:
         cache = self._cache.folder(name, revision) if self._cache else None
         if card is None:
             return _BUILT_IN[name](self._precision, cache)
-        # ONNX and OpenVINO are imported only when they are needed.
-        from maskery.models.sam.model import load  # noqa: PLC0415
-
         assert self._store is not None  # noqa: S101 - the card came from it
         _log.info("loading %s", name)
         try:
+            load = FAMILIES[card.architecture].load
             return load(name, self._store.get(name), revision, self._precision, self._hq_token_only, cache)
         except (OSError, UnsupportedModel) as error:
             raise StoreError(f"model {name!r} cannot be loaded: {error}") from error

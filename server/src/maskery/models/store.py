@@ -24,11 +24,11 @@ from filelock import FileLock
 from maskery.models import hub
 from maskery.models.catalog import CATALOG
 from maskery.models.errors import DownloadError, StoreError
-from maskery.models.sam.config import SamConfig, UnsupportedModel
-from maskery.models.sam.processing import Processor
-from maskery.models.sam.weights import Weights, check, digest
+from maskery.models.families import CONFIG, WEIGHTS, ModelFiles, read_config
+from maskery.models.sam.config import UnsupportedModel
+from maskery.models.sam.weights import digest
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "card.json"
+CARD = "card.json"
 
 # Either says how images are prepared: the first as the hub's repositories hold it, the second as transformers 5 does.
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
@@ -51,7 +51,7 @@ class Card:
 
     Attributes:
         name: as clients write it.
-        architecture: sam or sam_hq.
+        architecture: the `model_type` of its config.json.
         revision: of what decides over its answers: the commit it was downloaded at, or a digest of its files.
         source: where it came from, an address or a folder.
         licence: of the weights, if known.
@@ -155,7 +155,7 @@ class Store:
             for file in wanted:
                 hub.fetch(found, file, staging / file.name, _named(progress, file.name))
                 if file.name == CONFIG:
-                    _read_config(staging)
+                    read_config(staging)
             sha256 = digest(staging / WEIGHTS, _counted(progress, f"check {WEIGHTS}", staging / WEIGHTS))
             promised = found.files[WEIGHTS].sha256
             if promised and promised != sha256:
@@ -263,12 +263,12 @@ class Store:
         created: int | None,
     ) -> Card:
         """Give a whole folder its card and its place."""
-        config, weights = _verify(staging)
+        files = _verify(staging)
         now = int(time.time())
-        nbytes = weights.path.stat().st_size
+        nbytes = files.weights.path.stat().st_size
         card = Card(
             name,
-            config.architecture,
+            files.config.architecture,
             revision,
             source,
             licence,
@@ -322,23 +322,13 @@ def _choose(repository: hub.Repository) -> list[hub.RemoteFile]:
     return [repository.files[name] for name in (CONFIG, *PREPROCESSING, WEIGHTS) if name in repository.files]
 
 
-def _verify(folder: Path) -> tuple[SamConfig, Weights]:
-    """Everything that can be told without running it."""
+def _verify(folder: Path) -> ModelFiles:
+    """Check everything that can be checked without running the network."""
     _check_files({path.name for path in folder.iterdir() if path.is_file()}, str(folder))
-    config, weights = _read_config(folder), Weights.open(folder / WEIGHTS)
-    check(weights, config)
     for name in PREPROCESSING:
         if (folder / name).is_file() and not isinstance(_read_json(folder / name), dict):
             raise UnsupportedModel(f"{name} is not a JSON object")
-    Processor.read(folder, config.vision.image_size)
-    return config, weights
-
-
-def _read_config(folder: Path) -> SamConfig:
-    try:
-        return SamConfig.read(folder / CONFIG)
-    except (AttributeError, OverflowError, RecursionError):
-        raise UnsupportedModel(f"{CONFIG} does not describe a network") from None
+    return ModelFiles.open(folder)
 
 
 def _check_files(names: set[str], where: str) -> None:

@@ -36,9 +36,11 @@ class Windows:
         return self.start + self.count * self.height * self.width
 
 
-def window_order(vision: VisionConfig) -> tuple[NDArray[np.int64], list[Windows]]:
-    """The order of tokens by window, as indices int64 [grid²] into the order by rows; and the windows, by shape."""
-    grid, side = vision.grid, vision.window_size
+def window_order(grid: int, side: int) -> tuple[NDArray[np.int64], list[Windows]]:
+    """The order of tokens by window, as indices int64 [grid²] into the order by rows; and the windows, by shape.
+
+    Windows of `side` tokens start in the upper left corner; those at the right and lower edge may be smaller.
+    """
     indices = np.arange(grid * grid, dtype=np.int64).reshape(grid, grid)
     parts, windows, start = [], [], 0
     edges = range(0, grid, side)
@@ -75,8 +77,8 @@ def _attend_windows(graph: GraphBuilder, qkv: Value, name: str, vision: VisionCo
     q = graph.transpose(q, 0, 3, 1, 2, 4)  # [B, nH, height, width, C]
     # Tokens beyond the image are zero before the projection, so after it they are its bias.
     bias = graph.reshape(graph.weight(f"{name}.qkv.bias"), 1, 1, 1, 3 * dim)
-    padded = _pad(graph, qkv, bias, (count, height, side - width), axis=2)
-    padded = _pad(graph, padded, bias, (count, side - height, side), axis=1)  # [B, side, side, 3 × D]
+    padded = pad_windows(graph, qkv, bias, (count, height, side - width), axis=2)
+    padded = pad_windows(graph, padded, bias, (count, side - height, side), axis=1)  # [B, side, side, 3 × D]
     kv = graph.reshape(graph.slice(padded, dim, 3 * dim, axis=3), count, side * side, 2, heads, head_size)
     kv = graph.transpose(kv, 2, 0, 3, 1, 4)  # [2, B, nH, side², C]
     k, v = (
@@ -118,7 +120,8 @@ def global_attention(graph: GraphBuilder, tokens: Value, name: str, vision: Visi
     return graph.reshape(graph.transpose(attn_out, 1, 0, 2), grid * grid, vision.hidden_size)
 
 
-def _pad(graph: GraphBuilder, value: Value, row: Value, missing: tuple[int, int, int], axis: int) -> Value:
+def pad_windows(graph: GraphBuilder, value: Value, row: Value, missing: tuple[int, int, int], axis: int) -> Value:
+    """Append copies of `row` to [B, height, width, channels] along an axis, in the shape `missing`."""
     if not all(missing):
         return value
     shape = graph.constant([*missing, 1], np.int64)

@@ -90,6 +90,16 @@ class SamConfig:
         return self.architecture == "sam_hq"
 
     @property
+    def image_size(self) -> int:
+        """Side of the square input, in pixels."""
+        return self.vision.image_size
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side."""
+        return self.vision.grid
+
+    @property
     def low_resolution(self) -> int:
         """Side of the decoder's square output, in logits."""
         return self.vision.grid * 4

@@ -14,6 +14,8 @@ In the shapes, B is the number of objects, N of tokens, P = grid² of patches, n
 size of a head in an attention's inner dimension.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from maskery.models.sam.config import DecoderConfig, SamConfig
@@ -40,15 +42,17 @@ def build_decoder(graph: GraphBuilder, config: SamConfig, with_masks: bool) -> N
     attn_mask = graph.input("attn_mask", ("objects", "tokens"))
     if with_masks:
         masks = graph.input("masks", ("objects", 1, side, side))
-        dense_prompt = _embed_masks(graph, masks, grid, decoder)
+        dense_prompt = embed_masks(graph, masks, grid, decoder, decoder.eps)
     else:
         dense_prompt = graph.weight("prompt_encoder.no_mask_embed.weight")
-    tokens, attn_mask = _add_output_tokens(graph, config, prompt, attn_mask)
-    queries, keys = _two_way_transformer(graph, config, tokens, graph.op("Add", embedding, dense_prompt), attn_mask)
+    names = ["iou_token", "mask_tokens", *(["hq_token"] if config.is_hq else [])]
+    tokens, attn_mask = add_output_tokens(graph, names, prompt, attn_mask)
+    keys = graph.op("Add", embedding, dense_prompt)
+    queries, keys = two_way_transformer(graph, decoder, grid, tokens, keys, attn_mask)
 
     upscaled = _upscale(graph, keys, grid, dim)  # [B, side, side, D / 8]
     hyper = [
-        _mlp(graph, _token(graph, queries, 1 + index), f"output_hypernetworks_mlps.{index}", 3)
+        mlp(graph, token_at(graph, queries, 1 + index), f"output_hypernetworks_mlps.{index}", 3)
         for index in range(outputs)
     ]
     hyper_in = graph.op("Concat", *hyper, axis=1)  # [B, outputs, D / 8]
@@ -56,16 +60,17 @@ def build_decoder(graph: GraphBuilder, config: SamConfig, with_masks: bool) -> N
     logits = graph.op("MatMul", hyper_in, graph.transpose(pixels, 0, 2, 1))  # [B, outputs, side²]
     graph.output("logits", graph.reshape(logits, -1, outputs, side, side), ("objects", outputs, side, side))
     if hq_features is not None:
-        hq_token = _mlp(graph, _token(graph, queries, 1 + outputs), "hq_mask_mlp", 3)  # [B, 1, D / 8]
+        hq_token = mlp(graph, token_at(graph, queries, 1 + outputs), "hq_mask_mlp", 3)  # [B, 1, D / 8]
         hq_logits = _hq_logits(graph, upscaled, hq_features, hq_token, side, dim)
         graph.output("hq_logits", hq_logits, ("objects", 1, side, side))
-    scores = _mlp(graph, _token(graph, queries, 0), "iou_prediction_head", decoder.iou_depth)
+    scores = mlp(graph, token_at(graph, queries, 0), "iou_prediction_head", decoder.iou_depth)
     graph.output("scores", graph.reshape(scores, -1, outputs), ("objects", outputs))
 
 
-def _add_output_tokens(graph: GraphBuilder, config: SamConfig, prompt: Value, attn_mask: Value) -> tuple[Value, Value]:
+def add_output_tokens(
+    graph: GraphBuilder, names: Sequence[str], prompt: Value, attn_mask: Value
+) -> tuple[Value, Value]:
     """Put the output tokens before the prompt: [B, outputs + N, D], and the mask [B, 1, 1, outputs + N]."""
-    names = ["iou_token", "mask_tokens", *(["hq_token"] if config.is_hq else [])]
     output_tokens = np.concatenate([graph.array(f"mask_decoder.{name}.weight") for name in names])
     objects = graph.slice(graph.op("Shape", attn_mask), 0, 1)
     shape = graph.op("Concat", objects, graph.constant(output_tokens.shape, np.int64), axis=0)
@@ -77,7 +82,7 @@ def _add_output_tokens(graph: GraphBuilder, config: SamConfig, prompt: Value, at
     return tokens, graph.op("Unsqueeze", attn_mask, graph.constant([1, 2], np.int64))
 
 
-def _embed_masks(graph: GraphBuilder, masks: Value, grid: int, decoder: DecoderConfig) -> Value:
+def embed_masks(graph: GraphBuilder, masks: Value, grid: int, decoder: DecoderConfig, eps: float) -> Value:
     """Logits [B, 1, side, side] to [B, P, D]."""
     name = "prompt_encoder.mask_embed"
     value = masks
@@ -85,7 +90,7 @@ def _embed_masks(graph: GraphBuilder, masks: Value, grid: int, decoder: DecoderC
         weights = graph.weight(f"{name}.conv{number}.weight"), graph.weight(f"{name}.conv{number}.bias")
         value = graph.op("Conv", value, *weights, strides=[2, 2])
         value = graph.transpose(value, 0, 2, 3, 1)  # [B, height, width, channels]
-        value = graph.op("Gelu", graph.layer_norm(value, f"{name}.layer_norm{number}", decoder.eps))
+        value = graph.op("Gelu", graph.layer_norm(value, f"{name}.layer_norm{number}", eps))
         if number == 1:
             value = graph.transpose(value, 0, 3, 1, 2)
     kernel = graph.reshape(graph.weight(f"{name}.conv3.weight"), decoder.hidden_size, decoder.mask_channels)
@@ -93,13 +98,13 @@ def _embed_masks(graph: GraphBuilder, masks: Value, grid: int, decoder: DecoderC
     return graph.op("Add", graph.op("MatMul", value, graph.transpose(kernel, 1, 0)), graph.weight(f"{name}.conv3.bias"))
 
 
-def _two_way_transformer(
-    graph: GraphBuilder, config: SamConfig, tokens: Value, keys: Value, attn_mask: Value
+def two_way_transformer(
+    graph: GraphBuilder, decoder: DecoderConfig, grid: int, tokens: Value, keys: Value, attn_mask: Value
 ) -> tuple[Value, Value]:
     """Tokens and patches attend to each other in turn: queries [B, N, D] and keys [B, P, D]."""
-    decoder, root = config.decoder, "mask_decoder.transformer"
+    root = "mask_decoder.transformer"
     queries, query_pe = tokens, tokens
-    key_pe = graph.constant(dense_positional_encoding(graph.weights, config.vision.grid)[None])
+    key_pe = graph.constant(dense_positional_encoding(graph.weights, grid)[None])
     for layer in range(decoder.layers):
         name = f"{root}.layers.{layer}"
         # The first layer attends without positional encoding and without a residual.
@@ -211,12 +216,12 @@ def _image_to_token_attention(
     return graph.op("Add", attn_out, graph.weight(f"{name}.out_proj.bias"))
 
 
-def _token(graph: GraphBuilder, tokens: Value, index: int) -> Value:
+def token_at(graph: GraphBuilder, tokens: Value, index: int) -> Value:
     """[B, 1, D]."""
     return graph.slice(tokens, index, index + 1, axis=1)
 
 
-def _mlp(graph: GraphBuilder, value: Value, name: str, depth: int) -> Value:
+def mlp(graph: GraphBuilder, value: Value, name: str, depth: int) -> Value:
     name = f"mask_decoder.{name}"
     layers = ["proj_in", *(f"layers.{index}" for index in range(depth - 2)), "proj_out"]
     for layer in layers[:-1]:
@@ -227,17 +232,17 @@ def _mlp(graph: GraphBuilder, value: Value, name: str, depth: int) -> Value:
 def _upscale(graph: GraphBuilder, keys: Value, grid: int, dim: int) -> Value:
     """[B, P, D] to [B, 4 × grid, 4 × grid, D / 8]."""
     name = "mask_decoder.upscale"
-    value = _transposed_conv(graph, keys, f"{name}_conv1", dim, dim // 4)
+    value = transposed_conv(graph, keys, f"{name}_conv1", dim, dim // 4)
     value = graph.reshape(value, 0, -1, dim // 4)  # [B, 4 × P, D / 4]
     value = graph.op("Gelu", graph.layer_norm(value, f"{name}_layer_norm", 1e-6))
-    value = graph.op("Gelu", _transposed_conv(graph, value, f"{name}_conv2", dim // 4, dim // 8))
+    value = graph.op("Gelu", transposed_conv(graph, value, f"{name}_conv2", dim // 4, dim // 8))
     # The axes are row and column of the patch, of its quarter, and of the quarter's quarter.
     value = graph.reshape(value, -1, grid, grid, 2, 2, 2, 2, dim // 8)
     value = graph.transpose(value, 0, 1, 3, 5, 2, 4, 6, 7)
     return graph.reshape(value, -1, 4 * grid, 4 * grid, dim // 8)
 
 
-def _transposed_conv(graph: GraphBuilder, value: Value, name: str, inputs: int, outputs: int) -> Value:
+def transposed_conv(graph: GraphBuilder, value: Value, name: str, inputs: int, outputs: int) -> Value:
     """A transposed convolution of stride 2 whose pixels are not rearranged: [B, n, inputs] to [B, n, 4 × outputs]."""
     kernel = graph.transpose(graph.weight(f"{name}.weight"), 0, 2, 3, 1)
     bias = graph.op("Tile", graph.weight(f"{name}.bias"), graph.constant([4], np.int64))

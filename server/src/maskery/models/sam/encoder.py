@@ -22,7 +22,7 @@ def build_encoder(graph: GraphBuilder, config: SamConfig) -> None:
     - ``hq_features`` float32 [1, channels / 8, 4 × grid, 4 × grid], for SAM-HQ only.
     """
     vision = config.vision
-    order, windows = window_order(vision)
+    order, windows = window_order(vision.grid, vision.window_size)
     inverse = np.argsort(order)
     pixels = graph.input("pixel_values", (1, 3, vision.image_size, vision.image_size))
     tokens = _embed_patches(graph, pixels, vision, order)  # [grid², D]

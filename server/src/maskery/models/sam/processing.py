@@ -20,45 +20,50 @@ class Processor:
     """Scales an image into a square and normalizes it.
 
     Attributes:
-        side: of the square, in pixels. The image's longer side is scaled to it, the rest is padded with zeros.
+        side: of the square, in pixels.
         mean, std: per channel, of values from 0 to 1.
         factor: from 8-bit values to values from 0 to 1.
+        keep_aspect: the image's longer side is scaled to the square's and the rest is padded with zeros; else the image
+            is stretched to the square.
     """
 
     side: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     factor: float = 1 / 255
+    keep_aspect: bool = True
 
     @classmethod
-    def read(cls, folder: Path, side: int) -> "Processor":
+    def read(cls, folder: Path, side: int, keep_aspect: bool = True) -> "Processor":
         """Read `preprocessor_config.json`, or `processor_config.json`, which transformers 5 writes.
 
         Raises:
             UnsupportedModel: it asks for a step that is not supported.
         """
         fields = _read_fields(folder)
-        size = fields.get("size", {})
+        size, names = fields.get("size", {}), ("longest_edge",) if keep_aspect else ("height", "width")
         if not isinstance(size, dict):
-            raise UnsupportedModel(f"the preprocessor's size is {size!r}, not an object with longest_edge")
-        longest = size.get("longest_edge", side)
-        if longest != side:
-            raise UnsupportedModel(f"images are scaled to {longest} pixels, but the network takes {side}")
+            raise UnsupportedModel(f"the preprocessor's size is {size!r}, not an object with {' and '.join(names)}")
+        for name in names:
+            if size.get(name, side) != side:
+                raise UnsupportedModel(f"images are scaled to {size[name]} pixels, but the network takes {side}")
         if fields.get("resample", _BILINEAR) != _BILINEAR:
             raise UnsupportedModel(
                 f"images are resampled by method {fields['resample']}; only 2, bilinear, is supported"
             )
-        for step in ("do_resize", "do_rescale", "do_normalize", "do_pad"):
+        for step in ("do_resize", "do_rescale", "do_normalize", *(["do_pad"] if keep_aspect else [])):
             if not fields.get(step, True):
                 raise UnsupportedModel(f"the preprocessor disables a step: {step} is false")
         mean, std = (_three_numbers(fields, name) for name in ("image_mean", "image_std"))
         factor = fields.get("rescale_factor", 1 / 255)
         if type(factor) not in (int, float) or 0 in (*std, factor):
             raise UnsupportedModel("the preprocessor's rescale_factor and image_std must be numbers other than 0")
-        return cls(side, mean, std, float(factor))
+        return cls(side, mean, std, float(factor), keep_aspect)
 
     def fit(self, size: Size) -> Size:
         """Size of the scaled image."""
+        if not self.keep_aspect:
+            return Size(self.side, self.side)
         scale = self.side / max(size)
         # At least one pixel a side.
         return Size(max(1, int(size.width * scale + 0.5)), max(1, int(size.height * scale + 0.5)))

@@ -27,14 +27,20 @@ class PromptEncoder:
     Args:
         weights: of the network.
         image_size: side of its square input, in pixels.
+        always_ends: every prompt ends with the token that is not a point, as in SAM 2. In SAM, prompts with a box do
+            not, and a mask alone has no tokens.
     """
 
-    def __init__(self, weights: Weights, image_size: int) -> None:
+    def __init__(self, weights: Weights, image_size: int, always_ends: bool = False) -> None:
         self._image_size = image_size
+        self._always_ends = always_ends
         self._frequencies = _frequencies(weights)
-        embeddings = [weights.array(f"prompt_encoder.point_embed.{index}.weight") for index in range(4)]
-        embeddings.append(weights.array("prompt_encoder.not_a_point_embed.weight"))
-        self._embeddings = np.concatenate([*embeddings, np.zeros_like(embeddings[0])])
+        # One tensor in SAM 2.
+        names = [f"prompt_encoder.point_embed.{index}.weight" for index in range(4)]
+        if names[0] not in weights.tensors:
+            names = ["prompt_encoder.point_embed.weight"]
+        embeddings = [weights.array(name) for name in (*names, "prompt_encoder.not_a_point_embed.weight")]
+        self._embeddings = np.concatenate([*embeddings, np.zeros_like(embeddings[-1])])
 
     def encode(self, objects: Sequence[ObjectPrompt], scale: tuple[float, float], tokens: int) -> tuple[Floats, Floats]:
         """Encode several objects, padded to one number of tokens.
@@ -52,26 +58,27 @@ class PromptEncoder:
         coords: Floats = np.zeros((len(objects), tokens, 2), np.float32)
         kinds = np.full((len(objects), tokens), _PADDING)
         for index, each in enumerate(objects):
-            points = len(each.points)
+            points, end = len(each.points), self.token_count(each)
             coords[index, :points] = each.points * factor
             kinds[index, :points] = np.where(each.labels == 1, _POSITIVE, _NEGATIVE)
             if each.box is not None:
                 coords[index, points : points + 2] = each.box.reshape(2, 2) * factor
                 kinds[index, points : points + 2] = _TOP_LEFT, _BOTTOM_RIGHT
-            elif points:
-                kinds[index, points] = _NOT_A_POINT
+                points += 2
+            kinds[index, points:end] = _NOT_A_POINT
         # A pixel's centre lies at +0.5.
         pe = _positional_encoding((coords + np.float32(0.5)) / np.float32(self._image_size), self._frequencies)
         has_position = kinds < _NOT_A_POINT
         prompt = pe * has_position[..., None] + self._embeddings[kinds]
         return prompt.astype(np.float32), np.where(kinds == _PADDING, np.float32(_MASKED), np.float32(0))
 
-
-def token_count(prompt: ObjectPrompt) -> int:
-    """Number of tokens of one object: its points, and the corners of its box or the token for no box."""
-    if prompt.box is not None:
-        return len(prompt.points) + 2
-    return len(prompt.points) + 1 if len(prompt.points) else 0
+    def token_count(self, prompt: ObjectPrompt) -> int:
+        """Number of tokens of one object: its points, the corners of its box, and the tokens that are not points."""
+        points = len(prompt.points) + (2 if prompt.box is not None else 0)
+        if self._always_ends:
+            # transformers, and the authors' training, give a mask alone a padding point, and that its own end.
+            return points + 1 if points else 2
+        return points + 1 if points and prompt.box is None else points
 
 
 def dense_positional_encoding(weights: Weights, grid: int) -> Floats:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.models.sam.model import Sam, load, quantized_encoder
+from maskery.models.families import Family, read_config
+from maskery.models.sam.promptable import PromptableModel, quantized_encoder
 from maskery.segmentation import Image, ObjectPrompt
 
 Progress = Callable[[str, int, int | None], None]
@@ -37,7 +38,7 @@ def quantize(name: str, folder: Path, revision: str, images: Sequence[Image], pr
 
     Raises:
         MissingExtra: NNCF is not installed.
-        UnsupportedModel, OSError: as of `Sam`.
+        UnsupportedModel, OSError: as of `PromptableModel`.
     """
     try:
         import nncf  # noqa: PLC0415
@@ -45,7 +46,8 @@ def quantize(name: str, folder: Path, revision: str, images: Sequence[Image], pr
     except ImportError:
         raise MissingExtra('quantization needs NNCF: pip install "maskery[quantize]"') from None
     nncf.set_log_level(logging.ERROR)
-    exact = load(name, folder, revision, "f32")
+    family, _ = read_config(folder)
+    exact = _load(family, name, folder, revision, "f32")
     some = images[:MAX_IMAGES]
     graph = exact.read_graph("encode")
     samples = ({"pixel_values": exact.processor.pixel_values(image)} for image in some)
@@ -63,7 +65,13 @@ def quantize(name: str, folder: Path, revision: str, images: Sequence[Image], pr
     openvino.save_model(quantized, draft, compress_to_fp16=True)
     draft.with_suffix(".bin").replace(target.with_suffix(".bin"))
     draft.replace(target)
-    return _agreement(exact, load(name, folder, revision, "int8"), some, progress)
+    return _agreement(exact, _load(family, name, folder, revision, "int8"), some, progress)
+
+
+def _load(family: Family, name: str, folder: Path, revision: str, precision: str) -> PromptableModel:
+    model = family.load(name, folder, revision, precision, False, None)
+    assert isinstance(model, PromptableModel)  # noqa: S101 - every family's
+    return model
 
 
 def _products_without_weights(graph: object) -> list[str]:
@@ -82,7 +90,7 @@ def _is_constant(node: object) -> bool:
     return bool(kind == "Constant")
 
 
-def _agreement(exact: Sam, rough: Sam, images: Sequence[Image], progress: Progress) -> float:
+def _agreement(exact: PromptableModel, rough: PromptableModel, images: Sequence[Image], progress: Progress) -> float:
     shares = []
     for number, image in enumerate(images):
         progress("comparing with f32", number, len(images))

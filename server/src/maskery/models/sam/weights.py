@@ -143,19 +143,21 @@ def digest(path: Path, progress: Callable[[int], None] | None = None) -> str:
     return state.hexdigest()
 
 
-def check(weights: Weights, config: SamConfig) -> None:
+def check(weights: Weights, expected: Mapping[str, Shape], architecture: str) -> None:
     """Check that every tensor is there, with its shape, in a supported type. Further tensors are ignored.
+
+    Args:
+        expected: shapes by name.
+        architecture: of the network, for messages.
 
     Raises:
         UnsupportedModel: names the first tensor that is not.
     """
-    expected, file = expected_shapes(config), weights.path.name
+    file = weights.path.name
     missing = [name for name in expected if name not in weights.tensors]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UnsupportedModel(
-            f"{file} lacks {missing[0]}{more} of the {len(expected)} tensors of {config.architecture}"
-        )
+        raise UnsupportedModel(f"{file} lacks {missing[0]}{more} of the {len(expected)} tensors of {architecture}")
     for name, shape in expected.items():
         info = weights.tensors[name]
         if info.shape != shape:
@@ -182,105 +184,106 @@ def expected_shapes(config: SamConfig) -> dict[str, Shape]:
     return shapes
 
 
-_Shapes = Iterator[tuple[str, Shape]]
+Shapes = Iterator[tuple[str, Shape]]
 
 
-def _vision(config: VisionConfig) -> _Shapes:
+def _vision(config: VisionConfig) -> Shapes:
     hidden, out, patch = config.hidden_size, config.output_channels, config.patch_size
     yield "vision_encoder.pos_embed", (1, config.grid, config.grid, hidden)
-    yield from _affine("vision_encoder.patch_embed.projection", (hidden, 3, patch, patch))
+    yield from affine("vision_encoder.patch_embed.projection", (hidden, 3, patch, patch))
     for layer in range(config.layers):
         name = f"vision_encoder.layers.{layer}"
         window = config.window_size if layer not in config.global_layers else 0
         relative = (2 * (window or config.grid) - 1, config.head_size)
-        yield from _affine(f"{name}.layer_norm1", (hidden,))
+        yield from affine(f"{name}.layer_norm1", (hidden,))
         yield f"{name}.attn.rel_pos_h", relative
         yield f"{name}.attn.rel_pos_w", relative
-        yield from _affine(f"{name}.attn.qkv", (3 * hidden, hidden))
-        yield from _affine(f"{name}.attn.proj", (hidden, hidden))
-        yield from _affine(f"{name}.layer_norm2", (hidden,))
-        yield from _affine(f"{name}.mlp.lin1", (config.mlp_dim, hidden))
-        yield from _affine(f"{name}.mlp.lin2", (hidden, config.mlp_dim))
+        yield from affine(f"{name}.attn.qkv", (3 * hidden, hidden))
+        yield from affine(f"{name}.attn.proj", (hidden, hidden))
+        yield from affine(f"{name}.layer_norm2", (hidden,))
+        yield from affine(f"{name}.mlp.lin1", (config.mlp_dim, hidden))
+        yield from affine(f"{name}.mlp.lin2", (hidden, config.mlp_dim))
     yield "vision_encoder.neck.conv1.weight", (out, hidden, 1, 1)
-    yield from _affine("vision_encoder.neck.layer_norm1", (out,))
+    yield from affine("vision_encoder.neck.layer_norm1", (out,))
     yield "vision_encoder.neck.conv2.weight", (out, out, 3, 3)
-    yield from _affine("vision_encoder.neck.layer_norm2", (out,))
+    yield from affine("vision_encoder.neck.layer_norm2", (out,))
 
 
-def _prompt(config: DecoderConfig) -> _Shapes:
+def _prompt(config: DecoderConfig) -> Shapes:
     hidden, channels = config.hidden_size, config.mask_channels
     first = channels // 4
     name = "prompt_encoder.mask_embed"
-    yield from _affine(f"{name}.conv1", (first, 1, 2, 2))
-    yield from _affine(f"{name}.layer_norm1", (first,))
-    yield from _affine(f"{name}.conv2", (channels, first, 2, 2))
-    yield from _affine(f"{name}.layer_norm2", (first * 4,))
-    yield from _affine(f"{name}.conv3", (hidden, channels, 1, 1))
+    yield from affine(f"{name}.conv1", (first, 1, 2, 2))
+    yield from affine(f"{name}.layer_norm1", (first,))
+    yield from affine(f"{name}.conv2", (channels, first, 2, 2))
+    yield from affine(f"{name}.layer_norm2", (first * 4,))
+    yield from affine(f"{name}.conv3", (hidden, channels, 1, 1))
     for token in ("no_mask_embed", "not_a_point_embed", *(f"point_embed.{label}" for label in range(4))):
         yield f"prompt_encoder.{token}.weight", (1, hidden)
 
 
-def _decoder(config: DecoderConfig) -> _Shapes:
+def _decoder(config: DecoderConfig) -> Shapes:
     hidden, outputs = config.hidden_size, config.multimask + 1
     yield "mask_decoder.iou_token.weight", (1, hidden)
     yield "mask_decoder.mask_tokens.weight", (outputs, hidden)
     for layer in range(config.layers):
         name = f"mask_decoder.transformer.layers.{layer}"
-        yield from _attention(f"{name}.self_attn", hidden, hidden)
-        yield from _attention(f"{name}.cross_attn_token_to_image", hidden, hidden // _LAYER_DOWNSAMPLE)
-        yield from _attention(f"{name}.cross_attn_image_to_token", hidden, hidden // _LAYER_DOWNSAMPLE)
-        yield from _affine(f"{name}.mlp.lin1", (config.mlp_dim, hidden))
-        yield from _affine(f"{name}.mlp.lin2", (hidden, config.mlp_dim))
+        yield from attention(f"{name}.self_attn", hidden, hidden)
+        yield from attention(f"{name}.cross_attn_token_to_image", hidden, hidden // _LAYER_DOWNSAMPLE)
+        yield from attention(f"{name}.cross_attn_image_to_token", hidden, hidden // _LAYER_DOWNSAMPLE)
+        yield from affine(f"{name}.mlp.lin1", (config.mlp_dim, hidden))
+        yield from affine(f"{name}.mlp.lin2", (hidden, config.mlp_dim))
         for norm in range(1, 5):
-            yield from _affine(f"{name}.layer_norm{norm}", (hidden,))
-    yield from _attention("mask_decoder.transformer.final_attn_token_to_image", hidden, hidden // config.downsample)
-    yield from _affine("mask_decoder.transformer.layer_norm_final_attn", (hidden,))
-    yield from _transposed("mask_decoder.upscale_conv1", hidden, hidden // 4)
-    yield from _affine("mask_decoder.upscale_layer_norm", (hidden // 4,))
-    yield from _transposed("mask_decoder.upscale_conv2", hidden // 4, hidden // 8)
+            yield from affine(f"{name}.layer_norm{norm}", (hidden,))
+    yield from attention("mask_decoder.transformer.final_attn_token_to_image", hidden, hidden // config.downsample)
+    yield from affine("mask_decoder.transformer.layer_norm_final_attn", (hidden,))
+    yield from transposed("mask_decoder.upscale_conv1", hidden, hidden // 4)
+    yield from affine("mask_decoder.upscale_layer_norm", (hidden // 4,))
+    yield from transposed("mask_decoder.upscale_conv2", hidden // 4, hidden // 8)
     for output in range(outputs):
-        yield from _mlp(f"mask_decoder.output_hypernetworks_mlps.{output}", hidden, hidden, hidden // 8, 3)
-    yield from _mlp("mask_decoder.iou_prediction_head", hidden, config.iou_hidden, outputs, config.iou_depth)
+        yield from mlp(f"mask_decoder.output_hypernetworks_mlps.{output}", hidden, hidden, hidden // 8, 3)
+    yield from mlp("mask_decoder.iou_prediction_head", hidden, config.iou_hidden, outputs, config.iou_depth)
 
 
-def _hq(vision: VisionConfig, decoder: DecoderConfig) -> _Shapes:
+def _hq(vision: VisionConfig, decoder: DecoderConfig) -> Shapes:
     hidden, half, small = decoder.hidden_size, decoder.hidden_size // 4, decoder.hidden_size // 8
     yield "mask_decoder.hq_token.weight", (1, hidden)
-    yield from _mlp("mask_decoder.hq_mask_mlp", hidden, hidden, small, 3)
-    yield from _transposed("mask_decoder.compress_vit_conv1", vision.hidden_size, hidden)
-    yield from _affine("mask_decoder.compress_vit_norm", (hidden,))
-    yield from _transposed("mask_decoder.compress_vit_conv2", hidden, small)
-    yield from _transposed("mask_decoder.encoder_conv1", hidden, half)
-    yield from _affine("mask_decoder.encoder_norm", (half,))
-    yield from _transposed("mask_decoder.encoder_conv2", half, small)
-    yield from _affine("mask_decoder.mask_conv1", (half, small, 3, 3))
-    yield from _affine("mask_decoder.mask_norm", (half,))
-    yield from _affine("mask_decoder.mask_conv2", (small, half, 3, 3))
+    yield from mlp("mask_decoder.hq_mask_mlp", hidden, hidden, small, 3)
+    yield from transposed("mask_decoder.compress_vit_conv1", vision.hidden_size, hidden)
+    yield from affine("mask_decoder.compress_vit_norm", (hidden,))
+    yield from transposed("mask_decoder.compress_vit_conv2", hidden, small)
+    yield from transposed("mask_decoder.encoder_conv1", hidden, half)
+    yield from affine("mask_decoder.encoder_norm", (half,))
+    yield from transposed("mask_decoder.encoder_conv2", half, small)
+    yield from affine("mask_decoder.mask_conv1", (half, small, 3, 3))
+    yield from affine("mask_decoder.mask_norm", (half,))
+    yield from affine("mask_decoder.mask_conv2", (small, half, 3, 3))
 
 
-def _affine(name: str, weight: Shape) -> _Shapes:
+def affine(name: str, weight: Shape) -> Shapes:
     """A linear layer, a convolution or a normalisation: the first axis is the output."""
     yield f"{name}.weight", weight
     yield f"{name}.bias", weight[:1]
 
 
-def _transposed(name: str, inputs: int, outputs: int) -> _Shapes:
+def transposed(name: str, inputs: int, outputs: int) -> Shapes:
     """A transposed 2 × 2 convolution: the first axis is the input."""
     yield f"{name}.weight", (inputs, outputs, 2, 2)
     yield f"{name}.bias", (outputs,)
 
 
-def _attention(name: str, hidden: int, inner: int) -> _Shapes:
+def attention(name: str, hidden: int, inner: int, output: str = "out_proj") -> Shapes:
+    """Projections of queries, keys, values and of the output, whose name differs between networks."""
     for projection in ("q_proj", "k_proj", "v_proj"):
-        yield from _affine(f"{name}.{projection}", (inner, hidden))
-    yield from _affine(f"{name}.out_proj", (hidden, inner))
+        yield from affine(f"{name}.{projection}", (inner, hidden))
+    yield from affine(f"{name}.{output}", (hidden, inner))
 
 
-def _mlp(name: str, inputs: int, hidden: int, outputs: int, depth: int) -> _Shapes:
-    yield from _affine(f"{name}.proj_in", (hidden, inputs))
+def mlp(name: str, inputs: int, hidden: int, outputs: int, depth: int) -> Shapes:
+    yield from affine(f"{name}.proj_in", (hidden, inputs))
     for layer in range(depth - 2):
-        yield from _affine(f"{name}.layers.{layer}", (hidden, hidden))
-    yield from _affine(f"{name}.proj_out", (outputs, hidden))
+        yield from affine(f"{name}.layers.{layer}", (hidden, hidden))
+    yield from affine(f"{name}.proj_out", (outputs, hidden))
 
 
 def _parse(file: str, header: bytes, start: int, size: int) -> Iterator[tuple[str, TensorInfo]]:

@@ -10,7 +10,7 @@ cell one after the other, so that decoding adds them without moving either.
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.models.sam.graph import Graph, Value
+from maskery.models.sam.graph import GraphBuilder, Value
 from maskery.models.sam2.config import RepVitConfig, Sam2Config
 from maskery.models.sam2.hiera import hiera_features
 from maskery.models.sam2.repvit import repvit_features
@@ -18,16 +18,16 @@ from maskery.models.sam2.repvit import repvit_features
 _NECK = "vision_encoder.neck.convs"
 
 
-def write_encoder(graph: Graph, config: Sam2Config) -> None:
+def build_encoder(graph: GraphBuilder, config: Sam2Config) -> None:
     """Inputs and outputs of the graph; `grid` is a sixteenth of the image's side, `channels` the decoder's width:
 
     - ``pixel_values`` float32 [1, 3, image_size, image_size], normalised;
     - ``embedding`` float32 [1, grid², channels], rows of the image one after the other;
-    - ``fine`` float32 [1, 4 × grid², channels / 4] and ``finest`` float32 [1, 16 × grid², channels / 8], in the order of
+    - ``fine`` float32 [1, 4 × grid², channels / 4] and ``finest`` float32 [1, 16 × grid², channels / 8], cells in
       `nested_order`.
     """
     grid, channels = config.grid, config.channels
-    pixels = graph.input("pixel_values", np.float32, (1, 3, config.image_size, config.image_size))
+    pixels = graph.input("pixel_values", (1, 3, config.image_size, config.image_size))
     if isinstance(config.backbone, RepVitConfig):
         features = repvit_features(graph, pixels, config.backbone, config.image_size)
     else:
@@ -53,7 +53,7 @@ def write_encoder(graph: Graph, config: Sam2Config) -> None:
 
 
 def nested_order(grid: int, depth: int) -> NDArray[np.int64]:
-    """Places, in a map of grid × 2^depth cells a side, in the order [grid, grid, 2, 2, …]: each cell's four in a row."""
+    """Indices of the cells of a map of grid × 2^depth a side, in the order [grid, grid, 2, 2, …]."""
     side = grid * 2**depth
     places = np.arange(side * side).reshape(side, side)
     # [grid, 2, …, grid, 2, …] to [grid, grid, 2, 2, …].
@@ -67,15 +67,19 @@ def _places(order: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.i
     return np.argsort(order)[wanted]
 
 
-def _project(graph: Graph, tokens: Value, name: str) -> Value:
+def _project(graph: GraphBuilder, tokens: Value, name: str) -> Value:
     """A convolution of one pixel, for tokens [n, width]."""
     kernel = graph.array(f"{name}.weight")
     return graph.op(
-        "Gemm", tokens, graph.reshape(graph.weight(f"{name}.weight"), *kernel.shape[:2]), graph.weight(f"{name}.bias"), transB=1
+        "Gemm",
+        tokens,
+        graph.reshape(graph.weight(f"{name}.weight"), *kernel.shape[:2]),
+        graph.weight(f"{name}.bias"),
+        transB=1,
     )
 
 
-def _folded(graph: Graph, first: str, second: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _folded(graph: GraphBuilder, first: str, second: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Kernel [inputs, outputs] and bias of two convolutions of one pixel in sequence."""
     inner, outer = (graph.array(f"{name}.weight").astype(np.float64)[:, :, 0, 0] for name in (first, second))
     shift, bias = (graph.array(f"{name}.bias").astype(np.float64) for name in (first, second))

@@ -8,8 +8,8 @@ it can take tokens in any order.
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.models.sam.attention import Windows, window_order
-from maskery.models.sam.graph import Graph, Value
+from maskery.models.sam.attention import Windows, pad_windows, window_order
+from maskery.models.sam.graph import GraphBuilder, Value
 from maskery.models.sam2.config import Block, HieraConfig
 
 _ROOT = "vision_encoder.backbone"
@@ -18,8 +18,10 @@ _ROOT = "vision_encoder.backbone"
 _CHUNK_SCORES = 2**22
 
 
-def hiera_features(graph: Graph, pixels: Value, config: HieraConfig, image_size: int) -> list[tuple[Value, list[int]]]:
-    """Feature maps of the four stages, the finest first: tokens [grid², width] and their places in the image's order."""
+def hiera_features(
+    graph: GraphBuilder, pixels: Value, config: HieraConfig, image_size: int
+) -> list[tuple[Value, NDArray[np.int64]]]:
+    """Feature maps of the four stages, the finest first: tokens [grid², width], and their indices by rows."""
     grid = image_size // config.patch_stride
     order, windows = window_order(grid, config.windows[0])
     tokens = _embed_patches(graph, pixels, config, grid)
@@ -36,13 +38,13 @@ def hiera_features(graph: Graph, pixels: Value, config: HieraConfig, image_size:
     return features
 
 
-def _reorder(graph: Graph, tokens: Value, order: NDArray[np.int64], wanted: NDArray[np.int64]) -> Value:
+def _reorder(graph: GraphBuilder, tokens: Value, order: NDArray[np.int64], wanted: NDArray[np.int64]) -> Value:
     if np.array_equal(order, wanted):
         return tokens
     return graph.gather(tokens, np.argsort(order)[wanted])
 
 
-def _embed_patches(graph: Graph, pixels: Value, config: HieraConfig, grid: int) -> Value:
+def _embed_patches(graph: GraphBuilder, pixels: Value, config: HieraConfig, grid: int) -> Value:
     """[1, 3, side, side] to tokens [grid², width] in windows of the first stage, with their positions."""
     name = f"{_ROOT}.patch_embed.projection"
     width, side = config.widths[0], config.windows[0]
@@ -82,7 +84,7 @@ def _bicubic(size: int, grid: int) -> NDArray[np.float64]:
 
 
 def _block(
-    graph: Graph, tokens: Value, name: str, block: Block, windows: list[Windows], config: HieraConfig
+    graph: GraphBuilder, tokens: Value, name: str, block: Block, windows: list[Windows], config: HieraConfig
 ) -> Value:
     """[grid², width_in] to [grid², width], or to a quarter of the tokens where the block pools."""
     normal = graph.layer_norm(tokens, f"{name}.layer_norm1", config.eps)
@@ -104,22 +106,22 @@ def _block(
     return graph.op("Add", tokens, graph.linear_rows(inner, f"{name}.mlp.proj_out"))
 
 
-def _concatenate(graph: Graph, parts: list[Value]) -> Value:
+def _concatenate(graph: GraphBuilder, parts: list[Value]) -> Value:
     return graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
 
 
-def _window(graph: Graph, tokens: Value, group: Windows, width: int) -> Value:
+def _window(graph: GraphBuilder, tokens: Value, group: Windows, width: int) -> Value:
     """The tokens of a group of windows as [count, height, width of a window, width]."""
-    return graph.reshape(graph.rows(tokens, group.start, group.stop), group.count, group.height, group.width, width)
+    return graph.reshape(graph.slice(tokens, group.start, group.stop), group.count, group.height, group.width, width)
 
 
-def _pool(graph: Graph, value: Value, group: Windows) -> Value:
+def _pool(graph: GraphBuilder, value: Value, group: Windows) -> Value:
     """[count, height, width, channels] to [count, height / 2, width / 2, channels], the maximum of four."""
     cells = graph.reshape(value, group.count, group.height // 2, 2, group.width // 2, 2, -1)
     return graph.op("ReduceMax", cells, graph.constant([2, 4], np.int64), keepdims=0)
 
 
-def _attend_in_group(graph: Graph, qkv: Value, name: str, block: Block, group: Windows) -> Value:
+def _attend_in_group(graph: GraphBuilder, qkv: Value, name: str, block: Block, group: Windows) -> Value:
     """[grid², 3 × width] to [queries of the group, width].
 
     Tokens beyond the edge of the image are zero before the projection, so after it they are its bias: keys and values
@@ -128,47 +130,41 @@ def _attend_in_group(graph: Graph, qkv: Value, name: str, block: Block, group: W
     width, heads, side = block.width, block.heads, block.window
     size = width // heads
     own = _window(graph, qkv, group, 3 * width)
-    query = graph.rows(own, 0, width, axis=3)
+    query = graph.slice(own, 0, width, axis=3)
     query = _pool(graph, query, group) if block.pools else query
     query = graph.transpose(graph.reshape(query, group.count, -1, heads, size), 0, 2, 1, 3)
-    others = graph.rows(own, width, 3 * width, axis=3)
+    others = graph.slice(own, width, 3 * width, axis=3)
     if (group.height, group.width) != (side, side):
-        bias = graph.rows(graph.weight(f"{name}.qkv.bias"), width, 3 * width)
+        bias = graph.slice(graph.weight(f"{name}.qkv.bias"), width, 3 * width)
         beyond = graph.reshape(bias, 1, 1, 1, 2 * width)
-        others = _extend(graph, others, beyond, (group.count, group.height, side - group.width), axis=2)
-        others = _extend(graph, others, beyond, (group.count, side - group.height, side), axis=1)
+        others = pad_windows(graph, others, beyond, (group.count, group.height, side - group.width), axis=2)
+        others = pad_windows(graph, others, beyond, (group.count, side - group.height, side), axis=1)
     others = graph.transpose(graph.reshape(others, group.count, side * side, 2, heads, size), 2, 0, 3, 1, 4)
     key, value = (
-        graph.reshape(graph.rows(others, index, index + 1), group.count, heads, side * side, size) for index in (0, 1)
+        graph.reshape(graph.slice(others, index, index + 1), group.count, heads, side * side, size) for index in (0, 1)
     )
     attended = _attend(graph, query, key, value, size, batch=2)  # [count, heads, queries, size]
     return graph.reshape(graph.transpose(attended, 0, 2, 1, 3), -1, width)
 
 
-def _extend(graph: Graph, value: Value, row: Value, missing: tuple[int, int, int], axis: int) -> Value:
-    if not all(missing):
-        return value
-    return graph.op("Concat", value, graph.op("Expand", row, graph.constant([*missing, 1], np.int64)), axis=axis)
-
-
-def _attend_globally(graph: Graph, qkv: Value, block: Block) -> Value:
+def _attend_globally(graph: GraphBuilder, qkv: Value, block: Block) -> Value:
     """[grid², 3 × width] to [grid², width], some queries of one head at a time."""
     heads, size, tokens = block.heads, block.width // block.heads, block.grid**2
     split = graph.transpose(graph.reshape(qkv, tokens, 3, heads, size), 1, 2, 0, 3)
-    query, key, value = (graph.reshape(graph.rows(split, index, index + 1), heads, tokens, size) for index in range(3))
+    query, key, value = (graph.reshape(graph.slice(split, index, index + 1), heads, tokens, size) for index in range(3))
     step = max(1, _CHUNK_SCORES // tokens)
     done = []
     for head in range(heads):
-        mine, keys, values = (graph.rows(each, head, head + 1) for each in (query, key, value))
+        mine, keys, values = (graph.slice(each, head, head + 1) for each in (query, key, value))
         chunks = [
-            _attend(graph, graph.rows(mine, start, min(start + step, tokens), axis=1), keys, values, size, batch=1)
+            _attend(graph, graph.slice(mine, start, min(start + step, tokens), axis=1), keys, values, size, batch=1)
             for start in range(0, tokens, step)
         ]
         done.append(graph.op("Concat", *chunks, axis=1) if len(chunks) > 1 else chunks[0])
     return graph.reshape(graph.transpose(_concatenate(graph, done), 1, 0, 2), tokens, block.width)
 
 
-def _attend(graph: Graph, query: Value, key: Value, value: Value, size: int, batch: int) -> Value:
+def _attend(graph: GraphBuilder, query: Value, key: Value, value: Value, size: int, batch: int) -> Value:
     """softmax(query · keyᵀ / √size) · value, for arrays with so many axes before those of tokens and channels."""
     query = graph.op("Mul", query, graph.constant(size**-0.5))
     scores = graph.op("MatMul", query, graph.transpose(key, *range(batch), batch + 1, batch))

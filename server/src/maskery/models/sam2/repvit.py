@@ -7,7 +7,7 @@ with a batch normalisation after it; both are one convolution here (Ding et al.,
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.models.sam.graph import Graph, Value
+from maskery.models.sam.graph import GraphBuilder, Value
 from maskery.models.sam2.config import RepVitConfig
 
 _ROOT = "vision_encoder.backbone.timm_model"
@@ -19,9 +19,9 @@ Floats = NDArray[np.float64]
 
 
 def repvit_features(
-    graph: Graph, pixels: Value, config: RepVitConfig, image_size: int
+    graph: GraphBuilder, pixels: Value, config: RepVitConfig, image_size: int
 ) -> list[tuple[Value, NDArray[np.int64]]]:
-    """Feature maps of the four stages, the finest first: tokens [cells, width] and their places in the image's order."""
+    """Feature maps of the four stages, the finest first: tokens [cells, width], and their indices by rows."""
     value = _convolve(graph, pixels, _fused(graph, f"{_ROOT}.stem.conv1"), stride=2)
     value = _convolve(graph, graph.op("Gelu", value), _fused(graph, f"{_ROOT}.stem.conv2"), stride=2)
     features = []
@@ -41,7 +41,7 @@ def repvit_features(
     return features
 
 
-def _block(graph: Graph, value: Value, name: str, width: int, squeeze: bool) -> Value:
+def _block(graph: GraphBuilder, value: Value, name: str, width: int, squeeze: bool) -> Value:
     """A depthwise convolution, attention to channels, and an MLP beside the identity."""
     value = _convolve(graph, value, _mixer(graph, f"{name}.token_mixer"), groups=width)
     if squeeze:
@@ -52,12 +52,14 @@ def _block(graph: Graph, value: Value, name: str, width: int, squeeze: bool) -> 
     return graph.op("Add", value, _mlp(graph, value, f"{name}.channel_mixer"))
 
 
-def _mlp(graph: Graph, value: Value, name: str) -> Value:
+def _mlp(graph: GraphBuilder, value: Value, name: str) -> Value:
     inner = graph.op("Gelu", _convolve(graph, value, _fused(graph, f"{name}.conv1")))
     return _convolve(graph, inner, _fused(graph, f"{name}.conv2"))
 
 
-def _convolve(graph: Graph, value: Value, layer: tuple[Floats, Floats], stride: int = 1, groups: int = 1) -> Value:
+def _convolve(
+    graph: GraphBuilder, value: Value, layer: tuple[Floats, Floats], stride: int = 1, groups: int = 1
+) -> Value:
     """A convolution whose padding keeps the size, or halves it with a stride of 2."""
     kernel, bias = layer
     return graph.op(
@@ -71,21 +73,22 @@ def _convolve(graph: Graph, value: Value, layer: tuple[Floats, Floats], stride: 
     )
 
 
-def _plain(graph: Graph, name: str) -> tuple[Floats, Floats]:
+def _plain(graph: GraphBuilder, name: str) -> tuple[Floats, Floats]:
     return graph.array(f"{name}.weight").astype(np.float64), graph.array(f"{name}.bias").astype(np.float64)
 
 
-def _fused(graph: Graph, name: str) -> tuple[Floats, Floats]:
+def _fused(graph: GraphBuilder, name: str) -> tuple[Floats, Floats]:
     """Kernel and bias of a convolution without bias and the batch normalisation after it."""
     kernel = graph.array(f"{name}.c.weight").astype(np.float64)
     weight, bias, mean, variance = (
-        graph.array(f"{name}.bn.{part}").astype(np.float64) for part in ("weight", "bias", "running_mean", "running_var")
+        graph.array(f"{name}.bn.{part}").astype(np.float64)
+        for part in ("weight", "bias", "running_mean", "running_var")
     )
     scale = weight / np.sqrt(variance + _EPS)
     return kernel * scale[:, None, None, None], bias - mean * scale
 
 
-def _mixer(graph: Graph, name: str) -> tuple[Floats, Floats]:
+def _mixer(graph: GraphBuilder, name: str) -> tuple[Floats, Floats]:
     """The three branches of a depthwise convolution as one of 3 × 3."""
     kernel, bias = _fused(graph, f"{name}.conv")
     point, shift = _fused(graph, f"{name}.conv1")

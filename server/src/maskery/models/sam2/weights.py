@@ -3,7 +3,9 @@
 The video models hold the same tensors and more; tensors that are not named here are not read.
 """
 
-from maskery.models.sam.weights import Shape, Shapes, affine, attention, mlp, transposed
+from collections.abc import Mapping
+
+from maskery.models.sam.weights import Shape, Shapes, TensorInfo, affine, attention, mlp, transposed
 from maskery.models.sam2.config import RepVitConfig, Sam2Config
 
 # Twice in a file, or once under either name.
@@ -19,6 +21,18 @@ def expected_shapes(config: Sam2Config) -> dict[str, Shape]:
     shapes.update(_prompt(config))
     shapes.update(_decoder(config))
     return shapes
+
+
+def with_sam_names(tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
+    """The tensors, and those of the two-way transformer also under the names that SAM has for them."""
+    names = {".o_proj.": ".out_proj.", ".mlp.proj_in.": ".mlp.lin1.", ".mlp.proj_out.": ".mlp.lin2."}
+    renamed = {
+        name.replace(own, sam): info
+        for name, info in tensors.items()
+        for own, sam in names.items()
+        if name.startswith("mask_decoder.transformer.") and own in name
+    }
+    return {**tensors, **renamed}
 
 
 def _hiera(config: Sam2Config) -> Shapes:
