@@ -81,6 +81,10 @@ bench-accuracy: $(VENV)/.bench-ready ## Measure accuracy by clicks: DATA=folder 
 bench-models: $(BENCH)/.ready ## Measure SAM-HQ beside transformers: [CONFIG=small] [RUNS=5], in an environment of its own (PyTorch)
 	@$(BENCH)/bin/python -m benchmarks.models --config $(or $(CONFIG),base) --runs $(or $(RUNS),5)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz-ready ## Fuzz what reads clients' bytes: [TARGET=image] [SECONDS=600 for each target]
+	@$(BIN)/python -m fuzz $(TARGET) --seconds $(or $(SECONDS),600)
+
 .PHONY: soak
 soak: $(VENV)/.bench-ready ## 2,000 requests over 200 images: every answer right, memory level
 	@$(BIN)/python -m benchmarks.soak
@@ -90,7 +94,7 @@ bench-overhead: $(VENV)/.bench-ready ## Measure the work around the model: JSON,
 	@$(BIN)/python -m benchmarks.overhead
 
 .PHONY: bench-access
-bench-access: $(VENV)/.bench-ready ## Measure what checking keys costs, and what a good client notices of a flood of wrong ones
+bench-access: $(VENV)/.bench-ready ## Measure the cost of checking a key, and a client's latency during a flood of invalid keys
 	@$(BIN)/python -m benchmarks.access
 
 .PHONY: bench-serving
@@ -131,6 +135,11 @@ $(AUDIT)/.ready:
 	@echo "making $(AUDIT) with pip-audit ..."
 	@$(PYTHON) -m venv $(AUDIT)
 	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.9"
+	@touch $@
+
+$(VENV)/.fuzz-ready: $(READY) fuzz/requirements.txt
+	@echo "installing what fuzzing needs ..."
+	@$(PIP) -r fuzz/requirements.txt
 	@touch $@
 
 $(VENV)/.bench-ready: $(READY) benchmarks/requirements.txt

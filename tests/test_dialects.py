@@ -53,6 +53,8 @@ def check_strictly(answer: dict[str, Any]) -> None:
 
 def check_models(answer: dict[str, Any]) -> None:
     assert answer["object"] == "list"
+    assert (answer["first_id"], answer["last_id"]) == (answer["data"][0]["id"], answer["data"][-1]["id"])
+    assert answer["has_more"] is False
     for model in answer["data"]:
         assert set(model) == {"id", "created", "object", "owned_by", "root", "parent", "permission"}
         (permission,) = model["permission"]
@@ -85,16 +87,13 @@ def test_sdk_1_10_to_1_12_signs_in_with_oauth(server: Any, slash: str) -> None:
 
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_sdk_1_11_to_1_15_validates_a_key_in_the_body(server: Any, slash: str) -> None:
-    status, answer, _ = send(
-        server,
-        "POST",
-        f"{slash}/authentication/validate",
-        {"api_key": server.key},
-        Content__Type="application/json",
-    )
-    assert status == 200
-    assert answer["organization_id"]
     headers = {"Authorization": f"Bearer {server.key}", "Content__Type": "application/json", "sdk_version": "1.15.0"}
+    # Releases from 1.13 on send the header as well.
+    for sent in ({"Content__Type": "application/json"}, headers):
+        status, answer, _ = send(server, "POST", f"{slash}/authentication/validate", {"api_key": server.key}, **sent)
+        assert status == 200
+        assert answer["organization_id"]
+        assert answer["message"]
     for path in ("/inference/images/segmentations", "/images/segmentations"):
         status, answer, _ = send(server, "POST", slash + path, segmentation(n=1, user="u"), **headers)
         assert status == 200

@@ -25,6 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+# Most tests start servers of their own.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "photos" / "coffee.png"
 

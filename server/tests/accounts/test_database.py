@@ -27,6 +27,7 @@ from sqlalchemy.engine import Connection
 from maskery.accounts import HEAD, AccountStore, DailyUsage, Database, DatabaseError, Limits, Usage
 from maskery.accounts import database as module
 from maskery.accounts.keys import verify_secret
+from maskery.accounts.migrations.versions import v0003_vocabulary
 from maskery.accounts.schema import metadata
 
 SECRET = "open-sesame"
@@ -164,17 +165,19 @@ def test_keys_of_the_first_releases_are_still_valid(opened: Database, location: 
 
 
 def test_the_renamed_columns_keep_their_values(opened: Database, location: str | Path) -> None:
+    old = {(table, new): name for table, name, new in v0003_vocabulary._RENAMED}
     upgrade_to(opened, "0002")
     run(
         opened,
-        "INSERT INTO accounts (name, created, pictures_per_minute) VALUES ('team', 1, 5)",
+        f"INSERT INTO accounts (name, created, {old['accounts', 'images_per_minute']}) VALUES ('team', 1, 5)",
         "INSERT INTO usage VALUES ('team', '2026-03-02', 1, 2, 3, 4, 0.5)",
     )
     with opened.writing() as connection:
         connection.execute(
             sql(
-                "INSERT INTO api_keys (id, hash, account, rights, created, pictures_per_minute) "
-                "VALUES ('0123456789ab', :hash, 'team', 'segment,admin', 1, 7)"
+                "INSERT INTO api_keys (id, hash, account, created, "
+                f"{old['api_keys', 'scopes']}, {old['api_keys', 'images_per_minute']}) "
+                "VALUES ('0123456789ab', :hash, 'team', 1, 'segment,admin', 7)"
             ),
             {"hash": bytes(32)},
         )

@@ -193,7 +193,7 @@ def test_keys_are_listed_page_by_page(client: httpx.Client) -> None:
         more = page["has_more"]
     assert pages == [ids[:2], ids[2:4], ids[4:]]
     assert client.get(f"{ADMIN}/keys", params={"account": "many", "limit": 5}).json()["has_more"] is False
-    assert client.get(f"{ADMIN}/keys", params={"account": "nobody"}).json() == {"data": [], "has_more": False}
+    assert client.get(f"{ADMIN}/keys", params={"account": "unknown"}).json() == {"data": [], "has_more": False}
 
 
 def test_the_last_use_of_a_key_is_shown(client: httpx.Client, body: dict[str, Any]) -> None:
@@ -224,7 +224,7 @@ def test_usage_is_current_and_available_as_json_and_csv(client: httpx.Client, bo
         return len(client.get(f"{ADMIN}/usage", params=query).json()["data"])
 
     assert found(account="used") == found(first=today, last=today) == 1
-    assert found(account="nobody") == found(last="2020-01-01") == found(first="2999-01-01") == 0
+    assert found(account="unknown") == found(last="2020-01-01") == found(first="2999-01-01") == 0
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_numbers_that_json_does_not_have(shared: httpx.Client, number: str) -> N
     assert shared.get(f"{ADMIN}/keys/{key['id']}").json()["state"] == "active"
 
 
-@pytest.mark.parametrize("name", ["nobody", "%00", "a%00b", "..%2f", "%F0%9F%93%B7", "x" * 3000])
+@pytest.mark.parametrize("name", ["unknown", "%00", "a%00b", "..%2f", "%F0%9F%93%B7", "x" * 3000])
 def test_unknown_accounts_and_keys_are_404(shared: httpx.Client, name: str) -> None:
     for method, path, code, param in (
         ("GET", f"accounts/{name}", "account_not_found", "account"),

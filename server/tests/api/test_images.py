@@ -191,7 +191,7 @@ def test_an_alias_prepares_for_its_model(make_client: MakeClient, fields: dict[s
     ("change", "status", "code", "param"),
     [
         ({"model": "syscv-community/sam-hq-vit-base"}, 404, "model_not_installed", "model"),
-        ({"model": "nobody/nothing"}, 404, "model_not_found", "model"),
+        ({"model": "unknown/unknown"}, 404, "model_not_found", "model"),
         ({"model": None}, 422, "invalid_field", "model"),
         ({"image_prompt": "%%%"}, 400, "invalid_base64", "image_prompt"),
         ({"image_prompt": "id:img_another"}, 422, "invalid_field", "image_prompt"),

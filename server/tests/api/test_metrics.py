@@ -207,12 +207,12 @@ def test_unknown_names_do_not_become_labels(make_client: MakeClient, body: dict[
 
 def test_metrics_reveal_no_keys_accounts_or_images(client: httpx.Client, body: dict[str, Any]) -> None:
     prepared = client.post("/v1/images", json={"model": MODEL, "image_prompt": body["image_prompt"]}).json()["id"]
-    request = {**body, "image_prompt": f"id:{prepared}", "user": "somebody"}
+    request = {**body, "image_prompt": f"id:{prepared}", "user": "end-user-7"}
     answer = client.post(ROUTE, json=request, headers={"x-request-id": "this-one"})
     assert answer.status_code == 200
     text = client.get("/metrics").text
     key = client.headers["authorization"].removeprefix("Bearer ")
-    for secret in (key, key[:12], "team", prepared, "somebody", "this-one", body["image_prompt"][:20]):
+    for secret in (key, key[:12], "team", prepared, "end-user-7", "this-one", body["image_prompt"][:20]):
         assert secret not in text
 
 

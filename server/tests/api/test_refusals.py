@@ -6,15 +6,18 @@ import json
 import socket
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from sam_folders import write_model
 from samples import MODEL, b64, jpeg, png, squares
 
 from maskery.api.errors import ApiError
 from maskery.api.requests.json_object import parse_json_object
+from maskery.models import Store
 
 ROUTE = "/v1/images/segmentations"
 TOKEN = "/realms/airefinery-realm/protocol/openid-connect/token"
@@ -467,3 +470,21 @@ def test_a_body_over_the_limit_is_rejected(make_client: Callable[..., httpx.Clie
     client = make_client(max_image_bytes=2**20)
     image = base64.b64encode(bytes(5 * 2**20)).decode()
     check(client.post(ROUTE, json={**body, "image_prompt": image}), 413, "body_too_large")
+
+
+def test_a_damaged_model_reveals_no_paths(
+    make_client: Callable[..., httpx.Client],
+    own_home: Path,
+    tmp_path: Path,
+    body: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = Store(own_home / "models")
+    store.install_from_folder("team/damaged", write_model(tmp_path / "folder"))
+    for file in store.get("team/damaged").rglob("*.safetensors"):
+        file.unlink()
+    response = make_client().post(ROUTE, json={**body, "model": "team/damaged"})
+    message = check(response, 500, "model_unusable", "model")
+    assert response.headers["x-request-id"] in message
+    assert str(own_home) not in response.text
+    assert str(own_home) in caplog.text

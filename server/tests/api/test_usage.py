@@ -63,7 +63,7 @@ def test_a_prepared_image_counts_as_an_image(client: httpx.Client, body: dict[st
     client.get(f"/v1/images/{prepared}")
     client.delete(f"/v1/images/{prepared}")
     client.get("/v1/models")
-    assert used() == (3, 1, 1, PIXELS), "what is no work is not counted"
+    assert used() == (3, 1, 1, PIXELS), "other routes do not count"
 
 
 def test_rejected_requests_count_only_after_authentication(
@@ -130,4 +130,4 @@ def test_anonymous_clients_are_counted_together(store: AccountStore, body: dict[
             assert client.post(ROUTE, json=body).status_code == 200
     amount = total(store, "anonymous")
     assert (amount.requests, amount.images, amount.objects) == (2, 1, 2)
-    assert store.accounts.list() == [], "it is no account"
+    assert store.accounts.list() == [], "anonymous is not an account"

@@ -29,7 +29,7 @@ _MAX_NAME = 128
 # Seconds; about three hundred years.
 _MAX_LIFETIME = 1e10
 
-# Compared with if there is no row, so that an unknown ID takes as long to refuse as a wrong secret.
+# Compared with if the ID is unknown, so that it takes as long to refuse as a wrong secret.
 _NO_HASH = bytes(32)
 
 _NO_LIMITS = Limits()
@@ -255,7 +255,7 @@ def parse_key_id(text: str) -> str | None:
 
 
 def verify_secret(record: KeyRecord | None, text: str) -> bool:
-    """Whether this is the text of the key, in constant time, also if there is no record."""
+    """Whether this is the text of the key, in constant time, also without a record."""
     hashed = hashlib.sha256(text.encode(errors="replace")).digest()
     return hmac.compare_digest(hashed, record.hash if record else _NO_HASH) and record is not None
 

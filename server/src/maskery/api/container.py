@@ -115,7 +115,7 @@ def _registry_factory(settings: Settings) -> "partial[Registry]":
         max_model_bytes=settings.model_memory,
         precision=settings.precision,
         hq_token_only=settings.hq_token_only,
-        cache=CompileCache(settings.compile_cache or settings.home / "cache" / "compiled"),
+        cache=CompileCache(settings.compile_cache),
     )
 
 

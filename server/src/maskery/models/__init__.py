@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from maskery.models.card import Card
 from maskery.models.catalog import BUILT_IN, CATALOG, DEFAULT_MODEL, Entry
 from maskery.models.compile_cache import CompileCache
 from maskery.models.errors import DownloadError, StoreError
 from maskery.models.registry import Listing, ModelNotInstalled, Registry
-from maskery.models.store import Card, Store
+from maskery.models.store import Store
 from maskery.segmentation import Model
 
 __all__ = [

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskery.errors import UserError
+from maskery.models.card import Card
 from maskery.models.catalog import CATALOG, DEFAULT_MODEL
 from maskery.models.compile_cache import CompileCache
 from maskery.models.errors import StoreError
 from maskery.models.families import FAMILIES
 from maskery.models.sam.config import UnsupportedModel
-from maskery.models.store import Card, Store
+from maskery.models.store import Store
 from maskery.segmentation import Model
 
 # Memory of a loaded model, relative to the file of its weights.

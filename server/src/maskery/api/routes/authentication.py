@@ -21,6 +21,7 @@ class Validation(BaseModel):
 
     organization_id: str = Field(description="The account.")
     valid: bool = True
+    message: str = "The API key is valid."
 
 
 class Token(BaseModel):

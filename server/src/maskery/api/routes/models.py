@@ -18,7 +18,8 @@ router = APIRouter(tags=["models"])
 )
 def list_models(container: ContainerDependency, caller: AnyCaller) -> schemas.ModelListSchema:
     """Returns the installed models and their aliases."""
-    return schemas.ModelListSchema(data=[_schema(listing) for listing in container.models.listings()])
+    models = [_schema(listing) for listing in container.models.listings()]
+    return schemas.ModelListSchema(data=models, first_id=models[0].id, last_id=models[-1].id)
 
 
 def _schema(listing: Listing) -> schemas.ModelSchema:

@@ -211,10 +211,13 @@ class ModelSchema(BaseModel):
 
 
 class ModelListSchema(BaseModel):
-    """The available models."""
+    """The available models, on one page."""
 
     object: Literal["list"] = "list"
     data: list[ModelSchema]
+    first_id: str
+    last_id: str
+    has_more: Literal[False] = False
 
 
 class LimitsSchema(BaseModel):

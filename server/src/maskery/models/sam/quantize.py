@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.models.families import Family, read_config
+from maskery.models.families import FAMILIES
+from maskery.models.files import read_config
 from maskery.models.sam.promptable import PromptableModel, quantized_encoder
 from maskery.segmentation import Image, ObjectPrompt
 
@@ -46,8 +47,7 @@ def quantize(name: str, folder: Path, revision: str, images: Sequence[Image], pr
     except ImportError:
         raise MissingExtra('quantization needs NNCF: pip install "maskery[quantize]"') from None
     nncf.set_log_level(logging.ERROR)
-    family, _ = read_config(folder)
-    exact = _load(family, name, folder, revision, "f32")
+    exact = _load(name, folder, revision, "f32")
     some = images[:MAX_IMAGES]
     graph = exact.read_graph("encode")
     samples = ({"pixel_values": exact.processor.pixel_values(image)} for image in some)
@@ -65,11 +65,11 @@ def quantize(name: str, folder: Path, revision: str, images: Sequence[Image], pr
     openvino.save_model(quantized, draft, compress_to_fp16=True)
     draft.with_suffix(".bin").replace(target.with_suffix(".bin"))
     draft.replace(target)
-    return _agreement(exact, _load(family, name, folder, revision, "int8"), some, progress)
+    return _agreement(exact, _load(name, folder, revision, "int8"), some, progress)
 
 
-def _load(family: Family, name: str, folder: Path, revision: str, precision: str) -> PromptableModel:
-    model = family.load(name, folder, revision, precision, False, None)
+def _load(name: str, folder: Path, revision: str, precision: str) -> PromptableModel:
+    model = FAMILIES[read_config(folder).architecture].load(name, folder, revision, precision, False, None)
     assert isinstance(model, PromptableModel)  # noqa: S101 - every family's
     return model
 

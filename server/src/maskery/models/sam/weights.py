@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ _READABLE = ("F32", "F16", "BF16")
 
 # The format's own limit on the header.
 _MAX_HEADER = 100_000_000
+
+# First bytes of the file that Git keeps in place of a large one.
+_LFS_POINTER = b"version "
 
 # Far more layers than any network has; a config.json that asks for more would only fill the memory with names.
 _MAX_REPEATS = 512
@@ -92,16 +95,7 @@ class Weights:
             UnsupportedModel: the file is not a complete safetensors file.
             OSError: the file cannot be read.
         """
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(8)
-            length = int.from_bytes(start, "little")
-            if len(start) < 8 or length > _MAX_HEADER:
-                raise UnsupportedModel(f"{path.name} is not a safetensors file")
-            if 8 + length > size:
-                raise UnsupportedModel(f"{path.name} is cut off: its header has {length:,} bytes, the file {size:,}")
-            header = file.read(length)
-        tensors = dict(_parse(path.name, header, 8 + length, size))
+        tensors = _read_header(path)
         for name, twin in (_SHARED, _SHARED[::-1]):
             if name in tensors:
                 tensors.setdefault(twin, tensors[name])
@@ -125,6 +119,41 @@ class Weights:
         if info.dtype == "BF16":
             return (mapped.astype(np.uint32) << 16).view(np.float32)
         return mapped.astype(np.float32, copy=False)
+
+
+def merge(parts: Sequence[Path], target: Path, progress: Callable[[int], None] | None = None) -> None:
+    """Merge the files of sharded weights into one.
+
+    Args:
+        progress: called with the number of bytes written so far.
+
+    Raises:
+        UnsupportedModel: a part is not a complete safetensors file, or a tensor is in several parts.
+        OSError: a file cannot be read or written.
+    """
+    header: dict[str, dict[str, Any]] = {}
+    end = 0
+    starts = []
+    for part in parts:
+        tensors = _read_header(part)
+        starts.append(min((info.offset for info in tensors.values()), default=0))
+        for name, info in tensors.items():
+            if name in header:
+                raise UnsupportedModel(f"{part.name} is not a part of the same weights: {name} is in another part, too")
+            header[name] = {"dtype": info.dtype, "shape": info.shape, "data_offsets": [end, end + info.nbytes]}
+            end += info.nbytes
+    text = json.dumps(header).encode()
+    with target.open("wb") as output:
+        output.write(len(text).to_bytes(8, "little") + text)
+        for part, start in zip(parts, starts, strict=True):
+            with part.open("rb") as source:
+                source.seek(start)
+                while chunk := source.read(2**20):
+                    output.write(chunk)
+                    if progress:
+                        progress(output.tell())
+        output.flush()
+        os.fsync(output.fileno())
 
 
 def digest(path: Path, progress: Callable[[int], None] | None = None) -> str:
@@ -284,6 +313,23 @@ def mlp(name: str, inputs: int, hidden: int, outputs: int, depth: int) -> Shapes
     for layer in range(depth - 2):
         yield from affine(f"{name}.layers.{layer}", (hidden, hidden))
     yield from affine(f"{name}.proj_out", (outputs, hidden))
+
+
+def _read_header(path: Path) -> dict[str, TensorInfo]:
+    """The tensors of a file, in the order of their offsets."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if start == _LFS_POINTER:
+            raise UnsupportedModel(
+                f"{path.name} is a pointer of Git LFS, not the file: run `git lfs pull` where it was cloned"
+            )
+        if len(start) < 8 or length > _MAX_HEADER:
+            raise UnsupportedModel(f"{path.name} is not a safetensors file")
+        if 8 + length > size:
+            raise UnsupportedModel(f"{path.name} is cut off: its header has {length:,} bytes, the file {size:,}")
+        return dict(_parse(path.name, file.read(length), 8 + length, size))
 
 
 def _parse(file: str, header: bytes, start: int, size: int) -> Iterator[tuple[str, TensorInfo]]:

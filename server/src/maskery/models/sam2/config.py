@@ -15,6 +15,7 @@ from maskery.models.sam.config import DecoderConfig, UnsupportedModel
 #: Values of `model_type`. The video models contain the image model; what only videos need is not read.
 HIERA_TYPES = ("sam2", "sam2_video")
 REPVIT_TYPES = ("edgetam", "edgetam_video")
+MODEL_TYPES = (*HIERA_TYPES, *REPVIT_TYPES)
 
 # Far above any published network: a config.json that asks for more is damaged.
 _MAX_BLOCKS = 512
@@ -145,7 +146,7 @@ class Sam2Config:
         except ValueError:
             raise UnsupportedModel(f"{file.name} is not JSON") from None
         kind = document.get("model_type") if isinstance(document, dict) else None
-        if kind not in (*HIERA_TYPES, *REPVIT_TYPES):
+        if kind not in MODEL_TYPES:
             raise UnsupportedModel(f"{file.name} names the model type {kind!r}")
         try:
             config = _read(kind, document)
