@@ -38,7 +38,7 @@ test-parity: $(PARITY)/.ready ## Compare SAM and SAM-HQ with transformers, test 
 
 .PHONY: golden
 golden: $(PARITY)/.ready ## Regenerate the vectors that make test compares with
-	@PYTHONPATH=.:server/tests $(PARITY)/bin/python -m parity.golden server/tests/models/golden.npz
+	@PYTHONPATH=.:server/tests $(PARITY)/bin/python -m parity.golden server/tests/models
 
 .PHONY: lint
 lint: $(DEV_READY) ## Check style and formatting
@@ -152,6 +152,8 @@ $(PARITY)/.ready: server/pyproject.toml parity/requirements.txt training/require
 	@echo "making $(PARITY) with PyTorch and transformers ..."
 	@$(PYTHON) -m venv $(PARITY)
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -r parity/requirements.txt
+	@# Without torchvision, which has no release for this build of PyTorch: see parity/oracle_sam2.py.
+	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "timm>=1.0.27,<2"
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -e server
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""`make golden`: what transformers answers for small networks, kept for the tests that run without it."""
+"""`make golden`: what transformers computes for small networks, kept for the tests that run without it."""
 
 import sys
 import tempfile
@@ -9,13 +9,15 @@ from sam_cases import SIZES, image, prompts
 from sam_folders import write_model
 
 from maskery.models.sam.model import load
+from maskery.models.sam2.model import load as load_sam2
 from parity.oracle import Oracle, mend_transformers
+from parity.oracle_sam2 import Sam2Oracle
 
-# Logits in between say nothing that those kept do not.
+# Logits in between carry no further information.
 STRIDE = 2
 
 
-def main(target: Path) -> None:
+def sam() -> dict[str, np.ndarray]:
     mend_transformers()
     kept: dict[str, np.ndarray] = {}
     for architecture in ("sam", "sam_hq"):
@@ -35,8 +37,32 @@ def main(target: Path) -> None:
                 key = f"{architecture}-{size}"
                 kept[f"{key}-logits"] = np.stack([each.logits[:, ::STRIDE, ::STRIDE] for each in answers])
                 kept[f"{key}-scores"] = np.stack([each.scores for each in answers])
-    np.savez_compressed(target, **kept)
-    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+    return kept
+
+
+def sam2() -> dict[str, np.ndarray]:
+    kept: dict[str, np.ndarray] = {}
+    for architecture in ("sam2", "edgetam"):
+        with tempfile.TemporaryDirectory() as name:
+            folder, size = Path(name), SIZES[1]
+            write_model(folder, architecture, seed=1)
+            oracle, ours = Sam2Oracle(folder), load_sam2("a/b", folder, "r", "f32")
+            known = oracle.encode(ours.processor.pixel_values(image(size)))
+            scale = (oracle.side / size.width, oracle.side / size.height)
+            answers = [
+                oracle.decode(known, each, scale, None if each.mask is None else ours.mask_logits(each.mask))
+                for objects in prompts(size)
+                for each in objects
+            ]
+            kept[f"{architecture}-logits"] = np.stack([each.logits for each in answers])
+            kept[f"{architecture}-scores"] = np.stack([each.scores for each in answers])
+    return kept
+
+
+def main(folder: Path) -> None:
+    for name, kept in (("golden.npz", sam()), ("golden-sam2.npz", sam2())):
+        np.savez_compressed(folder / name, **kept)  # type: ignore[arg-type]
+        print(f"{folder / name}: {(folder / name).stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Folders of small SAM and SAM-HQ networks with random weights, written without the libraries that read them."""
+"""Folders of small networks of each family with random weights, written without the libraries that read them."""
 
 import json
 import math
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from maskery.models.sam.config import SamConfig
-from maskery.models.sam.weights import expected_shapes
+from maskery.models.families import FAMILIES
+from maskery.models.sam.weights import Shape
 
 SHARED = "prompt_encoder.shared_embedding.positional_embedding"
 
@@ -22,9 +22,18 @@ PREPROCESSOR = {
     "mask_pad_size": {"height": 32, "width": 32},
 }
 
+STRETCHED = {
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_std": [0.229, 0.224, 0.225],
+    "size": {"height": 64, "width": 64},
+    "mask_size": {"height": 16, "width": 16},
+}
+
 
 def config(architecture: str = "sam_hq", **vision: Any) -> dict[str, Any]:
-    """A `config.json` of a network of 60,000 weights."""
+    """A `config.json` of a network of 60,000 weights; with the backbone of EdgeTAM, which has one size, of 5 million."""
+    if architecture not in ("sam", "sam_hq"):
+        return _sam2_config(architecture)
     return {
         "model_type": architecture,
         "vision_config": {
@@ -52,6 +61,36 @@ def config(architecture: str = "sam_hq", **vision: Any) -> dict[str, Any]:
     }
 
 
+def _sam2_config(architecture: str) -> dict[str, Any]:
+    backbone = {
+        "model_type": "sam2_hiera_det_model",
+        "hidden_size": 8,
+        "embed_dim_per_stage": [8, 16, 32, 64],
+        "blocks_per_stage": [1, 2, 2, 1],
+        "num_attention_heads_per_stage": [1, 2, 2, 4],
+        "global_attention_blocks": [4],
+        "window_size_per_stage": [8, 4, 14, 7],
+        "image_size": [64, 64],
+    }
+    hiera = architecture.startswith("sam2")
+    return {
+        "model_type": architecture,
+        "vision_config": {
+            **({"backbone_config": backbone} if hiera else {}),
+            "backbone_channel_list": [64, 32, 16, 8] if hiera else [384, 192, 96, 48],
+            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+            "fpn_hidden_size": 16,
+        },
+        "prompt_encoder_config": {"hidden_size": 16, "image_size": 64, "mask_input_channels": 4},
+        "mask_decoder_config": {
+            "hidden_size": 16,
+            "mlp_dim": 32,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 16,
+        },
+    }
+
+
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], **types: str) -> None:
     """Tensors in order; `types` names the stored type where numpy has none of that name."""
     names = {"float32": "F32", "float16": "F16", "float64": "F64", "uint8": "U8", "int64": "I64"}
@@ -74,11 +113,22 @@ def write_raw(path: Path, header: Any, data: bytes) -> None:
 def random_tensors(folder: Path, dtype: type = np.float32, seed: int = 0) -> dict[str, np.ndarray]:
     """What the folder's `config.json` asks for, as transformers would save it: the shared matrix once."""
     random = np.random.default_rng(seed)
+    family = FAMILIES[json.loads((folder / "config.json").read_text())["model_type"]]
     return {
-        name: (random.standard_normal(shape) / math.sqrt(shape[-1])).astype(dtype)
-        for name, shape in expected_shapes(SamConfig.read(folder / "config.json")).items()
+        name: _random(random, name, shape).astype(dtype)
+        for name, shape in family.shapes(family.read(folder / "config.json")).items()
         if name != SHARED
     }
+
+
+def _random(random: np.random.Generator, name: str, shape: Shape) -> np.ndarray:
+    values = random.standard_normal(shape) / math.sqrt(shape[-1])
+    if name.endswith("running_var"):
+        return 1 + np.abs(values)
+    # Convolutions sum over all axes but the first; batch normalization keeps the scale.
+    if ".c.weight" in name:
+        return values * math.sqrt(shape[-1] / math.prod(shape[1:]))
+    return values + 1 if ".bn.weight" in name else values
 
 
 def write_model(
@@ -87,6 +137,7 @@ def write_model(
     """A whole folder, as `save_pretrained` leaves it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config(architecture)))
-    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
+    preprocessor = PREPROCESSOR if architecture in ("sam", "sam_hq") else STRETCHED
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
     write_safetensors(folder / "model.safetensors", {**random_tensors(folder, seed=seed), **(extra or {})})
     return folder
