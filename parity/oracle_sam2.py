@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import (
+    AutoModel,
     EdgeTamConfig,
     EdgeTamModel,
     EdgeTamVisionConfig,
@@ -19,6 +20,7 @@ from transformers import (
     Sam2Model,
     TimmWrapperConfig,
 )
+from transformers.models.edgetam import modeling_edgetam
 
 from maskery.segmentation import Image, ObjectPrompt
 from parity.oracle import Answer
@@ -71,6 +73,26 @@ def import_timm() -> Any:
             sys.meta_path.remove(finder)
             for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
                 del sys.modules[name]
+
+
+class _TimmBackbone(torch.nn.Module):
+    """What transformers' `TimmWrapperModel` does, which insists on torchvision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timm_model = import_timm().create_model("repvit_m1", features_only=True, out_indices=(0, 1, 2, 3))
+
+    def forward(self, pixel_values: torch.Tensor, **_: Any) -> Any:
+        return types.SimpleNamespace(last_hidden_state=self.timm_model(pixel_values), hidden_states=None)
+
+
+class _AutoModel:
+    @staticmethod
+    def from_config(config: Any) -> Any:
+        return _TimmBackbone() if config.model_type == "timm_wrapper" else AutoModel.from_config(config)
+
+
+modeling_edgetam.AutoModel = _AutoModel
 
 
 def small_config(architecture: str) -> dict[str, Any]:
@@ -134,7 +156,6 @@ def write_model(folder: Path, config: dict[str, Any], seed: int = 0) -> None:
 def _new_model(config: dict[str, Any]) -> Any:
     fields = {name: value for name, value in config.items() if name != "model_type"}
     if config["model_type"] == "edgetam":
-        import_timm()
         backbone = TimmWrapperConfig(
             architecture="repvit_m1",
             model_args={"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
@@ -167,8 +188,6 @@ class Sam2Oracle:
 
     def __init__(self, folder: Path) -> None:
         edge = json.loads((folder / "config.json").read_text())["model_type"] == "edgetam"
-        if edge:
-            import_timm()
         kind = EdgeTamModel if edge else Sam2Model
         self.model: Any = kind.from_pretrained(folder, attn_implementation="eager").eval()
         self.side = self.model.prompt_encoder.input_image_size
