@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from maskery.api.container import image_limits
+from maskery.api.model_settings import image_limits
 from maskery.cli.common import new_table, print_table
 from maskery.cli.files import find_images
 from maskery.errors import UserError

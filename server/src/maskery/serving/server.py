@@ -14,7 +14,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from maskery.api import State, create_app
+from maskery.api.app import create_app
+from maskery.api.container import State
 from maskery.serving import ServingError
 from maskery.serving.protocol import Protocol
 from maskery.serving.tls import Tls
