@@ -201,7 +201,7 @@ def pixels_png(image: "PILImage | ArrayLike", exif: str | None = None) -> bytes:
     if pixels.mode in _DEEP_GRAY_MODES or (pixels.mode == "I" and pixels.format == "PNG"):  # "I": Pillow before 11
         return _png(Image.fromarray(np.asarray(pixels).astype(np.uint16)))
     if pixels.mode in ("F", "I"):
-        raise InputError(f"image: PIL mode {pixels.mode!r} has no fixed range; convert it to 'L' or 'RGB'")
+        raise InputError(f"image: PIL mode {pixels.mode!r} has no fixed range{_advice(np.asarray(pixels))}")
     return _png(pixels if pixels.mode in _PNG_MODES else _opaque_or_rgba(pixels))
 
 
@@ -317,7 +317,7 @@ def _opaque_or_rgba(image: "PILImage") -> "PILImage":
 def _image_from_array(image: object) -> "PILImage":
     array: NDArray[Any] = np.asarray(image)
     if array.dtype != np.uint8:
-        raise InputError(f"an image array must be uint8, got {_described(array)}{_float_advice(array)}")
+        raise InputError(f"an image array must be uint8, got {_described(array)}{_advice(array)}")
     if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise InputError(
             f"an image array must be [height, width], [height, width, 3] or [height, width, 4], got {_described(array)}"
@@ -325,15 +325,15 @@ def _image_from_array(image: object) -> "PILImage":
     return Image.fromarray(array)
 
 
-def _float_advice(array: "NDArray[Any]") -> str:
-    """What makes uint8 of floats, by their range."""
-    if array.dtype.kind != "f" or array.size == 0:
+def _advice(array: "NDArray[Any]") -> str:
+    """An expression that makes uint8 of the array, by its dtype and range."""
+    if array.dtype.kind not in "bfiu" or array.size == 0:
         return ""
-    lowest, highest = array.min(), array.max()
+    lowest, highest = float(array.min()), float(array.max())
     if lowest < 0 or not highest <= 255:  # NaN too
         return f" with values from {lowest:g} to {highest:g}; scale them to 0 to 255 first"
-    scaled = "255 * image" if highest <= 1 else "image"
-    return f"; pass np.rint({scaled}).astype(np.uint8)"
+    scale = "255 * " if array.dtype.kind in "bf" and highest <= 1 else ""
+    return f"; pass np.rint({scale}np.asarray(image)).astype(np.uint8)"
 
 
 def _png(image: "PILImage") -> bytes:
