@@ -5,17 +5,15 @@ from typing import Annotated
 import typer
 
 from maskery.accounts import Limits
-from maskery.cli.common import (
+from maskery.cli.account_store import (
     LimitArguments,
     LimitOptions,
     checking_values,
-    new_table,
     open_account_store,
-    print_table,
     read_limits,
     show_limits,
-    show_time,
 )
+from maskery.cli.tables import new_table, print_table, show_time
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 

@@ -8,7 +8,7 @@ import typer
 
 from maskery import logs
 from maskery.accounts import ApiKey
-from maskery.cli.common import open_account_store
+from maskery.cli.account_store import open_account_store
 from maskery.cli.serve import playground_address
 from maskery.serving import ServingError
 from maskery.serving.server import leave_threads, listen, run

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from maskery.api.model_settings import image_limits
-from maskery.cli.common import new_table, print_table
 from maskery.cli.files import find_images
+from maskery.cli.tables import new_table, print_table
 from maskery.errors import UserError
 from maskery.models import CATALOG, CompileCache, Registry, Store
 from maskery.models.store import Progress as Report

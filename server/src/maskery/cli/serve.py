@@ -8,7 +8,7 @@ import typer
 
 from maskery import __version__, logs
 from maskery.accounts import KeyRepository
-from maskery.cli.common import open_account_store
+from maskery.cli.account_store import open_account_store
 from maskery.errors import UserError
 from maskery.serving.server import leave_threads, run
 from maskery.serving.tls import read_tls
