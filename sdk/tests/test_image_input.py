@@ -59,7 +59,7 @@ def test_text_that_cannot_be_a_name_is_base64():
     assert as_base64("AA\0A") == "AA\0A"
 
 
-@pytest.mark.parametrize("empty", ["", " ", b"", bytearray()])
+@pytest.mark.parametrize("empty", ["", " ", b"", bytearray(), Image.new("RGB", (0, 5))])
 def test_an_empty_image_is_refused(empty):
     with pytest.raises(InputError, match="image is empty"):
         as_base64(empty)
@@ -286,3 +286,16 @@ def test_the_advice_for_other_dtypes_works_when_followed(dtype, highest, as_pil)
         as_file(image)
     advice = re.search(r"; pass (.*)$", str(caught.value))[1]
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(as_file(eval(advice))))), expected)
+
+
+def test_an_array_that_numpy_cannot_read_is_a_typed_error():
+    class RemoteTensor:
+        def __array__(self, dtype=None, copy=None):
+            raise TypeError("can't convert a tensor on cuda:0")
+
+    with pytest.raises(
+        InputError, match="RemoteTensor cannot be converted to an array: can't convert a tensor on cuda"
+    ):
+        as_file(RemoteTensor())
+    with pytest.raises(InputError, match=r"^mask_prompts\[0\]: RemoteTensor cannot be converted"):
+        mask_prompts([RemoteTensor()])

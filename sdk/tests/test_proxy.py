@@ -77,6 +77,8 @@ def test_every_name_of_this_machine_is_known(environment, host):
         ("server.example", "http://server.example", True),
         ("example", "http://server.example", True),
         (".example", "http://server.example", True),
+        ("*.example", "http://server.example", True),
+        ("*.ample", "http://server.example", False),
         ("other.example, server.example", "http://server.example", True),
         ("server.example:8484", "http://server.example:8484", True),
         ("server.example:80", "http://server.example:8484", False),

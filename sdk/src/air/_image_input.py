@@ -178,7 +178,7 @@ def _exists(text: str) -> bool:
 
 
 def is_pil_image(value: object) -> "TypeGuard[PILImage]":
-    # There is no PIL image in a program that has not imported PIL, which may not be installed.
+    # A program that has not imported PIL has no PIL image, and PIL may not be installed.
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(value, module.Image)
 
@@ -214,7 +214,7 @@ def mask_png(mask: "PILImage | ArrayLike") -> bytes:
     Raises:
         InputError: another dtype or shape.
     """
-    array = np.asarray(_loaded(mask) if is_pil_image(mask) else mask)
+    array = np.asarray(_loaded(mask)) if is_pil_image(mask) else _array(mask)
     if array.ndim != 2 or array.dtype not in (np.bool_, np.uint8) or array.size == 0:
         raise InputError(f"a mask must be bool or uint8 [height, width], got {_described(array)}")
     return _png(Image.fromarray(np.where(array, np.uint8(255), np.uint8(0))))
@@ -314,8 +314,15 @@ def _opaque_or_rgba(image: "PILImage") -> "PILImage":
     return image.convert("RGBA" if transparent else "RGB")
 
 
+def _array(value: object) -> "NDArray[Any]":
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # such as of a tensor that is not in CPU memory
+        raise InputError(f"{type(value).__name__} cannot be converted to an array: {error}") from None
+
+
 def _image_from_array(image: object) -> "PILImage":
-    array: NDArray[Any] = np.asarray(image)
+    array = _array(image)
     if array.dtype != np.uint8:
         raise InputError(f"an image array must be uint8, got {_described(array)}{_advice(array)}")
     if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
@@ -340,6 +347,8 @@ def _png(image: "PILImage") -> bytes:
     bare = image.copy()
     # An ICC profile, XMP or text would be sent along; only transparency belongs to the pixels.
     bare.info = {key: value for key, value in image.info.items() if key == "transparency"}
+    if 0 in bare.size:
+        raise InputError("image is empty")
     file = BytesIO()
     bare.save(file, "PNG", compress_level=_COMPRESS_LEVEL)
     return file.getvalue()

@@ -95,14 +95,16 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_excluded(server: httpx.URL, no_proxy: str) -> bool:
-    """Whether ``NO_PROXY`` lists the server: by name as urllib decides it, by address also in a network."""
+    """Whether ``NO_PROXY`` lists the server: as urllib reads it, and with networks and ``*.`` as well."""
     port = server.port or (443 if server.scheme == "https" else 80)
     if proxy_bypass(server.host) or proxy_bypass(f"{server.host}:{port}"):
         return True
     address = _address(server.host)
-    for entry in no_proxy.split(","):
+    for entry in (entry.strip(" []").lower() for entry in no_proxy.split(",")):
+        if entry.startswith("*.") and server.host.endswith(entry[1:]):
+            return True
         with suppress(ValueError):
-            if address is not None and address in ipaddress.ip_network(entry.strip(" []"), strict=False):
+            if address is not None and address in ipaddress.ip_network(entry, strict=False):
                 return True
     return False
 
