@@ -4,7 +4,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from maskery.segmentation import Size, rle
@@ -182,7 +182,6 @@ stacks = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5, unique=True
 )
 
 
-@settings(deadline=None, max_examples=60)
 @given(stacks, st.integers(1, 70), st.integers(1, 70))
 def test_segments_describe_the_mask(layers: list[ObjectLogits], width: int, height: int) -> None:
     mask = compose(layers, Size(width, height))
@@ -197,7 +196,6 @@ def test_segments_describe_the_mask(layers: list[ObjectLogits], width: int, heig
         assert segment.bbox == expected
 
 
-@settings(deadline=None, max_examples=60)
 @given(stacks, st.randoms())
 def test_permuting_objects_permutes_values(layers: list[ObjectLogits], random: Random) -> None:
     order = list(range(len(layers)))

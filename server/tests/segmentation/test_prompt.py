@@ -49,6 +49,12 @@ def test_labels_go_with_points_and_may_be_null() -> None:
     assert second.labels.tolist() == [1]
 
 
+def test_a_box_up_to_a_pixel_outside_is_clipped() -> None:
+    (only,) = parse_prompt(None, SIZE, boxes=[[-1, -0.5, 101, 50.5]])
+    assert only.box is not None
+    assert only.box.tolist() == [0, 0, 100, 50]
+
+
 def test_a_box_needs_no_points() -> None:
     (only,) = parse_prompt(None, SIZE, boxes=[[10, 5, 100, 50]])
     assert only.box is not None
@@ -108,8 +114,8 @@ def test_a_point_outside_names_itself_and_the_size_of_the_image() -> None:
 
 def test_a_coordinate_is_shown_with_the_digit_that_puts_it_outside() -> None:
     assert "(100.0000001, 1)" in str(refused([[[100.0000001, 1]]]))
-    text = str(refused(None, boxes=[[0.1, 0, 100.00001, 50]]))
-    assert text.startswith("boxes[0] is [0.1, 0, 100.00001, 50], partly outside the image")
+    text = str(refused(None, boxes=[[0.1, 0, 101.00001, 50]]))
+    assert text.startswith("boxes[0] is [0.1, 0, 101.00001, 50], partly outside the image")
     assert text.endswith("x is from 0 to 100, y from 0 to 50")
 
 
@@ -150,7 +156,9 @@ def test_one_is_not_counted_as_several() -> None:
         ({"boxes": [[5, 5, 5, 9]]}, "boxes[0]"),
         ({"boxes": [[9, 5, 5, 9]]}, "boxes[0]"),
         ({"boxes": [[1, 2, 3, math.nan]]}, "boxes[0][3]"),
-        ({"boxes": [[0, 0, 101, 50]]}, "boxes[0]"),
+        ({"boxes": [[0, 0, 101.5, 50]]}, "boxes[0]"),
+        ({"boxes": [[0, -1.5, 100, 50]]}, "boxes[0]"),
+        ({"boxes": [[100.2, 0, 101, 50]]}, "boxes[0]"),
         ({"mask_prompts": [5]}, "mask_prompts[0]"),
         ({"mask_prompts": ["no mask"]}, "mask_prompts[0]"),
         ({"mask_prompts": [{"size": [100, 50], "counts": ""}]}, "mask_prompts[0].size"),
