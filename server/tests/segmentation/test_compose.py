@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskery.segmentation import Size, rle
-from maskery.segmentation.compose import ObjectLogits, compose, compose_overlapping
+from maskery.segmentation.compose import ObjectLogits, _compared_size, compose, compose_overlapping
 
 SIZE = Size(120, 90)
 
@@ -142,6 +142,21 @@ def test_an_object_that_meets_no_other_is_the_same_in_company_as_alone() -> None
     assert ((mask.values == 1) == (pair.values == 1)).all()
     assert ((mask.values == 3) == (pair.values == 2)).all()
     assert mask.segments[1].bbox == alone.segments[0].bbox
+
+
+def test_hundreds_of_objects_are_compared_at_fewer_pixels_but_no_fewer_than_models_have() -> None:
+    size = Size(4000, 3000)
+    assert _compared_size(size, 8).pixels == pytest.approx(2**18, rel=0.01)
+    assert _compared_size(size, 512).pixels == pytest.approx(2**16, rel=0.01)
+    assert _compared_size(size, 60_000).pixels == pytest.approx(2**16, rel=0.01)
+    assert _compared_size(Size(30, 20), 512) == Size(30, 20)
+
+
+def test_hundreds_of_duplicates_are_one_segment_and_what_is_on_them_lies_on_top() -> None:
+    layers = [box(0, 0, 100, 60, logit=9, score=index / 300) for index in range(300)] + [box(20, 20, 40, 40, logit=1)]
+    mask = compose(layers, SIZE)
+    assert [len(segment.prompts) for segment in mask.segments] == [300, 1]
+    assert [segment.area for segment in mask.segments] == [6000 - 400, 400]
 
 
 def test_large_masks_are_painted_in_bands_without_a_seam() -> None:
