@@ -346,3 +346,8 @@ def test_pixels_beyond_the_limit_of_pillow_are_too_many(monkeypatch: pytest.Monk
 def test_extensions_are_those_of_the_formats_in_pillow() -> None:
     formats = {name.upper() for name in READABLE} | {"MPO"}
     assert {suffix for suffix, name in Image.registered_extensions().items() if name in formats} == FILE_SUFFIXES
+
+
+@pytest.mark.parametrize("rest", [bytes(3_000_000), b"\xff" * 100, b"x"], ids=["zeros", "ones", "one"])
+def test_bytes_after_the_end_of_a_png_are_ignored(corner: Image.Image, rest: bytes) -> None:
+    assert open_image(encode(corner) + rest).size == corner.size

@@ -197,7 +197,10 @@ def _open(kind: str, data: bytes) -> PILImage.Image:
 
 
 def _strip_png(data: bytes) -> bytes:
-    """A PNG without the chunks that its pixels do not depend on, and without damaged ones of the others."""
+    """A PNG without the chunks that its pixels do not depend on, and without damaged ones of the others.
+
+    Files without such chunks are not copied.
+    """
     kept, position = [memoryview(data)[:8]], 8
     for _ in range(_MAX_PNG_CHUNKS):
         if position + 8 > len(data):
@@ -208,9 +211,11 @@ def _strip_png(data: bytes) -> bytes:
         if is_critical or (kind in _PNG_CHUNKS and chunk[-4:] == struct.pack(">I", zlib.crc32(chunk[4:-4]))):
             kept.append(chunk)
         position += 12 + length
+        if kind == b"IEND":
+            break
     else:
         raise NotAnImage(f"the PNG has more than {_MAX_PNG_CHUNKS:,} chunks: save it again")
-    return b"".join(kept)
+    return data if sum(map(len, kept)) >= min(position, len(data)) else b"".join(kept)
 
 
 def _jpeg_frame(data: bytes) -> tuple[int, int, int]:
