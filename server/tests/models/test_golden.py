@@ -12,7 +12,8 @@ from sam_cases import SIZES, image, prompts
 from sam_folders import write_model
 
 from maskery.models import StoreError
-from maskery.models.runtime import Network, compilations
+from maskery.models.compile_cache import compilations
+from maskery.models.runtime import Network
 from maskery.models.sam.model import load
 from maskery.segmentation import ObjectPrompt, Size, parse_prompt, segment
 

@@ -11,7 +11,8 @@ import pytest
 from maskery.models.builtin import nano
 from maskery.models.builtin.nano import Nano
 from maskery.models.builtin.nano_prompt import PLANES, lab_colours, prompt_planes
-from maskery.models.runtime import best_precision, compilations
+from maskery.models.compile_cache import compilations
+from maskery.models.runtime import best_precision
 from maskery.segmentation import Candidates, Image, Model, ObjectPrompt, segment
 
 MODEL = Nano("f32")

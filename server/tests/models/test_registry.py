@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 from sam_folders import write_model
+from waiting import until
 
-from maskery.models import Listing, ModelNotInstalled, Registry, Store, StoreError, load
+from maskery.models import Listing, ModelMetrics, ModelNotInstalled, Registry, Store, StoreError, load
 from maskery.models.sam.config import UnsupportedModel
 
 BUILT_IN = ["maskery/grabcut", "maskery/nano"]
@@ -191,3 +192,42 @@ def test_a_model_that_cannot_be_loaded_is_tried_again(store: Store, loader: Load
             registry.get("a")
     loader.error = None
     assert registry.get("a").name == "a"
+
+
+def test_a_loaded_model_is_found_without_reading_a_file(
+    store: Store, loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry({"nice": "a"}, store)
+    assert registry.get_loaded("a") is None
+    assert registry.get_loaded("there-is-none") is None
+    model = registry.get("a")
+
+    def read(*_: object) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+
+    monkeypatch.setattr(Store, "find", read)
+    assert registry.get_loaded("a") is registry.get_loaded("nice") is model
+
+
+@pytest.mark.parametrize("change", ["remove", "replace"])
+def test_a_loaded_model_that_is_removed_or_replaced_is_noticed(
+    tmp_path: Path, store: Store, loader: Loader, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    registry = Registry(store=store)
+    registry.get("a")
+    monkeypatch.setattr("maskery.models.registry._CHECK_INTERVAL", 0)
+    assert registry.get_loaded("a")
+    store.remove("a")
+    if change == "replace":
+        store.install_from_folder("a", write_model(tmp_path / "new", seed=9))
+    until(lambda: registry.get_loaded("a") is None)
+
+
+def test_what_is_loaded_is_shown_to_the_operator(store: Store, loader: Loader) -> None:
+    registry = Registry(store=store)
+    registry.get("a")
+    registry.get("maskery/grabcut")
+    shown = {family.name: family.samples[0].value for family in ModelMetrics(registry).collect()}
+    assert shown["maskery_models_loaded"] == 2
+    assert shown["maskery_models_bytes"] == int(store.card("a").nbytes * 2.5)
+    assert "maskery_compilations" in shown

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from maskery.accounts import AccountMetrics, AccountService, AccountStore, Limiter, Limits
 from maskery.api.model_settings import image_limits, make_registry, prompt_limits, registry_factory
 from maskery.engine import EncoderClient, EncoderOptions, Engine, EngineLimits, Metrics
-from maskery.models import BUILT_IN, Registry
+from maskery.models import BUILT_IN, ModelMetrics, Registry
 from maskery.settings import Settings, SettingsError
 
 
@@ -67,7 +67,7 @@ def make_container(settings: Settings) -> Container:
         settings.pixels_per_day,
     )
     account_service = AccountService(AccountStore.open(settings.database), default_limits, limiter)
-    metrics = Metrics(engine, AccountMetrics(account_service))
+    metrics = Metrics(engine, AccountMetrics(account_service), ModelMetrics(registry))
     return Container(settings, registry, engine, metrics, account_service, State(), preload)
 
 
