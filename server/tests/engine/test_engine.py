@@ -122,7 +122,7 @@ async def segment(engine: Engine, job: Job, timings: Timings | None = None) -> S
 
 def waiting_for_encodings(engine: Engine) -> int:
     """Number of requests that wait for an encoding, their own or that of another request."""
-    return sum(call.waiting for call in engine.encoder._flights._calls.values())
+    return sum(call.waiting for call in engine.encoder._single_flight._calls.values())
 
 
 def assert_same(one: Segmentation, other: Segmentation) -> None:

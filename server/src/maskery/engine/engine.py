@@ -213,9 +213,9 @@ class Engine:
         return embedding
 
     async def _encode(self, model: Model, image: NewImage, timings: Timings) -> Embedding:
-        asked = time.perf_counter()
+        started = time.perf_counter()
         encoded = await self.encoder.encode(model, image)
-        timings.add("wait", time.perf_counter() - asked - encoded.seconds)
+        timings.add("wait", time.perf_counter() - started - encoded.seconds)
         timings.embedding = "new" if encoded.seconds else "shared"
         if encoded.seconds:
             timings.pixels = image.file.size.pixels
@@ -226,9 +226,9 @@ class Engine:
     async def _decode(
         self, model: Model, embedding: Embedding, objects: Sequence[ObjectPrompt], account: str, timings: Timings
     ) -> list[Candidates]:
-        asked = time.perf_counter()
+        started = time.perf_counter()
         candidates, seconds = await self.decoder.decode(model, embedding, objects, account)
         timings.objects = len(objects)
         timings.add("decode", seconds)
-        timings.add("wait", time.perf_counter() - asked - seconds)
+        timings.add("wait", time.perf_counter() - started - seconds)
         return candidates
