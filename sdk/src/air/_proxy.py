@@ -80,10 +80,10 @@ def ssl_context(base_url: str, proxy: Proxy | None) -> ssl.SSLContext:
     try:
         return httpx.create_ssl_context()
     except OSError as error:  # ssl.SSLError is one
-        name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), "certifi")
-        raise ConfigurationError(
-            f"cannot read the certificates that {name} names ({os.environ.get(name, '')}): {error}"
-        ) from None
+        certificates = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
+        names = [name for name in (certificates, "SSLKEYLOGFILE") if os.environ.get(name)]
+        used = " and ".join(f"{name}={os.environ[name]}" for name in names)
+        raise ConfigurationError(f"cannot set up TLS with {used or 'the certificates of certifi'}: {error}") from None
 
 
 def _is_loopback(host: str) -> bool:
