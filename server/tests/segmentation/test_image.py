@@ -351,3 +351,20 @@ def test_extensions_are_those_of_the_formats_in_pillow() -> None:
 @pytest.mark.parametrize("rest", [bytes(3_000_000), b"\xff" * 100, b"x"], ids=["zeros", "ones", "one"])
 def test_bytes_after_the_end_of_a_png_are_ignored(corner: Image.Image, rest: bytes) -> None:
     assert open_image(encode(corner) + rest).size == corner.size
+
+
+def test_a_jpeg_of_many_scans_is_refused() -> None:
+    """Each scan of 90 bytes takes milliseconds in a large image, so that one file could take hours."""
+    file = encode(Image.new("L", (64, 64), 128), "JPEG", progressive=True)
+    start = file.index(b"\xff\xda", file.index(b"\xff\xda") + 2)
+    scan = file[start : file.index(b"\xff\xc4", start)]
+    repeated = file[:-2] + 300 * scan + file[-2:]
+    for data in (repeated, repeated[:-2], file[:-2] + b"\xff\x01" + 300 * scan + file[-2:]):
+        with pytest.raises(NotAnImage, match="more than 200 scans"):
+            ImageFile(data)
+    for data in (
+        file[:-2] + 100 * scan + file[-2:],
+        file + 300 * scan,
+        file[:2] + b"\xff\xfe\x04\x02" + 512 * b"\xff\xda" + file[2:],
+    ):
+        assert open_image(data).size == (64, 64)

@@ -52,6 +52,9 @@ _MAX_PNG_CHUNKS = 200_000
 # A JPEG may lack this share of its rows at the end, or as many rows as are coded together.
 _MAX_MISSING, _CODED_ROWS = 1 / 16, 16
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+# Encoders write a dozen scans. Each takes a pass over all pixels, however few bytes it has.
+_MAX_SCANS = 200
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -67,6 +70,8 @@ def read_header(data: bytes) -> PILImage.Image:
     if kind is None:
         what = "not an image" if unsupported is None else f"{unsupported}, which is not supported"
         raise NotAnImage(f"the bytes are {what}: send {', '.join(READABLE)}")
+    if kind == "JPEG" and _has_too_many_scans(data):
+        raise NotAnImage(f"the JPEG has more than {_MAX_SCANS} scans: save it again")
     try:
         image = _open(kind, _strip_png(data) if kind == "PNG" else data)
     except (NotAnImage, MemoryError):
@@ -232,6 +237,19 @@ def _jpeg_frame(data: bytes) -> tuple[int, int, int]:
             bits, channels = data[position + 4], data[position + 9]
         position += 2 + length
     return bits, channels, 0
+
+
+def _has_too_many_scans(data: bytes) -> bool:
+    # The sequence may also occur by chance: in metadata, and in a film behind the image.
+    if data.count(_START_OF_SCAN) <= _MAX_SCANS:
+        return False
+    scans, position = 0, _jpeg_frame(data)[2]
+    while position > 0 and scans <= _MAX_SCANS:
+        scans += data[position : position + 2] == _START_OF_SCAN
+        (length,) = struct.unpack(">H", data[position + 2 : position + 4].ljust(2, b"\0"))
+        found = _JPEG_MARKER.search(data, position + 2 + length)
+        position = found.start() if found and found[0] != _END_OF_IMAGE else 0
+    return scans > _MAX_SCANS
 
 
 def _is_nearly_complete(image: PILImage.Image, data: bytes) -> bool:
