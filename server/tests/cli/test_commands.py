@@ -110,7 +110,7 @@ def test_mistakes_are_one_sentence(photo: Path, tmp_path: Path) -> None:
     assert "cannot read" in fails("segment", tmp_path / "none.png", "-p", "1,1", *GRABCUT)
     assert "not an image" in fails("segment", __file__, "-p", "1,1", *GRABCUT)
     assert "not a PNG file" in fails("segment", photo, "--mask-prompt", __file__)
-    assert "There is no model" in fails("segment", photo, "-p", "1,1", "--model", "x")
+    assert "Unknown model" in fails("segment", photo, "-p", "1,1", "--model", "x")
     assert "maskery models install" in fails("segment", photo, "-p", "1,1", "--model", "facebook/sam-vit-base")
     assert "no answer from" in fails("segment", photo, "-p", "1,1", "--url", "http://127.0.0.1:9")
     assert "MASKERY_PORT" in fails("serve", MASKERY_PORT="x")
@@ -190,7 +190,7 @@ def test_a_first_start_that_fails_creates_no_key() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert "cannot listen" in fails("serve", "--port", port, MASKERY_PRELOAD="maskery/grabcut")
-    assert "There is no model" in fails("serve", "--port", 0, MASKERY_ALIASES="a/b=c/d")
+    assert "Unknown model" in fails("serve", "--port", 0, MASKERY_ALIASES="a/b=c/d")
     assert "active" not in succeeds("keys", "list")
 
 

@@ -86,7 +86,7 @@ def _needs_key(settings: Settings, keys: KeyRepository) -> bool:
         return False
     if not settings.on_loopback:
         raise UserError(
-            f"{settings.host} can be reached by other machines and there is no key yet: create one with "
+            f"{settings.host} can be reached by other machines, and no key exists yet: create one with "
             "`maskery keys create --account NAME`, or accept requests without a key with --anonymous."
         )
     return True
