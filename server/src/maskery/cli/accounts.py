@@ -24,7 +24,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")
 def create(name: Name, limit: LimitOptions = None) -> None:
     """Create an account.
 
-    `maskery keys create` creates missing accounts itself; use this to set limits before the first key exists.
+    `maskery keys create` creates a missing account, too.
+    Use this command to set limits before the first key exists.
     """
     with checking_values(), open_account_store() as store:
         account = store.accounts.create(name, Limits(**read_limits(limit)))

@@ -55,8 +55,11 @@ def install(
 ) -> None:
     """Install a model from a Hugging Face hub or from a folder.
 
-    A folder holds config.json, model.safetensors and preprocessor_config.json, as transformers saves them; its model
-    may have any name. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured. An interrupted download is resumed.
+    A folder holds config.json, model.safetensors and preprocessor_config.json,
+    as transformers saves them; its model may have any name.
+
+    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured.
+    An interrupted download is resumed.
     """
     if source and revision:
         raise UserError("--revision selects a revision on a hub; with --from there is none: leave one of them out.")
@@ -79,8 +82,10 @@ def quantize(
 ) -> None:
     """Quantize a model's image encoder to int8: less exact, and faster on processors with VNNI.
 
-    The result is stored beside the weights and used only with MASKERY_PRECISION=int8. The agreement of its masks with
-    those of f32 on the images is printed and stored. Needs `pip install "maskery\\[quantize]"`.
+    The result is stored beside the weights and used with MASKERY_PRECISION=int8.
+    The agreement of its masks with those of f32 is printed and stored.
+
+    Needs `pip install "maskery\\[quantize]"`.
     """
     from maskery.models.runtime import multiplies_int8  # noqa: PLC0415
     from maskery.models.sam.quantize import MAX_IMAGES, MissingExtra  # noqa: PLC0415

@@ -41,7 +41,8 @@ def serve(
 ) -> None:
     """Start the server.
 
-    On loopback the first start creates a key and prints it once. On any other address a key must exist already.
+    On loopback the first start creates a key and prints it once.
+    On any other address a key must exist already.
     """
     settings = Settings.load(
         host=host, port=port, anonymous=anonymous, trusted_proxies=proxy_headers, log_level=log_level
