@@ -151,7 +151,7 @@ class _Server(uvicorn.Server):
 
     def _reload(self) -> None:
         if self._tls:
-            self._tls.reload()
+            asyncio.get_running_loop().run_in_executor(None, self._tls.reload)
         else:
             _log.info("SIGHUP ignored: it reloads the TLS certificate, and TLS is not configured")
 
