@@ -1,4 +1,4 @@
-"""`make golden`: what transformers answers for small networks, kept for the tests that run without it."""
+"""`make golden`: stores outputs of transformers for the tests that run without it."""
 
 import sys
 import tempfile
@@ -9,14 +9,14 @@ from sam_cases import SIZES, image, prompts
 from sam_folders import write_model
 
 from maskery.models.sam.model import load
-from parity.oracle import Oracle, mend_transformers
+from parity.oracle import Oracle, correct_transformers
 
-# Logits in between say nothing that those kept do not.
+# Every second row and column suffices.
 STRIDE = 2
 
 
 def main(target: Path) -> None:
-    mend_transformers()
+    correct_transformers()
     kept: dict[str, np.ndarray] = {}
     for architecture in ("sam", "sam_hq"):
         with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""Compiled networks are kept within a limit, as long as they are used."""
+"""Compiled networks are kept within a limit of size and age."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def fill(cache: CompileCache, model: str, revision: str = "1", nbytes: int = 400
     return folder
 
 
-def test_a_revision_has_a_folder_of_its_own_and_replaces_the_last(cache: CompileCache) -> None:
+def test_a_revision_has_its_own_folder_and_replaces_the_previous_one(cache: CompileCache) -> None:
     first = fill(cache, "a/b")
     assert cache.folder("a/b", "1") == first
     assert (first / "1.blob").exists()
@@ -34,7 +34,7 @@ def test_a_revision_has_a_folder_of_its_own_and_replaces_the_last(cache: Compile
     assert not first.exists()
 
 
-def test_the_least_recently_used_makes_room(cache: CompileCache) -> None:
+def test_the_least_recently_used_model_is_removed_first(cache: CompileCache) -> None:
     oldest, older = fill(cache, "oldest", age=30), fill(cache, "older", age=20)
     used = fill(cache, "used")
     assert oldest.exists()
@@ -44,14 +44,14 @@ def test_the_least_recently_used_makes_room(cache: CompileCache) -> None:
     assert used.exists()
 
 
-def test_what_has_not_been_used_for_a_month_is_removed(cache: CompileCache) -> None:
+def test_a_model_that_has_not_been_used_for_a_month_is_removed(cache: CompileCache) -> None:
     unused, used = fill(cache, "a", age=31 * 86400), fill(cache, "b", age=29 * 86400)
     cache.folder("c", "1")
     assert not unused.exists()
     assert used.exists()
 
 
-def test_one_that_is_larger_than_the_limit_is_kept_while_it_is_used(cache: CompileCache) -> None:
+def test_a_model_larger_than_the_limit_is_kept_while_it_is_used(cache: CompileCache) -> None:
     large = fill(cache, "a", nbytes=5000)
     assert cache.folder("a", "1") == large
     assert (large / "1.blob").exists()
@@ -64,7 +64,7 @@ def test_a_removed_model_leaves_nothing(cache: CompileCache) -> None:
     assert not folder.parent.exists()
 
 
-def test_nothing_is_kept_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_kept_on_a_full_or_read_only_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     assert CompileCache(tmp_path / "file" / "cache").folder("a", "1") is None
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 10**10, 10**9))  # type: ignore[attr-defined]

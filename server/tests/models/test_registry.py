@@ -1,4 +1,4 @@
-"""Models are loaded when asked for, once, beside each other, and within a budget."""
+"""Models are loaded on request, once, in parallel, and within a memory budget."""
 
 import sys
 import threading
@@ -20,7 +20,7 @@ BUILT_IN = ["maskery/grabcut", "maskery/nano"]
 
 
 class Loader:
-    """Stands for what runs a network: notes what is loaded, and can be made to wait."""
+    """Replaces `maskery.models.sam.model`: records what is loaded, and can be made to wait."""
 
     def __init__(self) -> None:
         self.loaded: list[str] = []
@@ -69,11 +69,11 @@ def test_installed_models_are_known_and_loaded_once(store: Store, loader: Loader
     ) as caught:
         registry.get("facebook/sam-vit-base")
     assert caught.value.known
-    with pytest.raises(ModelNotInstalled, match="There is no model"):
+    with pytest.raises(ModelNotInstalled, match="Unknown model"):
         registry.get("../a")
 
 
-def test_without_a_store_there_is_what_is_built_in(loader: Loader) -> None:
+def test_without_a_store_there_are_the_built_in_models(loader: Loader) -> None:
     assert Registry().installed() == BUILT_IN
     assert load("maskery/grabcut").name == "maskery/grabcut"
     with pytest.raises(ModelNotInstalled):
@@ -101,9 +101,7 @@ def test_models_are_described_without_being_loaded(store: Store, loader: Loader)
     assert loader.loaded == []
 
 
-def test_the_api_lists_what_is_installed(
-    store: Store, loader: Loader, make_client: Callable[..., httpx.Client]
-) -> None:
+def test_the_api_lists_installed_models(store: Store, loader: Loader, make_client: Callable[..., httpx.Client]) -> None:
     client = make_client(aliases="nice=team/c")
     models = client.get("/v1/models").json()["data"]
     assert [(model["id"], model["root"]) for model in models][-2:] == [("team/c", "team/c"), ("nice", "team/c")]
@@ -119,7 +117,7 @@ def in_thread(registry: Registry, name: str, answers: list[Any]) -> threading.Th
     return thread
 
 
-def test_loading_one_model_does_not_keep_others_waiting(store: Store, loader: Loader) -> None:
+def test_other_models_can_be_used_while_one_is_loaded(store: Store, loader: Loader) -> None:
     registry, answers = Registry(store=store), []
     loader.gates["a"] = threading.Event()
     threads = [in_thread(registry, "a", answers) for _ in range(4)]
@@ -134,7 +132,7 @@ def test_loading_one_model_does_not_keep_others_waiting(store: Store, loader: Lo
     assert len({id(answer) for answer in answers}) == 1
 
 
-def test_the_least_recently_used_makes_room(store: Store, loader: Loader) -> None:
+def test_the_least_recently_used_model_is_unloaded(store: Store, loader: Loader) -> None:
     needed = int(store.card("a").nbytes * 2.5)
     registry = Registry(store=store, max_model_bytes=2 * needed + 10)
     grabcut = registry.get("maskery/grabcut")
@@ -148,7 +146,7 @@ def test_the_least_recently_used_makes_room(store: Store, loader: Loader) -> Non
     assert registry.get("maskery/grabcut") is grabcut
 
 
-def test_models_being_loaded_count(store: Store, loader: Loader) -> None:
+def test_models_that_are_being_loaded_count_towards_the_budget(store: Store, loader: Loader) -> None:
     needed = int(store.card("a").nbytes * 2.5)
     registry, answers = Registry(store=store, max_model_bytes=2 * needed + 10), []
     registry.get("b")
@@ -172,7 +170,7 @@ def test_a_model_larger_than_the_budget_is_loaded_alone(store: Store, loader: Lo
     assert loader.loaded == ["a", "b", "a"]
 
 
-def test_what_changes_in_the_store_is_seen(tmp_path: Path, store: Store, loader: Loader) -> None:
+def test_changes_in_the_store_are_noticed(tmp_path: Path, store: Store, loader: Loader) -> None:
     registry = Registry(store=store)
     before = registry.get("a")
     store.install_from_folder("a", write_model(tmp_path / "new", seed=9))
@@ -184,7 +182,7 @@ def test_what_changes_in_the_store_is_seen(tmp_path: Path, store: Store, loader:
     assert registry.get("new").name == "new"
 
 
-def test_a_model_that_cannot_be_loaded_is_tried_again(store: Store, loader: Loader) -> None:
+def test_loading_is_tried_again_after_a_failure(store: Store, loader: Loader) -> None:
     registry = Registry(store=store, max_model_bytes=10**9)
     for error in (OSError("gone"), UnsupportedModel("cut off")):
         loader.error = error
@@ -223,7 +221,7 @@ def test_a_loaded_model_that_is_removed_or_replaced_is_noticed(
     until(lambda: registry.get_loaded("a") is None)
 
 
-def test_what_is_loaded_is_shown_to_the_operator(store: Store, loader: Loader) -> None:
+def test_loaded_models_are_in_the_metrics(store: Store, loader: Loader) -> None:
     registry = Registry(store=store)
     registry.get("a")
     registry.get("maskery/grabcut")

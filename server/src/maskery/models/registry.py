@@ -325,4 +325,4 @@ def _not_installed(name: str, installed: list[str]) -> str:
     without_owner = {known.rpartition("/")[2]: known for known in names}
     near = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name, without_owner, n=1)
     guess = f" Did you mean {without_owner.get(near[0], near[0])!r}?" if near else ""
-    return f"There is no model {name!r}.{guess} {here}"
+    return f"Unknown model {name!r}.{guess} {here}"
