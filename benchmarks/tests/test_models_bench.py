@@ -47,7 +47,7 @@ def test_a_child_times_the_calls_of_its_engine(folder: Path, tmp_path: Path) -> 
 
 
 def test_a_child_that_fails_says_why(tmp_path: Path) -> None:
-    with pytest.raises(ChildFailed, match=r"sam_maskery f32 ended with status 1 and said: .*model\.safetensors"):
+    with pytest.raises(ChildFailed, match=r"sam_maskery f32 ended with status 1 and its last output was: .*config\.json"):
         Child("sam_maskery", tmp_path, "f32", 1)
 
 
