@@ -137,6 +137,16 @@ class Engine:
             )
         return self.prepared.add(account, key, embedding.size)
 
+    def show(self, image_id: str, account: str) -> Prepared:
+        """A prepared image. This is a use: it expires later.
+
+        Raises:
+            NotPrepared: the account has no prepared image with this id, or it has expired.
+        """
+        prepared = self.prepared.get(image_id, account)
+        self.cache.touch(prepared.key)
+        return prepared
+
     def discard(self, image_id: str, account: str) -> None:
         """Remove a prepared image, and its embedding unless accounts share that.
 
