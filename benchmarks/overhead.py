@@ -250,8 +250,13 @@ def _every_pixel(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _opencv(values: Values) -> bytes:
-    strategy = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    return cv2.imencode(".png", values, strategy)[1].tobytes()
+    # The fastest options for masks: the default filter takes four times as long.
+    options = [
+        *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+        *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+        *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
+    ]
+    return cv2.imencode(".png", values, options)[1].tobytes()
 
 
 def _pillow(values: Values, level: int) -> bytes:

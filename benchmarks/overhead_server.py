@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
-from maskery.api import create_app
+from maskery.api.app import create_app
 from maskery.models.builtin.grabcut import GrabCut
 from maskery.segmentation import Candidates, Embedding, Image
 from maskery.settings import Settings

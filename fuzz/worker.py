@@ -7,6 +7,10 @@ import atheris
 
 # Coverage is measured in what is imported here.
 with atheris.instrument_imports(include=["maskery", "starlette.formparsers", "python_multipart", "PIL"]):
+    from PIL import Image
+
+    # Imports the readers of all formats.
+    Image.init()
     from fuzz.limits import check
     from fuzz.targets import REFUSALS, TARGETS
 

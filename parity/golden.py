@@ -10,7 +10,7 @@ from sam_folders import write_model
 
 from maskery.models.sam.model import load
 from maskery.models.sam2.model import load as load_sam2
-from parity.oracle import Oracle, mend_transformers
+from parity.oracle import Oracle, correct_transformers
 from parity.oracle_sam2 import Sam2Oracle
 
 # Logits in between carry no further information.
@@ -18,7 +18,7 @@ STRIDE = 2
 
 
 def sam() -> dict[str, np.ndarray]:
-    mend_transformers()
+    correct_transformers()
     kept: dict[str, np.ndarray] = {}
     for architecture in ("sam", "sam_hq"):
         with tempfile.TemporaryDirectory() as name:

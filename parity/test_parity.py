@@ -1,4 +1,4 @@
-"""Ours against transformers, candidate by candidate, before any choice between them: `make test-parity`."""
+"""Compares every candidate with transformers: `make test-parity`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +9,13 @@ from sam_cases import SIZES, image, prompts
 
 from maskery.models.sam.model import Sam, load
 from maskery.segmentation import Size, parse_prompt
-from parity.oracle import Oracle, mend_transformers, small_config, write_model
+from parity.oracle import Oracle, correct_transformers, small_config, write_model
 
-mend_transformers()
+correct_transformers()
 
 
 def pairs(ours: Sam, oracle: Oracle, size: Size) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Logits and scores of each candidate, ours and the oracle's."""
+    """Logits and scores of each candidate, ours and the reference's."""
     subject = image(size)
     kept, known = ours.encode(subject), oracle.encode(subject)
     fitted = ours.processor.fit(size)
@@ -54,7 +54,7 @@ def oracle(folder: Path) -> Oracle:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_the_image_reaches_the_network_alike(folder: Path, oracle: Oracle, size: Size) -> None:
+def test_pixel_values_agree(folder: Path, oracle: Oracle, size: Size) -> None:
     ours = load("a/b", folder, "r", "f32").processor.pixel_values(image(size))
     np.testing.assert_allclose(ours, oracle.pixel_values(image(size)), atol=2e-6)
 

@@ -192,7 +192,7 @@ def test_unencrypted_keys_cause_a_warning(start_server: Callable[..., Any], file
         ({}, False),
     ):
         server = start_server(anonymous="true", **settings)
-        lines = [line for line in (server.home / "server.log").read_text().splitlines() if "in the clear" in line]
+        lines = [line for line in (server.home / "server.log").read_text().splitlines() if "travel unencrypted" in line]
         assert len(lines) == warned, settings
         assert all(" WARNING " in line for line in lines)
 

@@ -36,7 +36,7 @@ from maskery.models.runtime import best_precision
 _OPTIONAL = ("cache-bf16",)
 # Images whose pixels differ. Further new images differ only in their bytes, which does not change the time.
 _DISTINCT = 8
-# Width of the tables where there is no terminal.
+# Width of the tables in a file or a pipe.
 _WIDTH = 140
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import copy
+import gc
 import pickle
+import warnings
 
 import httpx
 import numpy as np
@@ -247,3 +249,20 @@ def test_what_the_reference_sdk_has_beyond_segmentation_is_explained(client_clas
         client.images.generate(prompt="a cat", model="m")
     assert not hasattr(client, name)
     assert not hasattr(client, "__no_such_protocol__")
+
+
+def test_your_own_async_http_client_in_a_second_loop_is_a_typed_error(stub):
+    http = httpx.AsyncClient()
+    client = AsyncAIRefinery("some-key", stub.url, http_client=http)
+    assert asyncio.run(client.images.segment("aW1hZ2U=", [[[1, 2]]], "m")).created
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its connection is left open
+        with pytest.raises(ConfigurationError, match="works in the event loop that used it first"):
+            asyncio.run(client.images.segment("aW1hZ2U=", [[[1, 2]]], "m"))
+        del client, http
+        gc.collect()
+
+
+@CLIENTS
+def test_default_headers_may_be_the_third_argument(client_class):
+    assert client_class("some-key", "http://host", {"x-team": "a"})._transport.config.headers["x-team"] == "a"

@@ -131,6 +131,13 @@ def test_a_key_that_occurs_in_an_answer_does_not_change_it(twin, stub, make_answ
     assert response.data[0].to_numpy().shape == (3, 4)
 
 
+@pytest.mark.parametrize("stub", ["https"], indirect=True)
+def test_an_untrusted_certificate_says_what_to_do(twin, stub, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(air.APIConnectionError, match=r"CERTIFICATE_VERIFY_FAILED.*SSL_CERT_FILE names a file"):
+        twin.segment(client=ONCE)
+
+
 def test_a_key_with_quotes_is_redacted_too(twin, stub):
     key = 'qu"ote\\d-key'
     stub.plays(stub.error(401, message=f"unknown key {key}"))

@@ -59,7 +59,7 @@ def test_text_that_cannot_be_a_name_is_base64():
     assert as_base64("AA\0A") == "AA\0A"
 
 
-@pytest.mark.parametrize("empty", ["", " ", b"", bytearray()])
+@pytest.mark.parametrize("empty", ["", " ", b"", bytearray(), Image.new("RGB", (0, 5))])
 def test_an_empty_image_is_refused(empty):
     with pytest.raises(InputError, match="image is empty"):
         as_base64(empty)
@@ -103,7 +103,7 @@ def test_arrays_need_not_be_contiguous_nor_numpys_own():
             r"uint8, got float32 \[4, 5, 3\] with values from -1 to 58; scale them",
         ),
         (np.full((2, 2), np.nan), r"got float64 \[2, 2\] with values from nan to nan; scale them"),
-        (RGB.astype(np.uint16), r"uint8, got uint16 \[4, 5, 3\]$"),
+        (RGB.astype(np.uint16), r"uint8, got uint16 \[4, 5, 3\]; pass np\.rint\(np\.asarray\(image\)\)"),
         (RGB[:, :, 0] > 3, "uint8, got bool"),
         (RGB[:, :, :2], r"\[height, width, 3\].*got uint8 \[4, 5, 2\]"),
         (RGB[0, 0], r"got uint8 \[3\]"),
@@ -269,12 +269,33 @@ def test_a_pil_image_whose_file_is_closed_is_a_typed_error(tmp_path):
         as_file(image)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64, np.uint16, np.bool_])
 @pytest.mark.parametrize("highest", [1, 255])
-def test_the_advice_for_float_arrays_works_when_followed(dtype, highest):
+@pytest.mark.parametrize("as_pil", [False, True])
+def test_the_advice_for_other_dtypes_works_when_followed(dtype, highest, as_pil):
     expected = np.array([[0, 1, 100], [128, 200, 255]], np.uint8)
-    image = expected.astype(dtype) * dtype(highest / 255)
+    if dtype is np.bool_ or (np.issubdtype(dtype, np.integer) and highest == 1):
+        expected = (expected > 99) * np.uint8(255 if dtype is np.bool_ else 1)
+        image = expected.astype(dtype)
+    else:
+        image = expected.astype(dtype) * dtype(highest / 255)
+    if as_pil:
+        image = Image.fromarray(image.astype(np.float32 if image.dtype.kind == "f" else np.int32))
+        expected = expected > 0 if dtype is np.bool_ else expected
     with pytest.raises(InputError) as caught:
         as_file(image)
     advice = re.search(r"; pass (.*)$", str(caught.value))[1]
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(as_file(eval(advice))))), expected)
+
+
+def test_an_array_that_numpy_cannot_read_is_a_typed_error():
+    class RemoteTensor:
+        def __array__(self, dtype=None, copy=None):
+            raise TypeError("can't convert a tensor on cuda:0")
+
+    with pytest.raises(
+        InputError, match="RemoteTensor cannot be converted to an array: can't convert a tensor on cuda"
+    ):
+        as_file(RemoteTensor())
+    with pytest.raises(InputError, match=r"^mask_prompts\[0\]: RemoteTensor cannot be converted"):
+        mask_prompts([RemoteTensor()])

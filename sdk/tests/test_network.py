@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -9,11 +11,10 @@ import threading
 import time
 import warnings
 
-import httpx
 import pytest
 
 from air import AIRefinery, APITimeoutError, AsyncAIRefinery
-from air._network import DeadlineStream, make_client
+from air._network import ClosingStream, DeadlineStream, make_async_client, make_client
 
 PROMPT = [[[1, 2]]]
 
@@ -47,8 +48,12 @@ def run_program(stub, key):
                         os._exit(1)
                 return child
         """
+        # Python 3.12 and later warn of a fork beside threads, which is what one of the tests is about.
+        warnings_as_errors = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
         program = textwrap.dedent(prelude) + textwrap.dedent(text)
-        done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, timeout=timeout)
+        done = subprocess.run(
+            [sys.executable, *warnings_as_errors, "-c", program], capture_output=True, timeout=timeout
+        )
         assert (done.returncode, done.stderr.decode()) == (0, "")
         return done.stdout.decode()
 
@@ -249,20 +254,46 @@ def test_closing_in_one_loop_closes_the_connections_of_others(stub):
     assert https[0].is_closed
 
 
+@pytest.mark.parametrize("kind", [AIRefinery, AsyncAIRefinery])
+def test_connections_are_made_by_the_backends_of_this_package(stub, kind):
+    """Fails if httpx or httpcore rename the attributes that `make_client` and `make_async_client` set."""
+    config = AIRefinery("some-key", stub.url)._transport.config
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    stub.plays(stub.reply(200, {}))
+
+    async def awaiting():
+        async with make_async_client(config, context) as http:
+            return (await http.get(stub.url)).extensions["network_stream"]
+
+    if kind is AsyncAIRefinery:
+        assert isinstance(asyncio.run(awaiting()), ClosingStream)
+    else:
+        with make_client(config, context) as http:
+            assert isinstance(http.get(stub.url).extensions["network_stream"], DeadlineStream)
+
+
+def test_a_cancelled_tls_handshake_closes_its_socket():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+
+        async def main():
+            async with AsyncAIRefinery("some-key", url, max_retries=0) as client:
+                with pytest.raises(APITimeoutError):
+                    await client.models.list(timeout=0.2)
+
+        asyncio.run(main())
+        gc.collect()  # a socket left open would be a warning, and that an error
+        connection, _ = silent.accept()
+        connection.settimeout(5)
+        with connection:
+            while connection.recv(65536):
+                pass
+
+
 # Deadlines
 
 
-def test_connections_end_their_reads_at_the_deadline_of_their_request(stub):
-    """Fails if httpx or httpcore rename the attributes that `make_client` sets."""
-    config = AIRefinery("some-key", stub.url)._transport.config
-    stub.plays(stub.reply(200, {}))
-    with make_client(config, httpx.create_ssl_context(verify=False)) as http:
-        assert isinstance(http.get(stub.url).extensions["network_stream"], DeadlineStream)
-
-
 def test_a_server_that_does_not_read_ends_at_the_deadline(twin):
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         began = time.monotonic()
@@ -309,10 +340,12 @@ def test_another_threads_timeout_breaks_no_request_without_retries(stub):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stub", ["http", "https"], indirect=True)
 def test_2000_requests_with_random_timeouts_in_threads_processes_and_loops(stub, run_program):
     stub.plays(stub.numbered(0.04))
     printed = run_program(
         """
+        air._transport._CONNECT_TIMEOUT = 30  # a busy machine may take more than 5 s for a TLS handshake
         client = air.AIRefinery(KEY, URL, max_retries=0)
         async_client = air.AsyncAIRefinery(KEY, URL, max_retries=0)
         outcomes = {"answer": 0, "timeout": 0}
@@ -385,9 +418,10 @@ def test_2000_requests_with_random_timeouts_in_threads_processes_and_loops(stub,
         client.close()
         asyncio.run(async_client.close())
         assert sockets() == 0, sockets()
-        print(outcomes)
+        print(outcomes["answer"], outcomes["timeout"])
     """,
         timeout=240,
     )
-    assert len(stub.requests) > 1000
-    assert "'timeout': 0" not in printed
+    answers, timeouts = map(int, printed.split())
+    assert answers > 0
+    assert timeouts > 0

@@ -77,6 +77,8 @@ def test_every_name_of_this_machine_is_known(environment, host):
         ("server.example", "http://server.example", True),
         ("example", "http://server.example", True),
         (".example", "http://server.example", True),
+        ("*.example", "http://server.example", True),
+        ("*.ample", "http://server.example", False),
         ("other.example, server.example", "http://server.example", True),
         ("server.example:8484", "http://server.example:8484", True),
         ("server.example:80", "http://server.example:8484", False),
@@ -157,8 +159,14 @@ def test_certificates_that_cannot_be_read_are_a_typed_error_only_where_they_matt
     for name in ("missing.pem", "empty.pem"):
         environment(SSL_CERT_FILE=str(tmp_path / name))
         twin.segment()
-        with pytest.raises(air.ConfigurationError, match=f"that SSL_CERT_FILE names .*{name}"):
+        with pytest.raises(air.ConfigurationError, match=f"cannot set up TLS with SSL_CERT_FILE=.*{name}: "):
             list_models(twin, "https://server.example")
+
+
+def test_a_key_log_that_cannot_be_written_is_a_typed_error(environment, tmp_path):
+    environment(SSLKEYLOGFILE=str(tmp_path / "missing" / "keys.log"))
+    with pytest.raises(air.ConfigurationError, match=r"cannot set up TLS with .*SSLKEYLOGFILE=.*keys\.log"):
+        air.AIRefinery("some-key", "https://server.example")
 
 
 def test_your_own_http_client_decides_itself(stub, environment):

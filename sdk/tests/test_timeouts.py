@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 
+import httpx
 import pytest
 
 from air import AIRefinery, APIConnectionError, APITimeoutError, ServiceUnavailableError
@@ -59,6 +60,12 @@ def test_a_call_on_a_reused_connection_ends_at_its_limit_too(twin, stub, part):
 
     twin.run(blocking if twin.kind == "sync" else awaiting)
     assert len({request.connection for request in stub.requests}) == 1
+
+
+def test_your_own_http_client_ends_a_dripping_body_too(stub):
+    stub.plays(stub.drips("body"))
+    with httpx.Client() as http, pytest.raises(APITimeoutError):
+        AIRefinery("some-key", stub.url, http_client=http).images.segment("aW1hZ2U=", [[[1, 2]]], "m", timeout=LIMIT)
 
 
 def test_retries_and_their_waits_count(twin, stub):

@@ -13,7 +13,7 @@ import uvicorn
 from samples import MODEL, b64, png, squares
 
 from maskery.accounts import AccountStore
-from maskery.api import create_app
+from maskery.api.app import create_app
 from maskery.serving.server import configure, listen
 from maskery.settings import Settings
 

@@ -1,4 +1,4 @@
-"""Images and prompts of every kind, for comparing networks: shared with the comparison with transformers."""
+"""Images and prompts of every kind for comparing networks, also used by the comparison with transformers."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def image(size: Size, seed: int = 0) -> Image:
 
 
 def prompts(size: Size) -> Iterator[list[ObjectPrompt]]:
-    """1 to 5 objects of 1 to 4 points, labels, boxes, ragged, masks to start from."""
+    """1 to 5 objects of 1 to 4 points, labels, boxes, different lengths, mask prompts."""
     rng = np.random.default_rng(size.pixels)
 
     def points(count: int) -> list[list[float]]:

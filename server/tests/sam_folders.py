@@ -92,7 +92,7 @@ def _sam2_config(architecture: str) -> dict[str, Any]:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], **types: str) -> None:
-    """Tensors in order; `types` names the stored type where numpy has none of that name."""
+    """Write tensors in order; `types` names the types that numpy does not have."""
     names = {"float32": "F32", "float16": "F16", "float64": "F64", "uint8": "U8", "int64": "I64"}
     header, offset = {}, 0
     for name, tensor in tensors.items():
@@ -111,7 +111,7 @@ def write_raw(path: Path, header: Any, data: bytes) -> None:
 
 
 def random_tensors(folder: Path, dtype: type = np.float32, seed: int = 0) -> dict[str, np.ndarray]:
-    """What the folder's `config.json` asks for, as transformers would save it: the shared matrix once."""
+    """Random tensors for the folder's `config.json`, as transformers saves them: the shared matrix once."""
     random = np.random.default_rng(seed)
     family = FAMILIES[json.loads((folder / "config.json").read_text())["model_type"]]
     return {
@@ -134,7 +134,7 @@ def _random(random: np.random.Generator, name: str, shape: Shape) -> np.ndarray:
 def write_model(
     folder: Path, architecture: str = "sam_hq", extra: Mapping[str, np.ndarray] | None = None, seed: int = 0
 ) -> Path:
-    """A whole folder, as `save_pretrained` leaves it."""
+    """Write a complete folder, as `save_pretrained` does."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config(architecture)))
     preprocessor = PREPROCESSOR if architecture in ("sam", "sam_hq") else STRETCHED

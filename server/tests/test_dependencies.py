@@ -61,7 +61,7 @@ def test_the_interface_exists(interface: str) -> None:
     ["parser", "transport", "loop", "client", "scope", "headers", "cycle", "server_state", "timeout_keep_alive_task"],
 )
 async def test_a_protocol_of_uvicorn_has_the_attribute(name: str) -> None:
-    config = uvicorn.Config(_application, lifespan="off", interface="asgi3")
+    config = uvicorn.Config(_application, lifespan="off", interface="asgi3", log_config=None)
     assert hasattr(HttpToolsProtocol(config, ServerState(), {}), name)
 
 

@@ -252,7 +252,8 @@ def test_text_lines_of_threads_have_the_request_id(text_traffic: Traffic) -> Non
     said = rf"POST {ROUTE} 200 [\d.]+ms request=good client=127\.0\.0\.1 account=local user="
     assert re.search(rf" INFO maskery\.access {said}", good)
     assert "forged" in good
-    assert "encode=" in good
+    assert " embedding=new read=" in good
+    assert " encode=" in good
 
 
 def test_every_text_line_has_time_and_level(text_traffic: Traffic) -> None:

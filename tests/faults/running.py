@@ -33,7 +33,7 @@ QUICK = "test/quick"
 WARMING = 96 * 256 + 96
 
 # Seconds to wait for something that takes a moment on an idle machine.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.running import SLOW, WARMING, Start, eventually, expected_eighths, wait_until_ready
+from tests.faults.running import PATIENCE, SLOW, WARMING, Start, eventually, expected_eighths, wait_until_ready
 
 # Exit status of errors that a user can fix.
 FAILED = 2
@@ -33,7 +33,7 @@ def test_a_server_is_alive_but_not_ready_while_a_model_is_loaded(start: Start) -
 def test_a_model_that_raises_during_the_start_ends_the_server(start: Start, tmp_path: Path) -> None:
     (tmp_path / f"raise-encode-{WARMING}").touch()
     server = start(ready=False, folder=tmp_path, preload=SLOW)
-    assert server.process.wait(30) == FAILED
+    assert server.process.wait(PATIENCE) == FAILED
     assert f"the server did not start: the model cannot encode {WARMING}" in server.log
     assert "Traceback" in server.log, "an unexpected error"
 
@@ -41,7 +41,7 @@ def test_a_model_that_raises_during_the_start_ends_the_server(start: Start, tmp_
 def test_a_crash_of_the_encoder_process_during_the_start_ends_the_server(start: Start, tmp_path: Path) -> None:
     (tmp_path / f"kill-encode-{WARMING}").touch()
     server = start(ready=False, folder=tmp_path, preload=SLOW)
-    assert server.process.wait(30) == FAILED
+    assert server.process.wait(PATIENCE) == FAILED
     assert "the server did not start: the encoder process ended during this image" in server.log
     assert "Traceback" not in server.log
 
@@ -49,7 +49,7 @@ def test_a_crash_of_the_encoder_process_during_the_start_ends_the_server(start: 
 @pytest.mark.parametrize("name", [NAME, "team/unknown"])
 def test_a_model_that_is_not_installed_cannot_be_preloaded(start: Start, name: str) -> None:
     server = start(ready=False, preload=f"maskery/grabcut,{name}")
-    assert server.process.wait(30) == FAILED
+    assert server.process.wait(PATIENCE) == FAILED
     assert name in server.log
     assert "maskery/grabcut" in server.log, "the message lists what is installed"
     assert "Traceback" not in server.log
@@ -81,6 +81,6 @@ def test_a_model_with_damaged_files_ends_the_server_without_a_traceback(
     data = file.read_bytes()
     file.write_bytes(json.dumps([]).encode() if damage != "weights" else data[: len(data) // 2])
     server = start(ready=False, folder=tmp_path, home=home, preload=NAME)
-    assert server.process.wait(60) == FAILED
+    assert server.process.wait(PATIENCE) == FAILED
     assert NAME in server.log
     assert "Traceback" not in server.log

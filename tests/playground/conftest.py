@@ -47,11 +47,11 @@ def opening(browser: Any, server: Any) -> Iterator[Callable[..., "Driver"]]:
 
     drivers: list[Driver] = []
 
-    def make(at: Any = server, visit: bool = True, **options: Any) -> Driver:
+    def make(at: Any = server, connect: bool = True, **options: Any) -> Driver:
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
         drivers.append(Driver(context.new_page(), at.url, at.key))
-        if visit:
-            drivers[-1].visit()
+        if connect:
+            drivers[-1].connect()
         return drivers[-1]
 
     yield make

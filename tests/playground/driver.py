@@ -58,7 +58,7 @@ class Driver:
             if not (self.allow_failed_requests and error.startswith("Failed to load resource"))
         ]
 
-    def visit(self, fragment: str = "") -> None:
+    def connect(self, fragment: str = "") -> None:
         """Open the page with the URL that its server printed."""
         self.page.goto(f"{self.url}/#key={self.key}{fragment}" if self.key else f"{self.url}/{fragment}")
         self.page.wait_for_selector("#model option", state="attached")

@@ -10,8 +10,8 @@ AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def test_all_functions_are_available_by_keyboard(open_page: Any, tmp_path: Path) -> None:
-    page = open_page(visit=False)
-    page.visit("&sample=coffee")
+    page = open_page(connect=False)
+    page.connect("&sample=coffee")
     page.page.wait_for_selector("#canvas[data-view]")
     assert page.page.evaluate("document.activeElement.id") == "canvas"
     page.press("Enter", *["ArrowUp"] * 4)
@@ -47,8 +47,8 @@ def test_all_functions_are_available_by_keyboard(open_page: Any, tmp_path: Path)
 
 
 def test_announcements_of_actions_are_not_interrupted_by_positions(open_page: Any) -> None:
-    page = open_page(visit=False)
-    page.visit("&sample=coffee")
+    page = open_page(connect=False)
+    page.connect("&sample=coffee")
     page.page.wait_for_selector("#canvas[data-view]")
     page.page.evaluate(
         """() => {

@@ -26,7 +26,7 @@ def test_the_demo_opens_a_sample_and_revokes_its_key_at_the_end(open_page: Any, 
             url, _, fragment = address.partition("/#")
             key, _, sample = fragment.removeprefix("key=").partition("&")
             assert sample == "sample=coffee"
-            page = open_page(at=SimpleNamespace(url=url, key=key), visit=False)
+            page = open_page(at=SimpleNamespace(url=url, key=key), connect=False)
             page.page.goto(address)
             page.page.wait_for_selector("#model option", state="attached")
             page.page.select_option("#model", MODEL)

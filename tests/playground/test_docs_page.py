@@ -4,7 +4,7 @@ from typing import Any
 
 
 def test_the_documentation_shows_all_routes_and_can_call_them(open_page: Any) -> None:
-    driver = open_page(visit=False)
+    driver = open_page(connect=False)
     page = driver.page
     page.goto(f"{driver.url}/docs")
     page.wait_for_selector(".opblock")
@@ -24,7 +24,7 @@ def test_the_documentation_shows_all_routes_and_can_call_them(open_page: Any) ->
 
 
 def test_the_content_security_policy_is_enforced(open_page: Any) -> None:
-    driver = open_page(visit=False)
+    driver = open_page(connect=False)
     page = driver.page
     page.goto(f"{driver.url}/docs")
     page.wait_for_selector(".opblock")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ def test_the_key_is_removed_from_the_url(page: Any) -> None:
 
 
 def test_the_page_asks_for_a_key_and_refuses_a_wrong_one(open_page: Any) -> None:
-    page = open_page(visit=False)
+    page = open_page(connect=False)
     page.allow_failed_requests = True
     page.page.goto(page.url)
     page.page.wait_for_selector("#key-dialog[open]")
@@ -39,7 +40,7 @@ def test_the_page_asks_for_a_key_and_refuses_a_wrong_one(open_page: Any) -> None
 
 
 def test_after_the_key_dialog_is_cancelled_the_next_request_asks_again(open_page: Any) -> None:
-    page = open_page(visit=False)
+    page = open_page(connect=False)
     page.page.goto(page.url)
     page.page.wait_for_selector("#key-dialog[open]")
     page.page.click("#key-cancel")
@@ -73,7 +74,7 @@ def test_cancelling_a_change_of_the_key_keeps_the_current_one(page: Any) -> None
 
 
 def test_a_link_with_a_key_in_an_open_tab_closes_the_dialog(open_page: Any) -> None:
-    page = open_page(visit=False)
+    page = open_page(connect=False)
     page.page.goto(page.url)
     page.page.wait_for_selector("#key-dialog[open]")
     page.page.click("#key-cancel")
@@ -136,6 +137,18 @@ def test_an_anonymous_server_needs_no_key(open_page: Any, anonymous_server: Any)
     assert "AIR_API_KEY" not in page.page.inner_text("#code-text")
 
 
+def wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            if httpx.get(f"{url}/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_the_image_is_uploaded_again_after_a_restart_of_the_server(
     open_page: Any, start_server: Callable[..., Any]
 ) -> None:
@@ -154,6 +167,9 @@ def test_the_image_is_uploaded_again_after_a_restart_of_the_server(
     environment = {**os.environ, "MASKERY_HOME": str(first.home), "MASKERY_PRELOAD": "maskery/grabcut"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as second:
         try:
+            wait_until_ready(first.url)
+            # Retry now. The page may just have done that itself, and hidden the button.
+            page.page.evaluate("document.querySelector('#notice-action').click()")
             page.page.wait_for_selector("#notice", state="hidden")
             page.page.wait_for_function("() => !document.querySelector('.summary').textContent.includes('…')")
             page.click(300, 140)

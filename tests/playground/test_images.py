@@ -122,6 +122,20 @@ def test_a_format_that_only_the_browser_decodes_is_uploaded_as_png(recording: An
     check_disc(recording, 256, 256)
 
 
+def test_truncated_files_and_svg_are_shown_as_in_other_pages(recording: Any, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    scene(256, 256).save(file, "JPEG", quality=92)
+    (tmp_path / "truncated.jpg").write_bytes(file.getvalue()[:-40])
+    (tmp_path / "drawing.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256"><rect width="256" height="256" fill="#aab"/>'
+        '<circle cx="179" cy="77" r="46" fill="#c81e28"/></svg>'
+    )
+    recording.allow_failed_requests = True
+    for name in ("truncated.jpg", "drawing.svg"):
+        recording.load(tmp_path / name)
+        check_disc(recording, 256, 256)
+
+
 def test_images_can_be_dropped_and_pasted(page: Any) -> None:
     file = io.BytesIO()
     scene(200, 100).save(file, "PNG")

@@ -32,6 +32,12 @@ SHOWN = {
     8: Image.Transpose.ROTATE_90,
 }
 
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF>'
+    b"</x:xmpmeta>"
+)
+
 
 def disc() -> Any:
     """The pixels of the disc in the stored image: bool [height, width]."""
@@ -121,6 +127,7 @@ FILES = {
         "late-3.png": png_with_late_exif(3),
         "long-3.webp": encode("WEBP", exif=tiff(3, kind=4)),
     },
+    "xmp": {f"xmp.{kind.lower()}": encode(kind, xmp=XMP) for kind in ("JPEG", "WEBP", "AVIF")},
 }
 
 

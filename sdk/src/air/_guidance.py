@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NoReturn
 if Path(__file__).with_name("images").joinpath("__init__.py").is_file():
     raise ImportError(
         "airefinery-sdk and maskery-sdk are installed in the same environment. Both are imported as `air`, and their "
-        "files are mixed now. Remove both, then install one: pip uninstall -y airefinery-sdk maskery-sdk && pip "
-        "install maskery-sdk. Use two environments if you need both."
+        "files are mixed now. Remove both with pip uninstall -y airefinery-sdk maskery-sdk, then install one of them "
+        "again. Use two environments if you need both."
     )
 
 

@@ -178,7 +178,7 @@ def _exists(text: str) -> bool:
 
 
 def is_pil_image(value: object) -> "TypeGuard[PILImage]":
-    # There is no PIL image in a program that has not imported PIL, which may not be installed.
+    # A program that has not imported PIL has no PIL image, and PIL may not be installed.
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(value, module.Image)
 
@@ -201,7 +201,7 @@ def pixels_png(image: "PILImage | ArrayLike", exif: str | None = None) -> bytes:
     if pixels.mode in _DEEP_GRAY_MODES or (pixels.mode == "I" and pixels.format == "PNG"):  # "I": Pillow before 11
         return _png(Image.fromarray(np.asarray(pixels).astype(np.uint16)))
     if pixels.mode in ("F", "I"):
-        raise InputError(f"image: PIL mode {pixels.mode!r} has no fixed range; convert it to 'L' or 'RGB'")
+        raise InputError(f"image: PIL mode {pixels.mode!r} has no fixed range{_advice(np.asarray(pixels))}")
     return _png(pixels if pixels.mode in _PNG_MODES else _opaque_or_rgba(pixels))
 
 
@@ -214,7 +214,7 @@ def mask_png(mask: "PILImage | ArrayLike") -> bytes:
     Raises:
         InputError: another dtype or shape.
     """
-    array = np.asarray(_loaded(mask) if is_pil_image(mask) else mask)
+    array = np.asarray(_loaded(mask)) if is_pil_image(mask) else _array(mask)
     if array.ndim != 2 or array.dtype not in (np.bool_, np.uint8) or array.size == 0:
         raise InputError(f"a mask must be bool or uint8 [height, width], got {_described(array)}")
     return _png(Image.fromarray(np.where(array, np.uint8(255), np.uint8(0))))
@@ -314,10 +314,17 @@ def _opaque_or_rgba(image: "PILImage") -> "PILImage":
     return image.convert("RGBA" if transparent else "RGB")
 
 
+def _array(value: object) -> "NDArray[Any]":
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # such as of a tensor that is not in CPU memory
+        raise InputError(f"{type(value).__name__} cannot be converted to an array: {error}") from None
+
+
 def _image_from_array(image: object) -> "PILImage":
-    array: NDArray[Any] = np.asarray(image)
+    array = _array(image)
     if array.dtype != np.uint8:
-        raise InputError(f"an image array must be uint8, got {_described(array)}{_float_advice(array)}")
+        raise InputError(f"an image array must be uint8, got {_described(array)}{_advice(array)}")
     if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise InputError(
             f"an image array must be [height, width], [height, width, 3] or [height, width, 4], got {_described(array)}"
@@ -325,21 +332,23 @@ def _image_from_array(image: object) -> "PILImage":
     return Image.fromarray(array)
 
 
-def _float_advice(array: "NDArray[Any]") -> str:
-    """What makes uint8 of floats, by their range."""
-    if array.dtype.kind != "f" or array.size == 0:
+def _advice(array: "NDArray[Any]") -> str:
+    """An expression that makes uint8 of the array, by its dtype and range."""
+    if array.dtype.kind not in "bfiu" or array.size == 0:
         return ""
-    lowest, highest = array.min(), array.max()
+    lowest, highest = float(array.min()), float(array.max())
     if lowest < 0 or not highest <= 255:  # NaN too
         return f" with values from {lowest:g} to {highest:g}; scale them to 0 to 255 first"
-    scaled = "255 * image" if highest <= 1 else "image"
-    return f"; pass np.rint({scaled}).astype(np.uint8)"
+    scale = "255 * " if array.dtype.kind in "bf" and highest <= 1 else ""
+    return f"; pass np.rint({scale}np.asarray(image)).astype(np.uint8)"
 
 
 def _png(image: "PILImage") -> bytes:
     bare = image.copy()
     # An ICC profile, XMP or text would be sent along; only transparency belongs to the pixels.
     bare.info = {key: value for key, value in image.info.items() if key == "transparency"}
+    if 0 in bare.size:
+        raise InputError("image is empty")
     file = BytesIO()
     bare.save(file, "PNG", compress_level=_COMPRESS_LEVEL)
     return file.getvalue()

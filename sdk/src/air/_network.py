@@ -36,16 +36,20 @@ def process_generation() -> int:
 
 
 def make_client(config: Config, context: SSLContext) -> httpx.Client:
-    proxy = httpx.Proxy(config.proxy.url) if config.proxy else None
-    transport = httpx.HTTPTransport(verify=context, proxy=proxy)
+    transport = httpx.HTTPTransport(verify=context, proxy=_proxy(config))
     # httpx has no argument for this; test_network.py fails if the attributes are renamed.
     transport._pool._network_backend = DeadlineBackend()
     return httpx.Client(transport=transport, trust_env=False)
 
 
 def make_async_client(config: Config, context: SSLContext) -> httpx.AsyncClient:
-    proxy = httpx.Proxy(config.proxy.url) if config.proxy else None
-    return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(verify=context, proxy=proxy), trust_env=False)
+    transport = httpx.AsyncHTTPTransport(verify=context, proxy=_proxy(config))
+    transport._pool._network_backend = ClosingBackend()  # as above
+    return httpx.AsyncClient(transport=transport, trust_env=False)
+
+
+def _proxy(config: Config) -> httpx.Proxy | None:
+    return httpx.Proxy(config.proxy.url) if config.proxy else None
 
 
 class ProcessClients:
@@ -171,6 +175,54 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def close(self) -> None:
         self._stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class ClosingBackend(httpcore.AsyncNetworkBackend):
+    """Closes connections whose TLS handshake is cancelled: httpcore leaves their sockets to the garbage collector."""
+
+    def __init__(self) -> None:
+        self._backend = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own argument
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return ClosingStream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+class ClosingStream(httpcore.AsyncNetworkStream):
+    """See `ClosingBackend`."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await self._stream.write(buffer, timeout)
+
+    async def start_tls(
+        self,
+        ssl_context: SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own argument
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            await self._stream.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

@@ -80,10 +80,10 @@ def ssl_context(base_url: str, proxy: Proxy | None) -> ssl.SSLContext:
     try:
         return httpx.create_ssl_context()
     except OSError as error:  # ssl.SSLError is one
-        name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), "certifi")
-        raise ConfigurationError(
-            f"cannot read the certificates that {name} names ({os.environ.get(name, '')}): {error}"
-        ) from None
+        certificates = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
+        names = [name for name in (certificates, "SSLKEYLOGFILE") if os.environ.get(name)]
+        used = " and ".join(f"{name}={os.environ[name]}" for name in names)
+        raise ConfigurationError(f"cannot set up TLS with {used or 'the certificates of certifi'}: {error}") from None
 
 
 def _is_loopback(host: str) -> bool:
@@ -95,14 +95,16 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_excluded(server: httpx.URL, no_proxy: str) -> bool:
-    """Whether ``NO_PROXY`` lists the server: by name as urllib decides it, by address also in a network."""
+    """Whether ``NO_PROXY`` lists the server: as urllib reads it, and with networks and ``*.`` as well."""
     port = server.port or (443 if server.scheme == "https" else 80)
     if proxy_bypass(server.host) or proxy_bypass(f"{server.host}:{port}"):
         return True
     address = _address(server.host)
-    for entry in no_proxy.split(","):
+    for entry in (entry.strip(" []").lower() for entry in no_proxy.split(",")):
+        if entry.startswith("*.") and server.host.endswith(entry[1:]):
+            return True
         with suppress(ValueError):
-            if address is not None and address in ipaddress.ip_network(entry.strip(" []"), strict=False):
+            if address is not None and address in ipaddress.ip_network(entry, strict=False):
                 return True
     return False
 

@@ -54,6 +54,9 @@ class _Failure:
         self._proxy = proxy
         self.request_id = response.headers.get("x-request-id")
 
+    def _redacted_request_id(self) -> str | None:
+        return None if self.request_id is None else self._redacted(self.request_id)
+
     def bad_response(self, first: Any) -> BadResponseError:
         text, body = self._text_and_body()
         if body is None:
@@ -63,7 +66,7 @@ class _Failure:
         return BadResponseError(
             message,
             status_code=self._response.status_code,
-            request_id=self.request_id,
+            request_id=self._redacted_request_id(),
             body=text if body is None else body,
         )
 
@@ -86,7 +89,7 @@ class _Failure:
             type=_text(fields.get("type")),
             param=_text(fields.get("param")),
             code=code,
-            request_id=self.request_id,
+            request_id=self._redacted_request_id(),
             body=text if body is None else body,
             retry_after=parse_retry_after(self._response.headers.get("retry-after")),
         )

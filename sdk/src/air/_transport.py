@@ -79,7 +79,7 @@ class Attempts(Generic[AnswerT]):
             self._headers["Content-Type"] = body.content_type
 
     def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        """The request of the next attempt. Raises APITimeoutError if there is no time for one."""
+        """The request of the next attempt. Raises APITimeoutError if no time is left for one."""
         left = self._budget.remaining()
         self._connect_timeout = min(left, _CONNECT_TIMEOUT)
         headers = self._headers.copy()
@@ -103,15 +103,17 @@ class Attempts(Generic[AnswerT]):
                 raise APIConnectionError(f"{server} does not accept connections ({_CONNECT_TIMEOUT:g} s)") from error
             raise self._budget.timed_out() from error
         except httpx.ConnectError as error:
-            raise APIConnectionError(
-                f"cannot connect to {server} ({error}); is the server running there? "
-                "base_url and AIR_BASE_URL name another"
-            ) from error
+            advice = "is the server running there? base_url and AIR_BASE_URL name another"
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                advice = "SSL_CERT_FILE names a file of certificates to trust instead"
+            raise APIConnectionError(f"cannot connect to {server} ({error}); {advice}") from error
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise APIConnectionError(f"the connection to {server} broke: {error}") from error
         except RuntimeError as error:
             if http.is_closed:
                 raise ConfigurationError(_CLOSED) from error
+            if isinstance(http, httpx.AsyncClient) and "loop" in str(error):
+                raise ConfigurationError(f"http_client works in the event loop that used it first: {error}") from error
             raise
 
     def answer(self, response: httpx.Response, content: bytes) -> AnswerT:

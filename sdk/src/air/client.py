@@ -19,7 +19,7 @@ _VALIDATE = Call("POST", "/authentication/validate", Account)
 class AIRefinery(SegmentationOnly):
     """A client for blocking code. It may be shared between threads, and used before and after a fork.
 
-    Copies and pickles of it have connections of their own. A pickle contains the API key.
+    It can be pickled and deep-copied: the new client opens connections of its own. A pickle contains the API key.
 
     Args:
         api_key: None: the environment's ``AIR_API_KEY``.
@@ -46,8 +46,8 @@ class AIRefinery(SegmentationOnly):
         self,
         api_key: str | None = None,
         base_url: str | None = None,
-        *,
         default_headers: Mapping[str, str] | None = None,
+        *,
         timeout: float = DEFAULT_TIMEOUT,
         max_retries: int = DEFAULT_MAX_RETRIES,
         http_client: httpx.Client | None = None,
@@ -105,8 +105,8 @@ class AsyncAIRefinery(SegmentationOnly):
         self,
         api_key: str | None = None,
         base_url: str | None = None,
-        *,
         default_headers: Mapping[str, str] | None = None,
+        *,
         timeout: float = DEFAULT_TIMEOUT,
         max_retries: int = DEFAULT_MAX_RETRIES,
         http_client: httpx.AsyncClient | None = None,

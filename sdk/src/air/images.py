@@ -107,7 +107,7 @@ class Images(SegmentationOnly):
             requests: for each image a mapping of `segment`'s arguments. The next one is taken when a request has
                 finished, so that a generator over a folder never has more than ``concurrency`` images in memory. A Path
                 is read when its request starts.
-            concurrency: how many requests are in flight at most.
+            concurrency: how many requests run at the same time at most.
             progress: called after each request with the number of finished requests and the total, or None if
                 ``requests`` has no length. Always called in the caller's thread.
             **defaults: arguments of `segment` for requests that do not set them, such as ``model=...``.
@@ -118,7 +118,7 @@ class Images(SegmentationOnly):
 
         Raises:
             InputError: ``concurrency`` is not a positive integer.
-            Exception: what ``requests`` or ``progress`` raises, or KeyboardInterrupt; requests in flight end first.
+            Exception: what ``requests`` or ``progress`` raises, or KeyboardInterrupt; running requests end first.
         """
         return run_all(requests, self._segment, defaults, concurrency, progress)
 
@@ -230,7 +230,7 @@ class AsyncImages(SegmentationOnly):
         """Segment many images, a few at a time.
 
         The same arguments and results as `Images.segment_many`; ``requests`` may be async. Cancelling it cancels the
-        requests in flight, and waits until they have ended.
+        running requests, and waits until they have ended.
         """
         return await run_all_async(requests, self._segment, defaults, concurrency, progress)
 

@@ -440,6 +440,53 @@ async def test_both_backends_grant_the_same_requests(redis_url: str) -> None:
     await redis.close()
 
 
+async def test_connections_that_redis_closed_are_replaced(redis_url: str, closing: Make) -> None:
+    from redis.asyncio import Redis
+
+    limiter, team = closing(redis_url), account(requests_per_minute=100)
+    assert await passed([limiter], 20, team) == 20
+    async with Redis.from_url(redis_url) as redis:
+        await redis.client_kill_filter(_type="normal", skipme=True)
+    await asyncio.sleep(0.05)
+    assert await passed([limiter], 20, team) == 20
+    assert limiter.failures == 0
+
+
+async def test_a_charge_whose_response_is_lost_is_not_repeated(redis_server: RedisServer, closing: Make) -> None:
+    """A proxy closes the connection after Redis has executed the script."""
+    from redis.asyncio import Redis
+
+    redis_server.empty()
+    losing = asyncio.Event()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_redis, to_redis = await asyncio.open_connection("127.0.0.1", redis_server.port)
+
+        async def respond() -> None:
+            while (data := await from_redis.read(65536)) and not losing.is_set():
+                writer.write(data)
+            losing.clear()
+            writer.close()
+
+        responding = asyncio.create_task(respond())
+        while data := await reader.read(65536):
+            to_redis.write(data)
+        to_redis.close()
+        await responding
+
+    async with await asyncio.start_server(forward, "127.0.0.1", 0) as proxy:
+        limiter = closing(f"redis://127.0.0.1:{proxy.sockets[0].getsockname()[1]}/0")
+        team = account(images_per_minute=9, pixels_per_day=1000)
+        await charge(limiter, [team], 1)
+        losing.set()
+        await charge(limiter, [team], 10)
+        assert limiter.failures == 1
+        await limiter.close()
+    async with Redis.from_url(redis_server.url) as redis:
+        assert await redis.get("maskery:pixels_per_day:account:team") == b"11"
+        assert await redis.llen("maskery:images_per_minute:account:team") == 2
+
+
 @pytest.mark.parametrize("turns", range(12))
 async def test_a_charge_that_is_cancelled_is_refunded(redis_url: str, closing: Make, turns: int) -> None:
     team, limiter = account(images_per_minute=1), closing(redis_url)

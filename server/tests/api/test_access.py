@@ -10,7 +10,7 @@ import pytest
 from samples import MODEL, b64, png, squares
 
 from maskery.accounts import AccountStore
-from maskery.api import create_app
+from maskery.api.app import create_app
 from maskery.settings import Settings
 
 MakeClient = Callable[..., httpx.Client]

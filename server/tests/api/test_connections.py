@@ -306,7 +306,7 @@ def test_requests_that_wait_take_no_more_memory_than_their_bodies(
     count, size = 6, 3 * 2**20
     client = make_client(workers=1)
     # Bytes after the end of a PNG are ignored.
-    files = (b64(image + number.to_bytes(1, "big") * size) for number in range(count))
+    files = (b64(image + bytes([number]) * size) for number in range(1, count + 1))
     contents = [json.dumps({**body, "image_prompt": file}).encode() for file in files]
     total = sum(map(len, contents))
     with ExitStack() as stack:

@@ -115,7 +115,7 @@ def whole(body: bytes) -> tuple[dict[str, Any], bytes]:
     return {**fields, "image_prompt": TAKEN}, decode_image(fields["image_prompt"])
 
 
-@settings(deadline=None, max_examples=2000)
+@settings(deadline=None)
 @given(st.lists(pieces, max_size=14).map("".join))
 def test_both_parsers_agree_on_any_body(text: str) -> None:
     for body in (text.encode(), f'{{"model": "m", {text}}}'.encode()):

@@ -9,7 +9,7 @@ from samples import MODEL, b64, png, squares
 from starlette.testclient import TestClient
 
 from maskery.accounts import AccountStore, Usage
-from maskery.api import create_app
+from maskery.api.app import create_app
 from maskery.settings import Settings
 
 ROUTE = "/v1/images/segmentations"

@@ -84,7 +84,7 @@ def test_keys_are_listed_without_secrets_in_every_state(store: AccountStore) -> 
         assert text[16:] not in listed
     assert len(rows(listed)) == 6
     assert len(rows(succeeds("keys", "list", "--account", "active"))) == 1
-    assert rows(succeeds("keys", "list", "--account", "nobody")) == []
+    assert rows(succeeds("keys", "list", "--account", "unknown")) == []
 
 
 def test_tables_in_a_pipe_are_not_cut(store: AccountStore) -> None:
@@ -151,7 +151,7 @@ def test_usage_is_shown_by_day_and_account(store: AccountStore) -> None:
     found = list(csv.DictReader(io.StringIO(succeeds("usage", "--csv", "--account", "a", "--first", first))))
     assert [date.fromisoformat(row["day"]) for row in found] == [today - timedelta(days=40), today]
     assert found[0] == {**found[0], "account": "a", "requests": "1000", "pixels": "4", "seconds": "5.250"}
-    assert succeeds("usage", "--csv", "--account", "nobody").splitlines() == [",".join(found[0])]
+    assert succeeds("usage", "--csv", "--account", "unknown").splitlines() == [",".join(found[0])]
 
 
 def test_the_database_is_upgraded(own_home: Path) -> None:
@@ -190,10 +190,10 @@ MISTAKES = {
     "keys revoke mk_000000000000_" + "s" * 43: "'000000000000'",
     "accounts create a/b": "not a valid account name",
     "accounts create there": "already",
-    "accounts limit nobody requests-per-minute=5": "accounts list",
+    "accounts limit unknown requests-per-minute=5": "accounts list",
     "accounts limit there requests-per-minute=many": "above 0",
-    "accounts disable nobody": "does not exist",
-    "accounts enable nobody": "does not exist",
+    "accounts disable unknown": "does not exist",
+    "accounts enable unknown": "does not exist",
     "usage --first 2026-03-02 --last 2026-03-01": "before the first day",
 }
 

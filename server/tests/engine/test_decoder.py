@@ -291,7 +291,7 @@ async def test_results_are_those_of_each_prompt_alone_under_random_cancellations
     lane = Lane(2)
     with ThreadPoolExecutor(2) as pool:
         decoder = Decoder(lane, pool)
-        asked: list[tuple[Decoding, int, list[ObjectPrompt], bool]] = []
+        requests: list[tuple[Decoding, int, list[ObjectPrompt], bool]] = []
         for _ in range(400):
             corner = rng.randrange(5)
             bad = rng.random() < 0.05
@@ -299,15 +299,15 @@ async def test_results_are_those_of_each_prompt_alone_under_random_cancellations
             if bad:
                 objects.append(point(99))
             task = asyncio.create_task(decoder.decode(model, images[corner], objects))
-            asked.append((task, corner, objects, bad))
+            requests.append((task, corner, objects, bad))
             if rng.random() < 0.1:
-                rng.choice(asked)[0].cancel()
+                rng.choice(requests)[0].cancel()
             if rng.random() < 0.2:
                 await asyncio.sleep(rng.choice((0, 0.001)))
-        await asyncio.wait([task for task, *_ in asked])
+        await asyncio.wait([task for task, *_ in requests])
         await until(lambda: not lane.running)
     served = 0
-    for task, corner, objects, bad in asked:
+    for task, corner, objects, bad in requests:
         if task.cancelled():
             continue
         if bad:

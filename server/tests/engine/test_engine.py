@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine.parts import Plain, until
+from engine.parts import Plain, stop_clock, until
 from sam_folders import write_model
 from samples import MODEL, jpeg, png, squares
 
@@ -122,7 +122,7 @@ async def segment(engine: Engine, job: Job, timings: Timings | None = None) -> S
 
 def waiting_for_encodings(engine: Engine) -> int:
     """Number of requests that wait for an encoding, their own or that of another request."""
-    return sum(call.waiting for call in engine.encoder._flights._calls.values())
+    return sum(call.waiting for call in engine.encoder._single_flight._calls.values())
 
 
 def assert_same(one: Segmentation, other: Segmentation) -> None:
@@ -456,6 +456,22 @@ async def test_an_account_cannot_displace_the_prepared_images_of_another(make_en
         await engine.prepare(plain.name, Upload(png_file(corner)), "flood")
     assert (await segment(engine, job(image=Reference(prepared.id)))).masks
     assert len(engine.prepared) == len(engine.cache) == 10
+
+
+async def test_showing_a_prepared_image_keeps_its_embedding(
+    make_engine: MakeEngine, plain: Plain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = stop_clock(monkeypatch, "maskery.engine.cache")
+    engine = make_engine(cache_bytes=3 * 64, prepared_seconds=60)
+    shown, idle = [await engine.prepare(plain.name, Upload(png_file(corner)), "team") for corner in (1, 2)]
+    clock.now += 50
+    assert engine.show(shown.id, "team") == shown
+    clock.now += 50
+    for corner in (3, 4):
+        await engine.prepare(plain.name, Upload(png_file(corner)), "others")
+    assert engine.show(shown.id, "team") == shown
+    with pytest.raises(NotPrepared):
+        engine.show(idle.id, "team")
 
 
 async def test_the_registry_is_not_asked_on_the_event_loop(plain: Plain) -> None:

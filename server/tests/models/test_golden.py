@@ -1,4 +1,4 @@
-"""SAM and SAM-HQ against what transformers answered: the vectors that `make golden` keeps."""
+"""Compares SAM and SAM-HQ with outputs of transformers that `make golden` stores."""
 
 import shutil
 import threading
@@ -12,7 +12,8 @@ from sam_cases import SIZES, image, prompts
 from sam_folders import write_model
 
 from maskery.models import StoreError
-from maskery.models.runtime import Network, compilations
+from maskery.models.compile_cache import compilations
+from maskery.models.runtime import Network
 from maskery.models.sam.model import load
 from maskery.segmentation import ObjectPrompt, Size, parse_prompt, segment
 
@@ -37,7 +38,7 @@ def batches(size: Size) -> list[list[ObjectPrompt]]:
 
 
 @pytest.mark.parametrize("size", SIZES[1:3], ids=str)
-def test_every_candidate_is_the_oracles(folder: Path, architecture: str, size: Size) -> None:
+def test_candidates_equal_those_of_transformers(folder: Path, architecture: str, size: Size) -> None:
     model = load("a/b", folder, "r", "f32")
     known = model.encode(image(size))
     logits, scores = (GOLDEN[f"{architecture}-{size}-{what}"] for what in ("logits", "scores"))
@@ -52,7 +53,7 @@ def test_every_candidate_is_the_oracles(folder: Path, architecture: str, size: S
         np.testing.assert_allclose(mine.scores, expected_scores[first:].clip(0, 1), atol=1e-4)
 
 
-def test_an_answer_does_not_depend_on_its_neighbours(folder: Path) -> None:
+def test_candidates_do_not_depend_on_other_objects(folder: Path) -> None:
     model = load("a/b", folder, "r", "f32")
     size = SIZES[1]
     known = model.encode(image(size))
@@ -63,7 +64,7 @@ def test_an_answer_does_not_depend_on_its_neighbours(folder: Path) -> None:
         np.testing.assert_allclose(alone.logits, mine.logits, rtol=1e-4, atol=1e-4)
 
 
-def test_what_is_kept_of_an_image_is_half_of_what_f32_needs(folder: Path) -> None:
+def test_embeddings_in_bf16_have_half_the_size(folder: Path) -> None:
     size = SIZES[0]
     half, full = (load("a/b", folder, "r", precision).encode(image(size)) for precision in ("bf16", "f32"))
     assert half.nbytes * 2 == full.nbytes
@@ -90,7 +91,7 @@ def test_no_number_of_points_or_objects_needs_another_compilation(folder: Path) 
     assert compilations.total == before
 
 
-def test_one_shape_is_compiled_while_another_is_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_runs_while_it_is_compiled_for_another_shape(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load("a/b", folder, "r", "f32")
     size = SIZES[1]
     embedding = model.encode(image(size))
@@ -113,7 +114,7 @@ def test_one_shape_is_compiled_while_another_is_run(folder: Path, monkeypatch: p
         assert len(waiting.result()) == 2
 
 
-def test_a_compilation_that_fails_is_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_compilation_is_repeated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load("a/b", folder, "r", "f32")
     with monkeypatch.context() as patch:
         patch.setattr("maskery.models.sam.model.build_encoder", fail)
@@ -126,7 +127,7 @@ def fail(*_: object) -> None:
     raise ArithmeticError
 
 
-def test_compiled_networks_are_kept_and_a_damaged_one_is_made_again(folder: Path, tmp_path: Path) -> None:
+def test_compiled_networks_are_cached_and_a_damaged_one_is_replaced(folder: Path, tmp_path: Path) -> None:
     subject = image(SIZES[1])
     expected = load("a/b", folder, "r", "f32").encode(subject).arrays["embedding"]
     for _ in range(2):
@@ -175,13 +176,13 @@ def test_the_hq_token_alone_is_an_option(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [Size(5000, 1), Size(1, 5000), Size(129, 1)], ids=str)
-def test_the_thinnest_images_are_answered(folder: Path, size: Size) -> None:
+def test_very_thin_images_are_segmented(folder: Path, size: Size) -> None:
     model = load("a/b", folder, "r", "f32")
     result = segment(model, image(size), parse_prompt([[[0, 0]]], size))
     assert result.masks[0].size == size
 
 
-def test_weights_that_change_under_a_loaded_model_are_an_error(tmp_path: Path) -> None:
+def test_weights_that_change_while_a_model_is_loaded_are_an_error(tmp_path: Path) -> None:
     write_model(tmp_path, "sam", seed=1)
     model = load("a/b", tmp_path, "r", "f32")
     with (tmp_path / "model.safetensors").open("r+b") as file:

@@ -1,4 +1,4 @@
-"""Small islands and holes of an answer go, unless somebody clicked on them."""
+"""Small islands and holes of a mask are removed, unless they contain a point."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ def prompt(*clicks: tuple[float, float, int]) -> ObjectPrompt:
     return ObjectPrompt(found[:, :2].copy(), found[:, 2].astype(np.uint8))
 
 
-def answer(*boxes: tuple[slice, slice, float]) -> np.ndarray:
-    """Logits on a grid of half the image's rows and columns: -4, and in each box what it says."""
+def mask(*boxes: tuple[slice, slice, float]) -> np.ndarray:
+    """Logits on a grid of half the image's rows and columns: -4, and the logit of each box."""
     logits = np.full((80, 100), -4.0, np.float32)
     for rows, columns, logit in boxes:
         logits[rows, columns] = logit
@@ -29,64 +29,64 @@ HOLE = (slice(20, 24), slice(20, 24), -2.0)
 ON_LARGE = (70.0, 70.0, 1)
 
 
-def test_a_speck_goes_and_the_rest_stays_as_it_is() -> None:
-    logits = answer(LARGE, SPECK)
-    np.testing.assert_array_equal(remove_small_regions(logits, prompt(ON_LARGE), SIZE) > 0, answer(LARGE) > 0)
+def test_a_speck_is_removed_and_the_rest_is_unchanged() -> None:
+    logits = mask(LARGE, SPECK)
+    np.testing.assert_array_equal(remove_small_regions(logits, prompt(ON_LARGE), SIZE) > 0, mask(LARGE) > 0)
     untouched = np.ones_like(logits, bool)
     untouched[SPECK[:2]] = False
     np.testing.assert_array_equal(remove_small_regions(logits, prompt(ON_LARGE), SIZE)[untouched], logits[untouched])
     assert (logits[SPECK[:2]] == 2.0).all()
 
 
-def test_a_speck_that_was_clicked_stays() -> None:
-    logits = answer(LARGE, SPECK)
+def test_a_speck_with_a_point_is_kept() -> None:
+    logits = mask(LARGE, SPECK)
     assert (remove_small_regions(logits, prompt(ON_LARGE, (164.0, 124.0, 1)), SIZE) == logits).all()
     gone = remove_small_regions(logits, prompt(ON_LARGE, (164.0, 124.0, 0)), SIZE)
     assert (gone[SPECK[:2]] < 0).all()
 
 
-def test_a_second_island_of_some_size_stays() -> None:
-    logits = answer(LARGE, (slice(55, 75), slice(60, 80), 1.0))
+def test_a_large_second_island_is_kept() -> None:
+    logits = mask(LARGE, (slice(55, 75), slice(60, 80), 1.0))
     assert (remove_small_regions(logits, prompt(ON_LARGE), SIZE) == logits).all()
 
 
-def test_a_hole_is_filled_unless_it_was_clicked_off() -> None:
-    logits = answer(LARGE, HOLE)
+def test_a_hole_is_filled_unless_it_has_a_negative_point() -> None:
+    logits = mask(LARGE, HOLE)
     assert (remove_small_regions(logits, prompt(ON_LARGE), SIZE) > 0).sum() == 1600
     assert (remove_small_regions(logits, prompt(ON_LARGE, (44.0, 44.0, 0)), SIZE) == logits).all()
 
 
-def test_islands_in_holes_and_holes_in_islands_leave_nothing() -> None:
+def test_islands_in_holes_and_holes_in_islands_are_removed() -> None:
     dot = (slice(21, 23), slice(21, 23), 1.0)
     np.testing.assert_array_equal(
-        remove_small_regions(answer(LARGE, HOLE, dot), prompt(ON_LARGE), SIZE) > 0, answer(LARGE) > 0
+        remove_small_regions(mask(LARGE, HOLE, dot), prompt(ON_LARGE), SIZE) > 0, mask(LARGE) > 0
     )
-    pierced = answer(LARGE, SPECK, (slice(61, 63), slice(81, 83), -1.0))
-    np.testing.assert_array_equal(remove_small_regions(pierced, prompt(ON_LARGE), SIZE) > 0, answer(LARGE) > 0)
+    pierced = mask(LARGE, SPECK, (slice(61, 63), slice(81, 83), -1.0))
+    np.testing.assert_array_equal(remove_small_regions(pierced, prompt(ON_LARGE), SIZE) > 0, mask(LARGE) > 0)
 
 
-def test_what_meets_at_a_corner_alone_is_an_island() -> None:
-    logits = answer(LARGE, (slice(50, 53), slice(50, 53), 2.0))
-    np.testing.assert_array_equal(remove_small_regions(logits, prompt(ON_LARGE), SIZE) > 0, answer(LARGE) > 0)
+def test_cells_that_meet_at_a_corner_only_are_an_island() -> None:
+    logits = mask(LARGE, (slice(50, 53), slice(50, 53), 2.0))
+    np.testing.assert_array_equal(remove_small_regions(logits, prompt(ON_LARGE), SIZE) > 0, mask(LARGE) > 0)
 
 
-def test_a_large_hole_stays() -> None:
-    logits = answer(LARGE, (slice(20, 32), slice(20, 32), -2.0))
+def test_a_large_hole_is_kept() -> None:
+    logits = mask(LARGE, (slice(20, 32), slice(20, 32), -2.0))
     assert (remove_small_regions(logits, prompt(ON_LARGE), SIZE) == logits).all()
 
 
-def test_a_small_corner_of_the_image_is_no_hole() -> None:
+def test_a_small_corner_of_the_image_is_not_a_hole() -> None:
     logits = np.full((80, 100), 3.0, np.float32)
     logits[:4, :4] = -1
     assert (remove_small_regions(logits, prompt(ON_LARGE), SIZE) == logits).all()
 
 
 @pytest.mark.parametrize("logit", [-3.0, 3.0])
-def test_nothing_and_everything_stay(logit: float) -> None:
+def test_an_empty_and_a_full_mask_are_unchanged(logit: float) -> None:
     logits = np.full((80, 100), logit, np.float32)
     assert (remove_small_regions(logits, prompt((199.9, 159.9, 1), (0.0, 0.0, 0)), SIZE) == logits).all()
 
 
-def test_an_answer_for_a_box_alone_is_tidied_too() -> None:
+def test_small_regions_are_removed_for_a_box_alone() -> None:
     asked = ObjectPrompt(np.zeros((0, 2), np.float32), np.zeros(0, np.uint8), np.array((10, 10, 120, 120), np.float32))
-    np.testing.assert_array_equal(remove_small_regions(answer(LARGE, SPECK, HOLE), asked, SIZE) > 0, answer(LARGE) > 0)
+    np.testing.assert_array_equal(remove_small_regions(mask(LARGE, SPECK, HOLE), asked, SIZE) > 0, mask(LARGE) > 0)

@@ -23,11 +23,11 @@ def square(rows: int = 75, columns: int = 100) -> np.ndarray:
     return logits
 
 
-def test_a_window_lies_about_the_answer_with_a_margin() -> None:
+def test_a_window_surrounds_the_mask_with_a_margin() -> None:
     assert window_around(square(), prompt(), SIZE) == pytest.approx((88, 68, 152, 132))
 
 
-def test_a_window_holds_what_was_asked_for_but_not_what_was_not() -> None:
+def test_a_window_contains_positive_points_and_the_box_but_not_negative_points() -> None:
     window = window_around(square(), prompt((300, 100, 1), (10, 10, 0), box=(90, 90, 200, 250)), SIZE)
     assert window is not None
     assert window.x0 > 10
@@ -40,7 +40,7 @@ def test_a_window_ends_where_the_image_does() -> None:
     assert window_around(np.ones((75, 100), np.float32), prompt(), SIZE) == Window.whole(SIZE)
 
 
-def test_there_is_no_window_about_nothing() -> None:
+def test_an_empty_mask_has_no_window() -> None:
     assert window_around(-(square() ** 2), prompt(), SIZE) is None
 
 
@@ -52,14 +52,14 @@ def test_a_window_is_at_most_twice_as_long_as_wide() -> None:
     assert window.width == pytest.approx(2 * window.height)
 
 
-def test_pixels_are_cut_where_the_window_is() -> None:
+def test_a_crop_has_the_pixels_of_the_window() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
     part, window = crop(pixels, Window(101, 51, 200, 149.5), SIZE)
     np.testing.assert_array_equal(part, pixels[25:75, 50:100])
     assert window == Window(100, 50, 200, 150)
 
 
-def test_an_answer_is_seen_in_a_window_and_put_back_where_it_was() -> None:
+def test_logits_are_sampled_in_a_window_and_pasted_back() -> None:
     window = Window(88, 68, 152, 132)
     seen = sample_window(square(), window, SIZE, 64, 64)
     assert (seen[16:48, 16:48] > 0).all()
@@ -70,12 +70,12 @@ def test_an_answer_is_seen_in_a_window_and_put_back_where_it_was() -> None:
     assert (whole > 0).sum() == pytest.approx(40 * 40, rel=0.05)
 
 
-def test_the_grid_of_an_answer_is_no_finer_than_its_limit() -> None:
+def test_the_grid_is_not_finer_than_its_limit() -> None:
     window = Window(100, 80, 104, 84)
     assert paste_window(square(), square(), window, SIZE, Size(120, 90)).shape == (90, 120)
 
 
-def test_clicks_off_the_window_are_not_seen() -> None:
+def test_points_outside_the_window_are_left_out() -> None:
     colours = lab_colours(np.zeros((24, 32, 3), np.uint8))
     found = encode_prompt(prompt((110, 90, 1), (10, 10, 0)), colours, Window(100, 80, 132, 104), False)
     assert found.shape == (1, 8, 24, 32)

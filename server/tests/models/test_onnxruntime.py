@@ -26,7 +26,7 @@ def run_onnxruntime(model: Sam, name: str, inputs: Arrays) -> Arrays:
     return dict(zip(names, session.run(names, {**graph.weight_arrays(), **inputs}), strict=True))
 
 
-def test_onnx_runtime_encodes_alike(model: Sam) -> None:
+def test_onnx_runtime_encodes_the_same(model: Sam) -> None:
     subject = image(SIZES[1])
     ours = model.encode(subject).arrays
     theirs = run_onnxruntime(model, "encode", {"pixel_values": model.processor.pixel_values(subject)})
@@ -36,7 +36,7 @@ def test_onnx_runtime_encodes_alike(model: Sam) -> None:
 
 
 @pytest.mark.parametrize(("graph", "objects", "tokens"), [("decode", 1, 2), ("decode", 3, 7), ("decode-masks", 2, 4)])
-def test_onnx_runtime_decodes_alike(model: Sam, graph: str, objects: int, tokens: int) -> None:
+def test_onnx_runtime_decodes_the_same(model: Sam, graph: str, objects: int, tokens: int) -> None:
     rng = np.random.default_rng(0)
     inputs: Arrays = {
         **model.encode(image(SIZES[1])).arrays,

@@ -1,4 +1,4 @@
-"""Models come from a hub or a folder, whole or not at all. The hub is a small server of our own."""
+"""Models are installed from a hub or a folder, completely or not at all. The hub is a small server in this process."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ STEP = 2**20
 
 @dataclass
 class Hub:
-    """A hub with one repository. What it is told to do wrong, it does.
+    """A hub with one repository, which fails as its attributes say.
 
     Attributes:
         folder: the repository's files.
@@ -73,7 +73,7 @@ class Hub:
         }
 
     def ranges(self, file: str = "model.safetensors") -> list[str | None]:
-        """What was asked of a file, request by request."""
+        """The ranges that were requested of a file."""
         return [headers.get("range") for path, headers in self.requests if path.endswith(file)]
 
 
@@ -151,7 +151,7 @@ def files(store: Store) -> set[str]:
 
 
 def refusal(action: Callable[[], Any]) -> str:
-    """What is said, which is one sentence."""
+    """The message of the error, which is one sentence."""
     with pytest.raises(StoreError) as caught:
         action()
     said = str(caught.value)
@@ -166,9 +166,9 @@ def enlarge(hub: Hub) -> bytes:
     return (hub.folder / "model.safetensors").read_bytes()
 
 
-def test_a_model_comes_from_the_hub(hub: Hub, store: Store) -> None:
+def test_a_model_is_installed_from_the_hub(hub: Hub, store: Store) -> None:
     steps: list[tuple[str, int, int | None]] = []
-    (hub.folder / "pytorch_model.bin").write_bytes(b"a pickle that nobody asked for")
+    (hub.folder / "pytorch_model.bin").write_bytes(b"a pickle")
     card = store.install_from_hub(NAME, progress=lambda *step: steps.append(step))
     weights = (hub.folder / "model.safetensors").read_bytes()
     assert (card.name, card.architecture, card.revision, card.licence) == (NAME, "sam_hq", COMMIT, "mit")
@@ -191,7 +191,7 @@ def test_a_model_comes_from_the_hub(hub: Hub, store: Store) -> None:
     assert len(hub.requests) == before + 1
 
 
-def test_another_revision_takes_the_place_of_the_first(hub: Hub, store: Store) -> None:
+def test_another_revision_replaces_the_first(hub: Hub, store: Store) -> None:
     first = store.install_from_hub(NAME)
     (store.get(NAME) / "graphs").mkdir()
     hub.commit = COMMIT[::-1]
@@ -204,7 +204,7 @@ def test_another_revision_takes_the_place_of_the_first(hub: Hub, store: Store) -
     assert store.installed() == [second]
 
 
-def test_an_interrupted_download_goes_on_where_it_was(hub: Hub, store: Store) -> None:
+def test_an_interrupted_download_is_resumed(hub: Hub, store: Store) -> None:
     weights = enlarge(hub)
     hub.cut, hub.after_cut = STEP, 503
     assert "answers 503" in refusal(lambda: store.install_from_hub(NAME))
@@ -217,7 +217,7 @@ def test_an_interrupted_download_goes_on_where_it_was(hub: Hub, store: Store) ->
     assert (store.get(NAME) / "model.safetensors").read_bytes() == weights
 
 
-def test_what_is_left_of_another_revision_is_not_gone_on_with(hub: Hub, store: Store) -> None:
+def test_a_download_of_another_revision_is_not_resumed(hub: Hub, store: Store) -> None:
     enlarge(hub)
     hub.cut, hub.after_cut = STEP, 503
     refusal(lambda: store.install_from_hub(NAME))
@@ -228,7 +228,7 @@ def test_what_is_left_of_another_revision_is_not_gone_on_with(hub: Hub, store: S
     assert {name.split("/")[0] for name in files(store)} == {"acme--sam-fine"}
 
 
-def test_what_arrives_changed_is_refused(hub: Hub, store: Store) -> None:
+def test_a_damaged_download_is_refused(hub: Hub, store: Store) -> None:
     weights = enlarge(hub)
     hub.cut, hub.after_cut = STEP, 503
     refusal(lambda: store.install_from_hub(NAME))
@@ -265,7 +265,7 @@ def test_a_hub_that_does_not_answer_is_explained(hub: Hub, store: Store, monkeyp
         store.install_from_hub(NAME)
 
 
-def test_something_else_than_a_hub_is_explained(hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_a_hub_is_explained(hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for answer in (b"<html>", b"[]", b"{}", b'{"id": "a", "sha": "../..", "siblings": []}'):
         monkeypatch.setattr(Handler, "answer", _always(answer))
         assert hub.url in refusal(lambda: store.install_from_hub(NAME))
@@ -276,7 +276,7 @@ def _always(body: bytes) -> Callable[[Handler, int, bytes], None]:
     return lambda handler, status, _body: answer(handler, status, body)
 
 
-def test_offline_nothing_is_asked_and_what_is_here_stays(
+def test_offline_no_request_is_made_and_an_installed_model_is_kept(
     hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = store.install_from_hub(NAME)
@@ -297,7 +297,7 @@ def test_a_connection_that_breaks_is_resumed(hub: Hub, store: Store) -> None:
     assert (store.get(NAME) / "model.safetensors").read_bytes() == weights
 
 
-def test_offline_a_model_comes_from_the_cache_of_huggingface_hub(
+def test_offline_a_model_is_installed_from_the_cache_of_huggingface_hub(
     hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import huggingface_hub
@@ -398,7 +398,7 @@ def test_a_tensor_in_two_parts_is_refused(tmp_path: Path, store: Store) -> None:
     assert "is in another part, too" in refusal(lambda: store.install_from_folder("mine", source))
 
 
-def test_the_interface_of_huggingface_hub_is_what_is_used_here() -> None:
+def test_huggingface_hub_has_the_interface_that_is_used() -> None:
     """A release that moves one of these names fails here, by the name, and not in the middle of a download."""
     import huggingface_hub
     import huggingface_hub.utils
@@ -412,7 +412,7 @@ def test_the_interface_of_huggingface_hub_is_what_is_used_here() -> None:
     assert issubclass(huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.HTTPError)
 
 
-def test_a_repository_that_cannot_be_run_is_not_downloaded(hub: Hub, store: Store) -> None:
+def test_an_unsupported_repository_is_not_downloaded(hub: Hub, store: Store) -> None:
     (hub.folder / "config.json").write_text(json.dumps({**config(), "model_type": "llama"}))
     assert "model type 'llama'" in refusal(lambda: store.install_from_hub(NAME))
     assert hub.ranges() == []
@@ -436,7 +436,7 @@ def test_a_folder_is_copied_under_any_name(tmp_path: Path, store: Store) -> None
     assert store.get("mine").is_dir()
 
 
-def test_a_folder_as_transformers_saves_it_is_known_by_its_content(tmp_path: Path, store: Store) -> None:
+def test_the_revision_of_a_folder_is_a_digest_of_its_files(tmp_path: Path, store: Store) -> None:
     source = write_model(tmp_path / "mine")
     first = store.install_from_folder("mine", source)
     assert store.install_from_folder("mine", source).revision == first.revision
@@ -501,7 +501,7 @@ def reshaped(folder: Path) -> None:
         (reshaped, "mask_decoder.hq_token.weight is 2 × 16; config.json says 1 × 16"),
     ],
 )
-def test_a_bad_folder_is_one_sentence_and_nothing_is_installed(
+def test_an_invalid_folder_is_explained_and_nothing_is_installed(
     tmp_path: Path, store: Store, spoil: Callable[[Path], None], says: str
 ) -> None:
     source = write_model(tmp_path / "mine")
@@ -511,7 +511,7 @@ def test_a_bad_folder_is_one_sentence_and_nothing_is_installed(
     assert store.installed() == []
 
 
-def test_a_bad_folder_leaves_the_model_that_was_there(tmp_path: Path, store: Store) -> None:
+def test_an_invalid_folder_does_not_replace_a_model(tmp_path: Path, store: Store) -> None:
     source = write_model(tmp_path / "mine")
     card = store.install_from_folder("mine", source)
     truncated(source)
@@ -543,7 +543,7 @@ def test_a_bad_folder_leaves_the_model_that_was_there(tmp_path: Path, store: Sto
         "é",
     ],
 )
-def test_a_name_that_is_none_is_refused(tmp_path: Path, store: Store, name: str) -> None:
+def test_an_invalid_name_is_refused(tmp_path: Path, store: Store, name: str) -> None:
     source = write_model(tmp_path / "mine")
     assert "is not a model's name" in refusal(lambda: store.install_from_folder(name, source))
     assert store.find(name) is None
@@ -558,9 +558,7 @@ def test_a_built_in_name_is_refused(tmp_path: Path, store: Store) -> None:
     assert "built in" in refusal(lambda: store.install_from_folder("maskery/grabcut", write_model(tmp_path / "mine")))
 
 
-def test_a_disk_without_room_is_told_before_and_while(
-    tmp_path: Path, hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_explained(tmp_path: Path, hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_model(tmp_path / "mine")
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 1_000_000))  # type: ignore[attr-defined]
@@ -578,14 +576,14 @@ def test_a_disk_without_room_is_told_before_and_while(
     assert files(store) == set()
 
 
-def test_a_place_that_is_no_folder_is_told(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_store_is_explained(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file")
     store = Store(tmp_path / "models")
     assert store.installed() == []
     assert "cannot be used" in refusal(lambda: store.install_from_folder("mine", write_model(tmp_path / "mine")))
 
 
-def test_a_removed_model_is_gone_with_what_was_made_of_it(tmp_path: Path, store: Store) -> None:
+def test_removing_a_model_removes_all_its_files(tmp_path: Path, store: Store) -> None:
     store.install_from_folder("mine", write_model(tmp_path / "mine"))
     (store.get("mine") / "graphs").mkdir()
     store.remove("mine")
@@ -617,7 +615,7 @@ def test_a_broken_card_hides_its_model(tmp_path: Path, store: Store) -> None:
         assert store.find("mine") is None
 
 
-def test_installing_one_name_at_once_leaves_it_whole(tmp_path: Path, hub: Hub, store: Store) -> None:
+def test_concurrent_installations_of_one_name_leave_a_complete_model(tmp_path: Path, hub: Hub, store: Store) -> None:
     folders = [write_model(tmp_path / str(seed), seed=seed) for seed in range(3)]
 
     def install(index: int) -> None:
@@ -651,7 +649,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_the_command_line_goes_on_after_it_was_killed(hub: Hub, store: Store) -> None:
+def test_the_command_line_resumes_a_download_after_it_was_killed(hub: Hub, store: Store) -> None:
     weights = enlarge(hub)
     hub.cut, hub.stall = STEP, True
     process = start("install", NAME)
@@ -716,7 +714,7 @@ def test_the_command_line_installs_shows_lists_and_removes(
         {"do_pad": False},
     ],
 )
-def test_a_preprocessor_that_cannot_be_followed_is_refused_at_once(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_unsupported_preprocessing_is_refused_at_installation(tmp_path: Path, change: dict[str, Any]) -> None:
     folder = write_model(tmp_path / "model")
     file = folder / "preprocessor_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))

@@ -4,11 +4,11 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from maskery.segmentation import Size, rle
-from maskery.segmentation.compose import ObjectLogits, compose, compose_overlapping
+from maskery.segmentation.compose import ObjectLogits, _compared_size, compose, compose_overlapping
 
 SIZE = Size(120, 90)
 
@@ -82,7 +82,7 @@ def test_merging_is_transitive() -> None:
     assert [segment.prompts for segment in compose(layers, SIZE).segments] == [(0, 1, 2)]
 
 
-def test_merging_can_be_set_and_turned_off() -> None:
+def test_merging_can_be_configured_and_disabled() -> None:
     layers = [box(0, 0, 50, 50), box(0, 0, 50, 40)]
     assert len(compose(layers, SIZE).segments) == 2
     assert len(compose(layers, SIZE, merge_iou=0.8).segments) == 1
@@ -131,7 +131,7 @@ def test_an_empty_whole_mask_has_every_format() -> None:
     assert segment.polygons() == []
 
 
-def test_an_object_that_meets_no_other_is_the_same_in_company_as_alone() -> None:
+def test_an_object_that_overlaps_no_other_is_unchanged() -> None:
     apart, crossed, crossing = box(3, 5, 20, 30), box(60, 40, 90, 70), box(70, 50, 110, 80, logit=6)
     mask = compose([crossed, apart, crossing], SIZE)
     alone, pair = compose([apart], SIZE), compose([crossed, crossing], SIZE)
@@ -142,6 +142,21 @@ def test_an_object_that_meets_no_other_is_the_same_in_company_as_alone() -> None
     assert ((mask.values == 1) == (pair.values == 1)).all()
     assert ((mask.values == 3) == (pair.values == 2)).all()
     assert mask.segments[1].bbox == alone.segments[0].bbox
+
+
+def test_hundreds_of_objects_are_compared_at_fewer_pixels() -> None:
+    size = Size(4000, 3000)
+    assert _compared_size(size, 8).pixels == pytest.approx(2**18, rel=0.01)
+    assert _compared_size(size, 512).pixels == pytest.approx(2**16, rel=0.01)
+    assert _compared_size(size, 60_000).pixels == pytest.approx(2**16, rel=0.01)
+    assert _compared_size(Size(30, 20), 512) == Size(30, 20)
+
+
+def test_hundreds_of_duplicates_are_one_segment() -> None:
+    layers = [box(0, 0, 100, 60, logit=9, score=index / 300) for index in range(300)] + [box(20, 20, 40, 40, logit=1)]
+    mask = compose(layers, SIZE)
+    assert [len(segment.prompts) for segment in mask.segments] == [300, 1]
+    assert [segment.area for segment in mask.segments] == [6000 - 400, 400]
 
 
 def test_large_masks_are_painted_in_bands_without_a_seam() -> None:
@@ -156,7 +171,7 @@ def test_large_masks_are_painted_in_bands_without_a_seam() -> None:
 
 
 def compose_rows(layers: list[ObjectLogits], size: Size, y0: int, y1: int) -> np.ndarray:
-    """What no band has a part in: each pixel interpolated by the textbook's formula, the highest logit taken."""
+    """Rows of the mask without bands: each pixel interpolated by the textbook formula, the highest logit wins."""
     y = (np.arange(y0, y1) + 0.5) * 24 / size.height - 0.5
     x = (np.arange(size.width) + 0.5) * 32 / size.width - 0.5
     stack = []
@@ -182,7 +197,6 @@ stacks = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5, unique=True
 )
 
 
-@settings(deadline=None, max_examples=60)
 @given(stacks, st.integers(1, 70), st.integers(1, 70))
 def test_segments_describe_the_mask(layers: list[ObjectLogits], width: int, height: int) -> None:
     mask = compose(layers, Size(width, height))
@@ -197,7 +211,6 @@ def test_segments_describe_the_mask(layers: list[ObjectLogits], width: int, heig
         assert segment.bbox == expected
 
 
-@settings(deadline=None, max_examples=60)
 @given(stacks, st.randoms())
 def test_permuting_objects_permutes_values(layers: list[ObjectLogits], random: Random) -> None:
     order = list(range(len(layers)))

@@ -107,7 +107,8 @@ class Mask(Record):
         if self._pixels != (fresh := MaskPixels(self.b64_json, self.height, self.width)):
             self._pixels = fresh
         for segment in self.segments or ():
-            segment._pixels = self._pixels
+            if isinstance(segment, Segment):  # anything can be assigned
+                segment._pixels = self._pixels
         return self._pixels
 
     def to_numpy(self) -> "NDArray[np.uint8] | NDArray[np.uint16]":

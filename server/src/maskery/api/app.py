@@ -47,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         container.account_service.start()
-        warming = asyncio.create_task(warmup.warm(container))
+        warming = asyncio.create_task(warmup.warm_up(container))
         yield
         container.state.phase = "stopping"
         warming.cancel()

@@ -2,15 +2,14 @@
 
 import socket
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request
 
 from maskery.accounts import AccountMetrics, AccountService, AccountStore, Limiter, Limits
+from maskery.api.model_settings import image_limits, make_registry, prompt_limits, registry_factory
 from maskery.engine import EncoderClient, EncoderOptions, Engine, EngineLimits, Metrics
-from maskery.models import BUILT_IN, CompileCache, Registry, Store
-from maskery.segmentation import ImageLimits, PromptLimits
+from maskery.models import BUILT_IN, ModelMetrics, Registry
 from maskery.settings import Settings, SettingsError
 
 
@@ -44,26 +43,6 @@ class Container:
     preload: tuple[str, ...]
 
 
-def make_registry(settings: Settings) -> Registry:
-    """The models that the settings describe.
-
-    Raises:
-        ModelNotInstalled: an alias refers to a model that is not installed.
-    """
-    return _registry_factory(settings)(settings.aliases)
-
-
-def image_limits(settings: Settings) -> ImageLimits:
-    """The limits on an image's file."""
-    return ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-
-
-def prompt_limits(settings: Settings) -> PromptLimits:
-    """The limits on a prompt."""
-    # A mask prompt takes one byte per pixel: four of them stay within the memory that the default allows per image.
-    return PromptLimits(settings.max_objects, settings.max_points, 4 * settings.max_image_pixels)
-
-
 def make_container(settings: Settings) -> Container:
     """Build the application's objects. The encoder process starts with the first image that needs it.
 
@@ -88,7 +67,7 @@ def make_container(settings: Settings) -> Container:
         settings.pixels_per_day,
     )
     account_service = AccountService(AccountStore.open(settings.database), default_limits, limiter)
-    metrics = Metrics(engine, AccountMetrics(account_service))
+    metrics = Metrics(engine, AccountMetrics(account_service), ModelMetrics(registry))
     return Container(settings, registry, engine, metrics, account_service, State(), preload)
 
 
@@ -107,24 +86,12 @@ def _engine_limits(settings: Settings) -> EngineLimits:
     )
 
 
-def _registry_factory(settings: Settings) -> "partial[Registry]":
-    """Makes registries without aliases, also in the encoder process: it can be pickled."""
-    return partial(
-        Registry,
-        store=Store(settings.models),
-        max_model_bytes=settings.model_memory,
-        precision=settings.precision,
-        hq_token_only=settings.hq_token_only,
-        cache=CompileCache(settings.compile_cache),
-    )
-
-
 def _make_encoder(settings: Settings) -> EncoderClient | None:
     """The encoder process; None where the platform cannot pass shared memory to another process."""
     if not hasattr(socket, "send_fds"):
         return None
     options = EncoderOptions(
-        open_registry=_registry_factory(settings),
+        open_registry=registry_factory(settings),
         image_limits=image_limits(settings),
         log_level=settings.log_level,
         log_format=settings.log_format,

@@ -1,10 +1,10 @@
-"""Warm-up: models are loaded and run once before the server is ready, so that the first requests do not wait for it."""
+"""Warm-up: models are loaded and compiled before the server is ready, so that the first requests do not wait for it."""
 
 import asyncio
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from itertools import product
 
@@ -19,24 +19,24 @@ _log = logging.getLogger(__name__)
 
 _SIDE = 64
 
-# A network is compiled for each number of objects and of points. The points are fractions of the image's sides.
+# A network is compiled for these numbers of objects, and for a single point and other prompts. The points are fractions
+# of the image's sides.
 _POINTS = ((0.5, 0.5), (0.1, 0.1), (0.9, 0.9), (0.1, 0.9))
 _OBJECT_COUNTS = (1, 2, 4)
 _POINT_COUNTS = (1, 2)
 
 
-async def warm(container: Container) -> None:
-    """Load and run the models to preload, and set the server's state to ready, or to the failure."""
+async def warm_up(container: Container) -> None:
+    """Warm up the models to preload, and set the server's state to ready, or to the failure."""
     engine, state = container.engine, container.state
-    run: list[tuple[Model, Embedding]] = []
     try:
         for name in container.preload:
             started = time.monotonic()
             if engine.encoder.client and not container.models.is_built_in(name):
                 # The encoder process starts while the model is loaded here.
                 await asyncio.gather(engine.encoder.client.start(), engine.load(name))
-            run.append(await run_once(engine, name))
-            _log.info("%s is loaded and has run, after %.1f s", name, time.monotonic() - started)
+            await warm_up_model(engine, name)
+            _log.info("%s is loaded and compiled, after %.1f s", name, time.monotonic() - started)
     # Any failure is reported: the server must not stay in the state "starting".
     except Exception as error:  # noqa: BLE001
         expected = isinstance(error, (ModelNotInstalled, StoreError, EngineError))
@@ -45,39 +45,17 @@ async def warm(container: Container) -> None:
         return
     if state.phase == "starting":
         state.phase = "ready"
-    try:
-        for model, embedding in run:
-            await run_other_shapes(engine, model, embedding)
-    # Requests of that shape get the same error.
-    except Exception as error:  # noqa: BLE001
-        _log.error("a preloaded model fails for one shape of image or prompt", exc_info=error)
 
 
-async def run_once(engine: Engine, name: str) -> tuple[Model, Embedding]:
-    """Load a model and run it on the usual shape of image and prompt.
+async def warm_up_model(engine: Engine, name: str) -> None:
+    """Load a model and run it on all shapes of images and prompts that it is compiled for.
 
     Raises:
         ModelNotInstalled, StoreError, Busy: see `Engine.segment`.
     """
     model = await engine.load(name)
-    embedding = await _encode(engine, model, model.warmup_aspect_ratios[0])
-    await _decode(engine, model, embedding, next(_prompts(embedding.size)))
-    return model, embedding
-
-
-async def run_other_shapes(engine: Engine, model: Model, embedding: Embedding) -> None:
-    """Run a model on the other shapes that it is compiled for.
-
-    Args:
-        embedding: of the usual shape of image.
-    """
-    for aspect_ratio in model.warmup_aspect_ratios[1:]:
-        other = await _encode(engine, model, aspect_ratio)
-        for objects in _prompts(other.size, (1,)):
-            await _decode(engine, model, other, objects)
-    _, *others = _prompts(embedding.size)
-    for objects in others:
-        await _decode(engine, model, embedding, objects)
+    embeddings = [await _encode(engine, model, aspect_ratio) for aspect_ratio in model.warmup_aspect_ratios]
+    await asyncio.gather(*(_decode(engine, model, embedding) for embedding in embeddings))
 
 
 async def _encode(engine: Engine, model: Model, aspect_ratio: float) -> Embedding:
@@ -88,9 +66,11 @@ async def _encode(engine: Engine, model: Model, aspect_ratio: float) -> Embeddin
     return encoded.embedding
 
 
-async def _decode(engine: Engine, model: Model, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> None:
-    candidates, _ = await engine.decoder.decode(model, embedding, objects)
-    await engine.run_in_thread(partial(assemble, candidates, embedding, objects))
+async def _decode(engine: Engine, model: Model, embedding: Embedding) -> None:
+    # One after the other: prompts that wait at the same time would share a call.
+    for objects in _prompts(embedding.size, model.max_batch):
+        candidates, _ = await engine.decoder.decode(model, embedding, objects)
+        await engine.run_in_thread(partial(assemble, candidates, embedding, objects))
 
 
 def _image(max_pixels: int, aspect_ratio: float) -> bytes:
@@ -106,8 +86,9 @@ def _image(max_pixels: int, aspect_ratio: float) -> bytes:
     return to_png(pixels)
 
 
-def _prompts(size: Size, object_counts: Sequence[int] = _OBJECT_COUNTS) -> Iterator[tuple[ObjectPrompt, ...]]:
-    """Prompts of each shape, the usual one (a click) first."""
-    for objects, points in product(object_counts, _POINT_COUNTS):
-        clicks = [[point, *_POINTS][:points] for point in _POINTS[:objects]]
-        yield tuple(ObjectPrompt(np.array(each, np.float32) * size, np.ones(points, np.uint8)) for each in clicks)
+def _prompts(size: Size, max_batch: int) -> Iterator[tuple[ObjectPrompt, ...]]:
+    """A prompt of each shape."""
+    for objects, points in product(_OBJECT_COUNTS, _POINT_COUNTS):
+        if objects <= max_batch:
+            clicks = [[point, *_POINTS][:points] for point in _POINTS[:objects]]
+            yield tuple(ObjectPrompt(np.array(each, np.float32) * size, np.ones(points, np.uint8)) for each in clicks)

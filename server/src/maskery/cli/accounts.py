@@ -5,17 +5,15 @@ from typing import Annotated
 import typer
 
 from maskery.accounts import Limits
-from maskery.cli.common import (
+from maskery.cli.account_store import (
     LimitArguments,
     LimitOptions,
     checking_values,
-    new_table,
     open_account_store,
-    print_table,
     read_limits,
     show_limits,
-    show_time,
 )
+from maskery.cli.tables import new_table, print_table, show_time
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -26,7 +24,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")
 def create(name: Name, limit: LimitOptions = None) -> None:
     """Create an account.
 
-    `maskery keys create` creates missing accounts itself; use this to set limits before the first key exists.
+    `maskery keys create` creates a missing account, too.
+    Use this command to set limits before the first key exists.
     """
     with checking_values(), open_account_store() as store:
         account = store.accounts.create(name, Limits(**read_limits(limit)))

@@ -25,7 +25,7 @@ def revision() -> None:
     """Show the revision of the tables and the revision that this release needs."""
     location = Settings.load().database
     if isinstance(location, Path) and not location.exists():
-        raise UserError(f"there is no database yet: the first command that needs {location} creates it.")
+        raise UserError(f"the database does not exist yet: the first command that needs {location} creates it.")
     database = Database(location)
     typer.echo(f"{database} is at revision {database.revision() or 'none'}; this release needs {HEAD}.")
     database.close()

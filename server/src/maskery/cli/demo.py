@@ -8,7 +8,7 @@ import typer
 
 from maskery import logs
 from maskery.accounts import ApiKey
-from maskery.cli.common import open_account_store
+from maskery.cli.account_store import open_account_store
 from maskery.cli.serve import playground_address
 from maskery.serving import ServingError
 from maskery.serving.server import leave_threads, listen, run
@@ -33,7 +33,8 @@ def demo(
 ) -> None:
     """Start a server and open the playground in a browser. Ctrl+C stops it.
 
-    The server listens on loopback only, whatever the settings say. Its key is revoked when it stops.
+    The server listens on loopback only, whatever the settings say.
+    Its key is revoked when it stops.
     """
     settings = Settings.load(host="127.0.0.1", port=port, log_level="warning")
     logs.configure(settings.log_level, settings.log_format)

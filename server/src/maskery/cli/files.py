@@ -105,7 +105,7 @@ def check_outputs(image: Path, masks: Path, overlays: Path | None, suffix: str, 
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether two names are of one file, which need not exist. Standard input is no file's name."""
+    """Whether two names are of one file, which need not exist. `-` does not name a file."""
     if STANDARD in (one, other):
         return False
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))

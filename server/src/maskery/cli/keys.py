@@ -5,17 +5,15 @@ from typing import Annotated
 import typer
 
 from maskery.accounts import DEFAULT_SCOPES, SCOPES, ApiKey, Limits
-from maskery.cli.common import (
+from maskery.cli.account_store import (
     LimitArguments,
     LimitOptions,
     checking_values,
-    new_table,
     open_account_store,
-    print_table,
     read_limits,
     show_limits,
-    show_time,
 )
+from maskery.cli.tables import new_table, print_table, show_time
 from maskery.errors import UserError
 from maskery.settings import Settings
 

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from maskery.api.container import image_limits
-from maskery.cli.common import new_table, print_table
+from maskery.api.model_settings import image_limits
 from maskery.cli.files import find_images
+from maskery.cli.tables import new_table, print_table
 from maskery.errors import UserError
 from maskery.models import CATALOG, CompileCache, Registry, Store
 from maskery.models.store import Progress as Report
@@ -55,8 +55,11 @@ def install(
 ) -> None:
     """Install a model from a Hugging Face hub or from a folder.
 
-    A folder holds config.json, model.safetensors and preprocessor_config.json, as transformers saves them; its model
-    may have any name. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured. An interrupted download is resumed.
+    A folder holds config.json, model.safetensors and preprocessor_config.json,
+    as transformers saves them; its model may have any name.
+
+    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured.
+    An interrupted download is resumed.
     """
     if source and revision:
         raise UserError("--revision selects a revision on a hub; with --from there is none: leave one of them out.")
@@ -79,8 +82,10 @@ def quantize(
 ) -> None:
     """Quantize a model's image encoder to int8: less exact, and faster on processors with VNNI.
 
-    The result is stored beside the weights and used only with MASKERY_PRECISION=int8. The agreement of its masks with
-    those of f32 on the images is printed and stored. Needs `pip install "maskery\\[quantize]"`.
+    The result is stored beside the weights and used with MASKERY_PRECISION=int8.
+    The agreement of its masks with those of f32 is printed and stored.
+
+    Needs `pip install "maskery\\[quantize]"`.
     """
     from maskery.models.runtime import multiplies_int8  # noqa: PLC0415
     from maskery.models.sam.quantize import MAX_IMAGES, MissingExtra  # noqa: PLC0415

@@ -108,12 +108,13 @@ def segment(
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the server's answer.")] = 60.0,
 ) -> None:
-    """Segment an image into one categorical mask: 0 is background, the first object is 1, the second 2, …
+    """Segment an image into one categorical mask: 0 is background, 1 the first object, 2 the second, …
 
-    Coordinates are pixels from the top left corner of the image as it is displayed. All --point and --box options
-    describe one object.
+    Coordinates are pixels from the top left corner of the image as displayed.
+    All --point and --box options describe one object.
 
-    For a folder, cat.jpg becomes cat.jpg.png, or with other formats cat.jpg.json. Missing folders are created.
+    For a folder, cat.jpg becomes cat.jpg.png, or in other formats cat.jpg.json.
+    Missing folders are created.
 
       maskery segment cat.jpg --point 220,120 -o mask.png --overlay overlay.png
 

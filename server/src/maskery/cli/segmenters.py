@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 from pydantic import ValidationError
 
-from maskery.api.container import image_limits, make_registry, prompt_limits
+from maskery.api.model_settings import image_limits, make_registry, prompt_limits
 from maskery.api.schemas.rendering import to_response
 from maskery.api.schemas.segmentation import ResponseFormat, SegmentationResponse
 from maskery.engine import Prompt

@@ -8,7 +8,7 @@ import typer
 
 from maskery import __version__, logs
 from maskery.accounts import KeyRepository
-from maskery.cli.common import open_account_store
+from maskery.cli.account_store import open_account_store
 from maskery.errors import UserError
 from maskery.serving.server import leave_threads, run
 from maskery.serving.tls import read_tls
@@ -41,7 +41,8 @@ def serve(
 ) -> None:
     """Start the server.
 
-    On loopback the first start creates a key and prints it once. On any other address a key must exist already.
+    On loopback the first start creates a key and prints it once.
+    On any other address a key must exist already.
     """
     settings = Settings.load(
         host=host, port=port, anonymous=anonymous, trusted_proxies=proxy_headers, log_level=log_level
@@ -86,7 +87,7 @@ def _needs_key(settings: Settings, keys: KeyRepository) -> bool:
         return False
     if not settings.on_loopback:
         raise UserError(
-            f"{settings.host} can be reached by other machines and there is no key yet: create one with "
+            f"{settings.host} can be reached by other machines, and no key exists yet: create one with "
             "`maskery keys create --account NAME`, or accept requests without a key with --anonymous."
         )
     return True

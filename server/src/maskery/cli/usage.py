@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from maskery.accounts import to_csv
-from maskery.cli.common import new_table, open_account_store, print_table
+from maskery.cli.account_store import open_account_store
+from maskery.cli.tables import new_table, print_table
 from maskery.errors import UserError
 
 app = typer.Typer(add_completion=False)

@@ -70,10 +70,14 @@ class EmbeddingCache:
             self.misses += 1
             return None
         self.hits += 1
+        self.touch(key)
+        return embedding
+
+    def touch(self, key: Key) -> None:
+        """Make an embedding in the cache the most recently used."""
         share = self._shares[key.owner]
         share[key].used = time.monotonic()
         share.move_to_end(key)
-        return embedding
 
     def peek(self, key: Key) -> Embedding | None:
         """The embedding, without counting or changing its last use."""

@@ -51,7 +51,7 @@ class Encoder:
         self._cache = cache
         self._lanes = lanes
         self._pools = pools
-        self._flights: SingleFlight[Key, Encoded | None] = SingleFlight()
+        self._single_flight: SingleFlight[Key, Encoded | None] = SingleFlight()
 
     async def encode(self, model: Model, image: NewImage) -> Encoded:
         """Encode an image and keep its embedding, or wait for a request that encodes the same image.
@@ -62,7 +62,7 @@ class Encoder:
             Exception: what the quota hook raised.
         """
         while True:
-            encoded, joined = await self._flights.do(image.key, partial(self._encode, model, image))
+            encoded, joined = await self._single_flight.do(image.key, partial(self._encode, model, image))
             if encoded:
                 return Encoded(encoded.embedding) if joined else encoded
             # A refused quota concerns only the request that it belongs to. The others try again with their own.

@@ -137,6 +137,16 @@ class Engine:
             )
         return self.prepared.add(account, key, embedding.size)
 
+    def show(self, image_id: str, account: str) -> Prepared:
+        """A prepared image. This is a use: it expires later.
+
+        Raises:
+            NotPrepared: the account has no prepared image with this id, or it has expired.
+        """
+        prepared = self.prepared.get(image_id, account)
+        self.cache.touch(prepared.key)
+        return prepared
+
     def discard(self, image_id: str, account: str) -> None:
         """Remove a prepared image, and its embedding unless accounts share that.
 
@@ -213,9 +223,9 @@ class Engine:
         return embedding
 
     async def _encode(self, model: Model, image: NewImage, timings: Timings) -> Embedding:
-        asked = time.perf_counter()
+        started = time.perf_counter()
         encoded = await self.encoder.encode(model, image)
-        timings.add("wait", time.perf_counter() - asked - encoded.seconds)
+        timings.add("wait", time.perf_counter() - started - encoded.seconds)
         timings.embedding = "new" if encoded.seconds else "shared"
         if encoded.seconds:
             timings.pixels = image.file.size.pixels
@@ -226,9 +236,9 @@ class Engine:
     async def _decode(
         self, model: Model, embedding: Embedding, objects: Sequence[ObjectPrompt], account: str, timings: Timings
     ) -> list[Candidates]:
-        asked = time.perf_counter()
+        started = time.perf_counter()
         candidates, seconds = await self.decoder.decode(model, embedding, objects, account)
         timings.objects = len(objects)
         timings.add("decode", seconds)
-        timings.add("wait", time.perf_counter() - asked - seconds)
+        timings.add("wait", time.perf_counter() - started - seconds)
         return candidates

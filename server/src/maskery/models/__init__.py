@@ -6,7 +6,7 @@ from maskery.models.card import Card
 from maskery.models.catalog import BUILT_IN, CATALOG, DEFAULT_MODEL, Entry
 from maskery.models.compile_cache import CompileCache
 from maskery.models.errors import DownloadError, StoreError
-from maskery.models.registry import Listing, ModelNotInstalled, Registry
+from maskery.models.registry import Listing, ModelMetrics, ModelNotInstalled, Registry
 from maskery.models.store import Store
 from maskery.segmentation import Model
 
@@ -19,6 +19,7 @@ __all__ = [
     "DownloadError",
     "Entry",
     "Listing",
+    "ModelMetrics",
     "ModelNotInstalled",
     "Registry",
     "Store",

@@ -1,6 +1,7 @@
-"""Keeps compiled networks on disk, so that loading a model again takes less time."""
+"""Keeps compiled networks on disk, so that loading a model again takes less time, and counts compilations."""
 
 import shutil
+import threading
 import time
 from contextlib import suppress
 from importlib.metadata import version
@@ -11,6 +12,22 @@ _MAX_AGE = 30 * 86400.0
 
 # Bytes of all folders together, and bytes that must be free on the disk before anything is kept.
 _MAX_BYTES = 4 * 2**30
+
+
+class Compilations:
+    """Counts the compilations of all networks in this process, those read from a cache included."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._lock = threading.Lock()
+
+    def add(self) -> None:
+        with self._lock:
+            self.total += 1
+
+
+#: Of this process.
+compilations = Compilations()
 
 
 class CompileCache:

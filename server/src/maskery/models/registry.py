@@ -5,15 +5,18 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
 from maskery.errors import UserError
 from maskery.models.card import Card
 from maskery.models.catalog import CATALOG, DEFAULT_MODEL
-from maskery.models.compile_cache import CompileCache
+from maskery.models.compile_cache import CompileCache, compilations
 from maskery.models.errors import StoreError
 from maskery.models.families import FAMILIES
 from maskery.models.sam.config import UnsupportedModel
@@ -148,6 +151,11 @@ class Registry:
         with self._lock:
             return self.aliases.get(name, name) in self._loaded
 
+    def memory(self) -> tuple[int, int]:
+        """Number of loaded models, and the estimated memory of installed ones in bytes."""
+        with self._lock:
+            return len(self._loaded), sum(loaded.nbytes for loaded in self._loaded.values())
+
     def describe(self, name: str) -> Listing:
         """The listing of a model or alias, without loading the model.
 
@@ -273,6 +281,21 @@ class Registry:
             raise StoreError(f"model {name!r} cannot be loaded: {error}") from error
 
 
+class ModelMetrics(Collector):
+    """Prometheus metrics of the models in this process, read when they are scraped."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        loaded, nbytes = self._registry.memory()
+        yield GaugeMetricFamily("maskery_models_loaded", "Models in memory.", loaded)
+        yield GaugeMetricFamily("maskery_models_bytes", "Estimated memory of installed models that are loaded.", nbytes)
+        yield CounterMetricFamily(
+            "maskery_compilations", "Networks compiled for a new shape of input in this process.", compilations.total
+        )
+
+
 def _built_in_listing(name: str, target: str) -> Listing:
     entry = CATALOG.get(target)
     return Listing(name, entry.created or 0 if entry else 0, target.partition("/")[0], target)
@@ -301,4 +324,4 @@ def _not_installed(name: str, installed: list[str]) -> str:
     without_owner = {known.rpartition("/")[2]: known for known in names}
     near = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name, without_owner, n=1)
     guess = f" Did you mean {without_owner.get(near[0], near[0])!r}?" if near else ""
-    return f"There is no model {name!r}.{guess} {here}"
+    return f"Unknown model {name!r}.{guess} {here}"

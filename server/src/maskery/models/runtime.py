@@ -18,6 +18,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
 
+from maskery.models.compile_cache import compilations  # noqa: E402
 from maskery.models.errors import StoreError  # noqa: E402
 
 Precision = Literal["f32", "bf16"]
@@ -79,22 +80,6 @@ def read_onnx(graph: bytes, weights: Arrays) -> Graph:
             model.remove_parameter(parameter)
     model.validate_nodes_and_infer_types()
     return model
-
-
-class Compilations:
-    """Counts the compilations of all networks in this process, those read from a cache included."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._lock = threading.Lock()
-
-    def add(self) -> None:
-        with self._lock:
-            self.total += 1
-
-
-#: Of this process.
-compilations = Compilations()
 
 
 class Network:

@@ -8,19 +8,10 @@ from maskery.segmentation.errors import (
     PromptError,
     SegmentationError,
 )
-from maskery.segmentation.image import (
-    FILE_SUFFIXES,
-    READABLE,
-    Exif,
-    Image,
-    ImageFile,
-    ImageLimits,
-    Size,
-    digest,
-    open_image,
-)
+from maskery.segmentation.image import Exif, Image, ImageFile, ImageLimits, Size, digest, open_image
 from maskery.segmentation.mask import Mask, Segment
 from maskery.segmentation.model import Candidates, Embedding, Model
+from maskery.segmentation.pillow import FILE_SUFFIXES, READABLE
 from maskery.segmentation.png import to_png
 from maskery.segmentation.prompt import ObjectPrompt, PromptLimits, parse_prompt
 from maskery.segmentation.segmenter import Options, Segmentation, Usage, assemble, segment, segment_embedding

@@ -1,15 +1,13 @@
 """Parses mask prompts: a COCO RLE or a base64 PNG."""
 
 import base64
-import io
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from maskery.segmentation import rle
-from maskery.segmentation.errors import PromptError
+from maskery.segmentation import pillow, rle
+from maskery.segmentation.errors import PromptError, SegmentationError
 from maskery.segmentation.image import Size
 
 _EXPECTED = 'a mask is a COCO RLE ({"size": [height, width], "counts": …}) or a base64 PNG of the image\'s size'
@@ -43,16 +41,16 @@ def _from_rle(value: dict[str, Any], path: str, size: Size) -> NDArray[np.bool_]
 def _from_png(value: str, path: str, size: Size) -> NDArray[np.bool_]:
     payload = value.partition(",")[2] if value.startswith("data:") else value
     try:
-        image = Image.open(io.BytesIO(base64.b64decode(payload, validate=True)), formats=("PNG",))
-    except MemoryError:
-        raise
-    # Besides base64's errors: Pillow raises many kinds of exceptions for malformed headers.
-    except Exception:  # noqa: BLE001
-        raise PromptError(f"{path} is text but not a base64 PNG; {_EXPECTED}", path) from None
+        data = base64.b64decode(payload, validate=True)
+        image = pillow.read_header(data) if data.startswith(pillow.PNG_SIGNATURE) else None
+    except (ValueError, SegmentationError):
+        image = None
+    if image is None:
+        raise PromptError(f"{path} is text but not a base64 PNG; {_EXPECTED}", path)
     if image.size != size:
         raise PromptError(f"{path} is {image.width}x{image.height}, the image is {size}: both must have one size", path)
     try:
-        pixels: NDArray[np.generic] = np.asarray(image)
+        pixels: NDArray[np.generic] = np.asarray(pillow.decode(image, data))
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001

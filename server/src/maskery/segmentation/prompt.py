@@ -231,13 +231,14 @@ def _parse_box(box: Any, path: str, size: Size) -> NDArray[np.float32]:
         raise PromptError(f"{path} {found}; boxes is a list of one box [x0, y0, x1, y1] (or null) per object", path)
     corners = [_number(value, f"{path}[{index}]") for index, value in enumerate(box)]
     shown = f"[{', '.join(map(exact, corners))}]"
-    if min(corners) < 0 or max(corners[0::2]) > size.width or max(corners[1::2]) > size.height:
+    # Boxes of annotations are often rounded outwards, or end at a pixel's index plus one.
+    if min(corners) < -1 or max(corners[0::2]) > size.width + 1 or max(corners[1::2]) > size.height + 1:
         raise PromptError(
             f"{path} is {shown}, partly outside the image, which is {size.width} wide and {size.height} high: "
             f"x is from 0 to {size.width}, y from 0 to {size.height}",
             path,
         )
-    parsed = np.array(corners, np.float32)
+    parsed = np.array(corners, np.float32).clip(0, [*size, *size])
     # Compared in the precision in which it is used, so that rounding cannot make it empty afterwards.
     if not (parsed[:2] < parsed[2:]).all():
         raise PromptError(f"{path} is {shown}; a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1", path)

@@ -14,7 +14,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from maskery.api import State, create_app
+from maskery.api.app import create_app
+from maskery.api.container import State
 from maskery.serving import ServingError
 from maskery.serving.protocol import Protocol
 from maskery.serving.tls import Tls
@@ -150,7 +151,7 @@ class _Server(uvicorn.Server):
 
     def _reload(self) -> None:
         if self._tls:
-            self._tls.reload()
+            asyncio.get_running_loop().run_in_executor(None, self._tls.reload)
         else:
             _log.info("SIGHUP ignored: it reloads the TLS certificate, and TLS is not configured")
 

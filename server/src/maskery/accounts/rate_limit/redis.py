@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from maskery.accounts.rate_limit import backend as backends
@@ -44,8 +43,10 @@ class RedisBackend:
         try:
             pool = ConnectionPool.from_url(
                 f"{_SCHEMES[scheme]}://{rest}",
-                # An idle connection may have been closed: retry once, at once, on a new one.
-                retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+                # A call whose response was lost is not repeated, because it may have been counted.
+                retry=Retry(NoBackoff(), 0),
+                # With protocol 3 the pool does not replace connections that were closed while they were idle.
+                protocol=2,
             )
             parts = urlsplit(url)
             self.address = parts.path if scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"

@@ -84,7 +84,7 @@ def _write_line(scope: Scope, record: RequestRecord, status: int, seconds: float
         "stages": stages,
     }
     _log.info(
-        "%s %s %d %.1fms request=%s client=%s account=%s user=%r%s",
+        "%s %s %d %.1fms request=%s client=%s account=%s user=%r embedding=%s%s",
         line["method"],
         line["path"],
         status,
@@ -93,6 +93,7 @@ def _write_line(scope: Scope, record: RequestRecord, status: int, seconds: float
         line["client"] or "-",
         line["account"] or "-",
         line["user"],
+        line["embedding"] or "-",
         "".join(f" {name}={spent}ms" for name, spent in (stages or {}).items()),
         extra=line,
     )

@@ -53,7 +53,7 @@ async def prepare_image(
 async def show_image(id: str, container: ContainerDependency, caller: Segmenter) -> schemas.PreparedSchema:  # noqa: A002
     """Returns the image if it has not expired. Counts as a use."""
     try:
-        return _schema(container.engine.prepared.get(id, caller.account), container)
+        return _schema(container.engine.show(id, caller.account), container)
     except NotPrepared as error:
         raise _not_found(error) from None
 

@@ -44,11 +44,12 @@ class ServerCard(BaseModel):
     key_needed: bool
 
 
+# Reads all files at the first request. The routes are not coroutines, so that they run in a thread.
 _files = cache(playground.load)
 
 
 @router.get("/")
-async def show_playground(request: Request) -> Response:
+def show_playground(request: Request) -> Response:
     return _answer(request, playground.INDEX)
 
 
@@ -58,7 +59,7 @@ async def show_server(request: Request, container: ContainerDependency) -> Serve
 
 
 @router.get("/playground/{path:path}")
-async def show_file(request: Request, path: str) -> Response:
+def show_file(request: Request, path: str) -> Response:
     return _answer(request, path)
 
 

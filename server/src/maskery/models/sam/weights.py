@@ -105,7 +105,7 @@ class Weights:
         """A tensor as float32. F32 is mapped from the file, other types are copies.
 
         Raises:
-            KeyError: there is no tensor of this name.
+            KeyError: the name is unknown.
             UnsupportedModel: its type is not F32, F16 or BF16.
         """
         info = self.tensors[name]

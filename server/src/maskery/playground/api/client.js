@@ -110,7 +110,7 @@ export class Client {
 
   /**
    * @returns {Record<string, string>}
-   * @throws {ApiError} there is no key, but the server needs one
+   * @throws {ApiError} the server needs a key, and the user has not entered one
    */
   #headers() {
     const { key } = this.#keyStore;

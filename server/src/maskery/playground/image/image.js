@@ -69,8 +69,31 @@ export function context2d(canvas) {
 }
 
 /** @param {Blob} file */
-function decode(file) {
-  return createImageBitmap(file, { imageOrientation: 'from-image' });
+async function decode(file) {
+  try {
+    return await createImageBitmap(file, { imageOrientation: 'from-image' });
+  } catch {
+    // It refuses truncated files and SVG, which image elements show.
+    return decodeAsElement(file);
+  }
+}
+
+/** @param {Blob} file */
+async function decodeAsElement(file) {
+  const url = URL.createObjectURL(file);
+  const element = new Image();
+  try {
+    await new Promise((resolve, reject) => {
+      element.onload = resolve;
+      element.onerror = reject;
+      element.src = url;
+    });
+    const canvas = new OffscreenCanvas(element.naturalWidth, element.naturalHeight);
+    context2d(canvas).drawImage(element, 0, 0);
+    return canvas.transferToImageBitmap();
+  } finally {
+    URL.revokeObjectURL(url);
+  }
 }
 
 /**

@@ -100,7 +100,7 @@ function jpegExif(file) {
   const blocks = [];
   for (let at = 2; at + 4 <= file.byteLength; ) {
     const marker = file.getUint16(at);
-    // From the first scan on there is no metadata.
+    // Metadata ends where the first scan starts.
     if (marker < 0xff00 || marker === 0xffda) break;
     if (marker === 0xffff) {
       at += 1;
