@@ -23,7 +23,7 @@ from transformers import (
 from transformers.models.edgetam import modeling_edgetam
 
 from maskery.segmentation import Image, ObjectPrompt
-from parity.oracle import Answer
+from parity.oracle import Output
 
 
 class _Stub(types.ModuleType):
@@ -134,7 +134,9 @@ def write_model(folder: Path, config: dict[str, Any], seed: int = 0) -> None:
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             if tensor.is_floating_point():
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) * _scale(name, tensor))
-            if (_is_norm(name) and name.endswith("weight")) or name.endswith("running_var"):
+            if name.endswith(".bn.weight"):
+                tensor.abs_().add_(0.3)
+            elif (_is_norm(name) and name.endswith("weight")) or name.endswith("running_var"):
                 tensor.abs_().add_(1)
         # Two copies of one matrix, as in every published checkpoint.
         model.shared_image_embedding.positional_embedding.copy_(
@@ -205,17 +207,17 @@ class Sam2Oracle:
         return {"image_embeddings": self.model.get_image_embeddings(torch.from_numpy(pixel_values))}
 
     @torch.no_grad()
-    def decode(self, known: Any, prompt: ObjectPrompt, scale: tuple[float, float], start: np.ndarray | None) -> Answer:
+    def decode(self, known: Any, prompt: ObjectPrompt, scale: tuple[float, float], start: np.ndarray | None) -> Output:
         """The single mask, whether stable or not, then the three of the multimask mode, best first."""
         single = self._run(known, prompt, scale, start, multimask_output=False, by_stability=False)
         three = self._run(known, prompt, scale, start, multimask_output=True, by_stability=False)
         order = np.argsort(-three.scores, kind="stable")
-        return Answer(
+        return Output(
             np.concatenate([single.logits, three.logits[order]]), np.concatenate([single.scores, three.scores[order]])
         )
 
     @torch.no_grad()
-    def choose(self, known: Any, prompt: ObjectPrompt, scale: tuple[float, float], start: np.ndarray | None) -> Answer:
+    def choose(self, known: Any, prompt: ObjectPrompt, scale: tuple[float, float], start: np.ndarray | None) -> Output:
         """The one mask that is the answer to an unambiguous prompt."""
         return self._run(known, prompt, scale, start, multimask_output=False, by_stability=True)
 
@@ -227,7 +229,7 @@ class Sam2Oracle:
         start: np.ndarray | None,
         multimask_output: bool,
         by_stability: bool,
-    ) -> Answer:
+    ) -> Output:
         inputs: dict[str, Any] = {}
         if len(prompt.points):
             points = prompt.points.astype(np.float64) * scale
@@ -241,4 +243,4 @@ class Sam2Oracle:
         self.model.mask_decoder.dynamic_multimask_via_stability = by_stability
         embeddings = {name: list(maps) for name, maps in known.items()}
         answer = self.model(**embeddings, **inputs, multimask_output=multimask_output)
-        return Answer(answer.pred_masks[0, 0].numpy(), answer.iou_scores[0, 0].numpy())
+        return Output(answer.pred_masks[0, 0].numpy(), answer.iou_scores[0, 0].numpy())

@@ -11,18 +11,18 @@ from sam_cases import SIZES, image, prompts
 
 from maskery.models.sam2.model import Sam2, load
 from maskery.segmentation import Candidates, ObjectPrompt, Size, parse_prompt
-from parity.oracle import Answer
+from parity.oracle import Output
 from parity.oracle_sam2 import Sam2Oracle, small_config, write_model
 from parity.test_parity import iou, relative
 
 Pair = tuple[np.ndarray, np.ndarray, float, float]
-Ask = Callable[[Any, ObjectPrompt, tuple[float, float], np.ndarray | None], Answer]
+Ask = Callable[[Any, ObjectPrompt, tuple[float, float], np.ndarray | None], Output]
 
 # One step of 8 bits, in the values that the network takes.
 STEP = 1 / 255 / 0.224
 
 
-def cases(ours: Sam2, size: Size, ask: Ask) -> Iterator[tuple[ObjectPrompt, Candidates, Answer]]:
+def cases(ours: Sam2, size: Size, ask: Ask) -> Iterator[tuple[ObjectPrompt, Candidates, Output]]:
     """Prompts, our candidates, and what the oracle answers to `ask`."""
     subject = image(size)
     known = ask.__self__.encode(ours.processor.pixel_values(subject))  # type: ignore[attr-defined]

@@ -31,7 +31,7 @@ STRETCHED = {
 
 
 def config(architecture: str = "sam_hq", **vision: Any) -> dict[str, Any]:
-    """A `config.json` of a network of 60,000 weights; with the backbone of EdgeTAM, which has one size, of 5 million."""
+    """A `config.json` of a small network: of 60,000 weights for SAM, and of the only size of EdgeTAM's backbone."""
     if architecture not in ("sam", "sam_hq"):
         return _sam2_config(architecture)
     return {
@@ -64,8 +64,8 @@ def config(architecture: str = "sam_hq", **vision: Any) -> dict[str, Any]:
 def _sam2_config(architecture: str) -> dict[str, Any]:
     backbone = {
         "model_type": "sam2_hiera_det_model",
-        "hidden_size": 8,
-        "embed_dim_per_stage": [8, 16, 32, 64],
+        "hidden_size": 16,
+        "embed_dim_per_stage": [16, 32, 64, 128],
         "blocks_per_stage": [1, 2, 2, 1],
         "num_attention_heads_per_stage": [1, 2, 2, 4],
         "global_attention_blocks": [4],
@@ -77,7 +77,7 @@ def _sam2_config(architecture: str) -> dict[str, Any]:
         "model_type": architecture,
         "vision_config": {
             **({"backbone_config": backbone} if hiera else {}),
-            "backbone_channel_list": [64, 32, 16, 8] if hiera else [384, 192, 96, 48],
+            "backbone_channel_list": [128, 64, 32, 16] if hiera else [384, 192, 96, 48],
             "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
             "fpn_hidden_size": 16,
         },
@@ -125,10 +125,10 @@ def _random(random: np.random.Generator, name: str, shape: Shape) -> np.ndarray:
     values = random.standard_normal(shape) / math.sqrt(shape[-1])
     if name.endswith("running_var"):
         return 1 + np.abs(values)
-    # Convolutions sum over all axes but the first; batch normalization keeps the scale.
+    # Convolutions sum over all axes but the first; batch normalization keeps the sum of many blocks in range.
     if ".c.weight" in name:
         return values * math.sqrt(shape[-1] / math.prod(shape[1:]))
-    return values + 1 if ".bn.weight" in name else values
+    return 0.3 + 0.1 * values if ".bn.weight" in name else values
 
 
 def write_model(

@@ -41,18 +41,15 @@ def test_every_candidate_equals_that_of_transformers(folder: Path, architecture:
         np.testing.assert_allclose(mine.scores, scores[first:], atol=1e-4)
 
 
-def test_a_single_point_has_three_candidates_and_other_prompts_a_single_mask_first(folder: Path) -> None:
+@pytest.mark.parametrize(("logit", "order"), [(5.0, [0, 3, 1, 2]), (-5.0, [0, 3, 1, 2]), (0.04, [3, 1, 2])])
+def test_an_unstable_single_mask_is_replaced(folder: Path, logit: float, order: list[int]) -> None:
     model = load("a/b", folder, "r", "f32")
-    embedding = model.encode(image(SIZE))
-    (point,) = model.decode(embedding, list(parse_prompt([[[10, 10]]], SIZE)))
-    assert len(point) == 3
-    assert list(point.scores) == sorted(point.scores, reverse=True)
-    model._config = Sam2Config(**{**vars(model._config), "stability_threshold": 0.0})
-    (box,) = model.decode(embedding, list(parse_prompt(None, SIZE, boxes=[[5, 5, 60, 60]])))
-    assert len(box) == 4
-    model._config = Sam2Config(**{**vars(model._config), "stability_threshold": 2.0})
-    (unstable,) = model.decode(embedding, list(parse_prompt(None, SIZE, boxes=[[5, 5, 60, 60]])))
-    np.testing.assert_array_equal(unstable.logits, box.logits[1:])
+    logits = np.full((1, 4, 2, 2), logit, np.float32) + np.arange(4, dtype=np.float32)[:, None, None] / 1000
+    outputs = {"logits": logits, "scores": np.array([[0.5, 0.7, 0.6, 0.8]], np.float32)}
+    (box,) = parse_prompt(None, SIZE, boxes=[[5, 5, 60, 60]])
+    np.testing.assert_array_equal(model.choose(box, outputs, 0)[0], logits[0, order])
+    (point,) = parse_prompt([[[10, 10]]], SIZE)
+    np.testing.assert_array_equal(model.choose(point, outputs, 0)[0], logits[0, [3, 1, 2]])
 
 
 def test_an_embedding_is_stored_in_half_precision(folder: Path) -> None:
@@ -83,7 +80,7 @@ def test_cells_are_nested() -> None:
         (["vision_config", "backbone_config", "query_stride"], [4, 4], "query_stride"),
         (["vision_config", "backbone_config", "hidden_act"], "relu", "hidden_act"),
         (["prompt_encoder_config", "image_size"], [64, 32], "only squares"),
-        (["prompt_encoder_config", "image_size"], 48, "multiple of 32"),
+        (["prompt_encoder_config", "image_size"], 48, "differ"),
         (["mask_decoder_config", "num_hidden_layers"], 3, "3 layers"),
         (["mask_decoder_config", "num_attention_heads"], "many", "does not describe a network"),
     ],
