@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 
 from maskery.models.families import FAMILIES
 from maskery.models.sam.weights import Shape
+
+#: Folder for networks that tests compile, see the root `conftest.py`.
+CACHE = Path(os.environ["MASKERY_COMPILE_CACHE"]) / "tests" if "MASKERY_COMPILE_CACHE" in os.environ else None
 
 SHARED = "prompt_encoder.shared_embedding.positional_embedding"
 

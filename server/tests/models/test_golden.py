@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from sam_cases import SIZES, image, prompts
-from sam_folders import write_model
+from sam_folders import CACHE, write_model
 
 from maskery.models import StoreError
 from maskery.models.compile_cache import compilations
 from maskery.models.runtime import Network
-from maskery.models.sam.model import load
+from maskery.models.sam.model import Sam, load
 from maskery.segmentation import ObjectPrompt, Size, parse_prompt, segment
 
 GOLDEN = np.load(Path(__file__).with_name("golden.npz"))
@@ -33,13 +33,17 @@ def folder(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Sam:
+    return load("a/b", folder, "r", "f32", cache=CACHE)
+
+
 def batches(size: Size) -> list[list[ObjectPrompt]]:
     return list(prompts(size))
 
 
 @pytest.mark.parametrize("size", SIZES[1:3], ids=str)
-def test_candidates_equal_those_of_transformers(folder: Path, architecture: str, size: Size) -> None:
-    model = load("a/b", folder, "r", "f32")
+def test_candidates_equal_those_of_transformers(model: Sam, architecture: str, size: Size) -> None:
     known = model.encode(image(size))
     logits, scores = (GOLDEN[f"{architecture}-{size}-{what}"] for what in ("logits", "scores"))
     candidates = [each for objects in batches(size) for each in model.decode(known, objects)]
@@ -53,8 +57,7 @@ def test_candidates_equal_those_of_transformers(folder: Path, architecture: str,
         np.testing.assert_allclose(mine.scores, expected_scores[first:].clip(0, 1), atol=1e-4)
 
 
-def test_candidates_do_not_depend_on_other_objects(folder: Path) -> None:
-    model = load("a/b", folder, "r", "f32")
+def test_candidates_do_not_depend_on_other_objects(model: Sam) -> None:
     size = SIZES[1]
     known = model.encode(image(size))
     everything = [each for objects in batches(size) for each in objects]
@@ -66,7 +69,7 @@ def test_candidates_do_not_depend_on_other_objects(folder: Path) -> None:
 
 def test_embeddings_in_bf16_have_half_the_size(folder: Path) -> None:
     size = SIZES[0]
-    half, full = (load("a/b", folder, "r", precision).encode(image(size)) for precision in ("bf16", "f32"))
+    half, full = (load("a/b", folder, "r", precision, cache=CACHE).encode(image(size)) for precision in ("bf16", "f32"))
     assert half.nbytes * 2 == full.nbytes
     assert half.tokens == 64
 
@@ -78,8 +81,7 @@ def test_nothing_is_written_beside_the_weights(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == before
 
 
-def test_no_number_of_points_or_objects_needs_another_compilation(folder: Path) -> None:
-    model = load("a/b", folder, "r", "f32")
+def test_no_number_of_points_or_objects_needs_another_compilation(model: Sam) -> None:
     size = SIZES[1]
     embedding = model.encode(image(size))
     for objects in (1, 2, 4):
@@ -92,7 +94,7 @@ def test_no_number_of_points_or_objects_needs_another_compilation(folder: Path) 
 
 
 def test_a_network_runs_while_it_is_compiled_for_another_shape(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = load("a/b", folder, "r", "f32")
+    model = load("a/b", folder, "r", "f32", cache=CACHE)
     size = SIZES[1]
     embedding = model.encode(image(size))
     one, two = (parse_prompt([[[9, 9]]] * objects, size) for objects in (1, 2))
@@ -133,9 +135,18 @@ def test_compiled_networks_are_cached_and_a_damaged_one_is_replaced(folder: Path
     for _ in range(2):
         model = load("a/b", folder, "r", "f32", cache=tmp_path / "cache")
         np.testing.assert_array_equal(model.encode(subject).arrays["embedding"], expected)
-        (kept,) = (tmp_path / "cache").glob("*.blob")
+        (kept,) = (tmp_path / "cache").rglob("*.blob")
         kept.chmod(0o600)
         kept.write_bytes(kept.read_bytes()[:1000])
+
+
+def test_a_network_compiled_for_another_precision_is_not_read_from_the_cache(folder: Path, tmp_path: Path) -> None:
+    subject = image(SIZES[1])
+    for precision in ("f32", "bf16", "f32"):
+        expected = load("a/b", folder, "r", precision).encode(subject).arrays["embedding"]
+        cached = load("a/b", folder, "r", precision, cache=tmp_path / "cache").encode(subject).arrays["embedding"]
+        np.testing.assert_array_equal(cached, expected)
+    assert len([*(tmp_path / "cache").rglob("*.blob")]) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_not_used(folder: Path, tmp_path: Path) -> None:
@@ -166,7 +177,7 @@ def test_an_unknown_precision_is_refused(folder: Path) -> None:
 
 def test_the_hq_token_alone_is_an_option(tmp_path: Path) -> None:
     write_model(tmp_path, "sam_hq", seed=1)
-    both, alone = (load("a/b", tmp_path, "r", "f32", hq_token_only=only) for only in (False, True))
+    both, alone = (load("a/b", tmp_path, "r", "f32", only, CACHE) for only in (False, True))
     assert both.revision != alone.revision
     known = both.encode(image(SIZES[1]))
     objects = batches(SIZES[1])[0]
@@ -176,8 +187,7 @@ def test_the_hq_token_alone_is_an_option(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [Size(5000, 1), Size(1, 5000), Size(129, 1)], ids=str)
-def test_very_thin_images_are_segmented(folder: Path, size: Size) -> None:
-    model = load("a/b", folder, "r", "f32")
+def test_very_thin_images_are_segmented(model: Sam, size: Size) -> None:
     result = segment(model, image(size), parse_prompt([[[0, 0]]], size))
     assert result.masks[0].size == size
 

@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 from sam_cases import SIZES, image
-from sam_folders import write_model
+from sam_folders import CACHE, write_model
 
 from maskery.models.sam.model import Sam, load
 
@@ -16,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sam:
     folder = tmp_path_factory.mktemp("model")
     write_model(folder, request.param, seed=1)
-    return load("a/b", folder, "r", "f32")
+    return load("a/b", folder, "r", "f32", cache=CACHE)
 
 
 def run_onnxruntime(model: Sam, name: str, inputs: Arrays) -> Arrays:

@@ -80,7 +80,7 @@ class CompileCache:
 
 def _size(folder: Path) -> int:
     total = 0
-    for path in folder.iterdir():
+    for path in folder.rglob("*"):
         # Another process may remove it.
         with suppress(OSError):
             total += path.stat().st_size

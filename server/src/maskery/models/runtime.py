@@ -1,5 +1,6 @@
 """Runs ONNX graphs on a CPU with OpenVINO, compiled once per shape of their inputs."""
 
+import hashlib
 import logging
 import re
 import sys
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
+from filelock import FileLock  # noqa: E402
 
 from maskery.models.compile_cache import compilations  # noqa: E402
 from maskery.models.errors import StoreError  # noqa: E402
@@ -114,7 +116,7 @@ class Network:
         self._weights, self._state = weights, _state(weights)
         self._half = tuple(half)
         self._dynamic = dict(dynamic or {})
-        self._cache = cache
+        self._cache = cache and cache / _cache_key(precision)
         self._settings = {
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",
@@ -172,17 +174,32 @@ class Network:
                 steps.input(name).tensor().set_element_type(openvino.Type.f16)
             graph = steps.build()
         compilations.add()
-        return self._compile_cached(graph).create_infer_request()
+        return self._compile_cached(graph, shapes).create_infer_request()
 
-    def _compile_cached(self, graph: Graph) -> openvino.CompiledModel:
+    def _compile_cached(self, graph: Graph, shapes: Sequence[tuple[str, tuple[int, ...]]]) -> openvino.CompiledModel:
         if self._cache:
             try:
                 self._cache.mkdir(parents=True, exist_ok=True)
-                return _core.compile_model(graph, "CPU", {**self._settings, "CACHE_DIR": str(self._cache)})
+                # OpenVINO writes in place, and maps what it reads: no process may write what another has mapped.
+                with FileLock(self._cache / f"{_digest(repr((self._outputs, shapes)))}.lock"):
+                    return _core.compile_model(graph, "CPU", {**self._settings, "CACHE_DIR": str(self._cache)})
             except (OSError, RuntimeError) as error:
                 _log.warning("the cache in %s cannot be used: %s", self._cache, error)
                 self._cache = None
         return _core.compile_model(graph, "CPU", self._settings)
+
+
+def _cache_key(precision: Precision) -> str:
+    """Name of a folder for what was compiled with this precision on this processor.
+
+    OpenVINO reads a network that was compiled for another precision, and computes nonsense with it.
+    """
+    device = [str(_core.get_property("CPU", name)) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    return f"{precision}-{_digest(' '.join(device))}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _state(file: Path | None) -> tuple[int, int, int] | None:
