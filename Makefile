@@ -117,7 +117,8 @@ $(VENV)/bin/python:
 
 $(READY): $(VENV)/bin/python sdk/pyproject.toml server/pyproject.toml constraints.txt
 	@echo "installing the server and the client ..."
-	@$(PIP) -e 'sdk[images]' -e server
+	@# requests: the programs of the API's page import it.
+	@$(PIP) -e 'sdk[images]' -e server requests
 	@touch $@
 
 $(DEV_READY): $(READY) requirements-dev.txt benchmarks/requirements.txt
