@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "server" / "src" / "maskery"
-PICTURE = ROOT / "docs" / "images" / "structure.svg"
+DRAWING = ROOT / "docs" / "images" / "structure.svg"
 
 WIDTH, BOX, HEIGHT, GAP = 1000, 236, 92, 48
 
@@ -75,7 +75,7 @@ def reduced(arrows: dict[str, set[str]]) -> list[tuple[str, str]]:
 
 
 def draw() -> str:
-    """The picture, as SVG."""
+    """The drawing, as SVG."""
     paths = packages()
     arrows = {name: imports(path, set(paths)) for name, path in sorted(paths.items())}
     rows = layers(arrows)
@@ -115,4 +115,4 @@ def draw() -> str:
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(draw())
+    DRAWING.write_text(draw())

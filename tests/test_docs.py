@@ -88,3 +88,14 @@ def test_the_table_of_errors_lists_every_code_of_the_server() -> None:
         used |= set(re.findall(r'": "([a-z]+_key)"', source))
     assert used <= documented
     assert documented - used <= {"not_found", "method_not_allowed", "model_not_installed", "model_not_found"}
+
+
+def test_the_drawing_of_the_structure_is_up_to_date() -> None:
+    drawn = subprocess.run(
+        [sys.executable, "-c", "import structure; print(structure.draw(), end='')"],
+        cwd=ROOT / "docs",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert drawn.stdout == (ROOT / "docs" / "images" / "structure.svg").read_text(), "run: python docs/structure.py"
