@@ -14,9 +14,9 @@ RETIRED = {
     "reading (a candidate)": r"readings",
     "handover, visit": r"handover|visit",
     "right (a scope)": r"rights",
-    "whoever, nobody": r"whoever|nobody|somebody",
+    "whoever, nobody": r"whoever|(?<!\")nobody|somebody",
     "shall, for ever": r"shall|for ever",
-    "is no": r"is no [a-z]+(?! longer)",
+    "is no": r"(?<!there )is no (?!longer)[a-z]+",
     "let in": r"let in|lets in",
     "take away": r"take away|takes away|taken away",
 }
