@@ -15,7 +15,8 @@ from openvino.passes import ConstantFolding, Manager
 
 from benchmarks.peers.subject import Chain, best_rate, clicks, image
 from maskery.models.sam.config import SamConfig
-from maskery.models.sam.model import load, quantized_encoder
+from maskery.models.sam.model import load
+from maskery.models.sam.promptable import quantized_encoder
 from maskery.models.sam.quantize import quantize as quantize_model
 from maskery.segmentation import Embedding
 

@@ -23,7 +23,9 @@ RETIRED = {
 
 # Migrations name the columns of older releases, and the changelog reports what was renamed.
 TEXT = ("*.py", "*.md", "*.js", "*.html", "*.css", "*.toml", "*.yml", "*.lua", "Makefile", ".ci/run")
-EXCEPT = re.compile(r"/migrations/|^CHANGELOG\.md$|^training/|/test_vocabulary\.py$|^benchmarks/results/|^LICENSE$|_page/")
+EXCEPT = re.compile(
+    r"/migrations/|^CHANGELOG\.md$|^training/|/test_vocabulary\.py$|^benchmarks/results/|^LICENSE$|_page/"
+)
 
 
 def files() -> list[Path]:

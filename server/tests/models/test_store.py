@@ -488,7 +488,7 @@ def reshaped(folder: Path) -> None:
         (without("preprocessor_config.json"), "has no preprocessor_config.json"),
         (written("preprocessor_config.json", "[1]"), "preprocessor_config.json is not a JSON object"),
         (written("config.json", "{"), "config.json is not JSON"),
-        (written("config.json", json.dumps({**config(), "model_type": "sam2"})), "model type 'sam2'"),
+        (written("config.json", json.dumps({**config(), "model_type": "sam3"})), "model type 'sam3'"),
         (written("config.json", json.dumps({**config(), "vision_config": [1]})), "does not describe a network"),
         (written("config.json", json.dumps(config(hidden_size=1e400))), "does not describe a network"),
         (written("config.json", json.dumps(config(num_hidden_layers=10**9))), "layers"),

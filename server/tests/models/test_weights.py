@@ -13,6 +13,10 @@ from maskery.models.sam.weights import Weights, check, digest, expected_shapes
 NEW = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
+def verify(weights: Weights, config: SamConfig) -> None:
+    check(weights, expected_shapes(config), config.architecture)
+
+
 def read_config(tmp_path: Path, document: dict[str, Any]) -> SamConfig:
     (tmp_path / "config.json").write_text(json.dumps(document))
     return SamConfig.read(tmp_path / "config.json")
@@ -111,7 +115,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, architecture: str) -> None:
 def test_the_shared_matrix_has_both_its_names(tmp_path: Path) -> None:
     weights = Weights.open(write_model(tmp_path) / "model.safetensors")
     assert weights.tensors[SHARED] == weights.tensors["shared_image_embedding.positional_embedding"]
-    check(weights, SamConfig.read(tmp_path / "config.json"))
+    verify(weights, SamConfig.read(tmp_path / "config.json"))
 
 
 def test_missing_tensors_and_wrong_shapes_and_types_are_named(tmp_path: Path) -> None:
@@ -122,7 +126,7 @@ def test_missing_tensors_and_wrong_shapes_and_types_are_named(tmp_path: Path) ->
     def refusal(changed: dict[str, np.ndarray]) -> str:
         write_safetensors(file, changed)
         with pytest.raises(UnsupportedModel) as caught:
-            check(Weights.open(file), config)
+            verify(Weights.open(file), config)
         return str(caught.value)
 
     without = {name: tensor for name, tensor in tensors.items() if name != embedding}
@@ -133,7 +137,7 @@ def test_missing_tensors_and_wrong_shapes_and_types_are_named(tmp_path: Path) ->
     )
     assert "is of type F64" in refusal({**tensors, embedding: tensors[embedding].astype(np.float64)})
     write_safetensors(file, {**tensors, "something.else": np.zeros(3)})
-    check(Weights.open(file), config)
+    verify(Weights.open(file), config)
 
 
 @pytest.mark.parametrize(
