@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,12 @@ def serve(home: Path, **settings: Any) -> Iterator[httpx.Client]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture(scope="session", name="serve")
+def serve_fixture() -> Callable[..., AbstractContextManager[httpx.Client]]:
+    """`serve`, for fixtures of other modules."""
+    return serve
 
 
 @pytest.fixture
