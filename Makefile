@@ -27,7 +27,9 @@ test: $(DEV_READY) ## Run the tests of the client and the server, in parallel
 
 .PHONY: test-slow
 test-slow: $(DEV_READY) page-tools ## Run the other tests: browsers, databases, faults, crowds, generated clients
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow or services" $(PYTEST)
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow or services" --ignore tests/playground $(PYTEST)
+	@# In processes of its own: Playwright leaves an event loop running in the thread of its tests.
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m slow tests/playground $(PYTEST)
 
 .PHONY: test-all
 test-all: test test-slow test-parity ## Run every test
