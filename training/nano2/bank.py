@@ -13,7 +13,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -172,14 +172,10 @@ def unpack(photos: Path, cutouts: Path | None, workers: int, made_up: tuple[int,
         for index, lengths in enumerate(_pieces(stored["runs"], stored["run_ends"])):
             columns, lines = sizes[rows[index, 0]]
             masks[index, :lines, :columns] = from_runs(lengths, lines, columns)
-        sprites, labels, extents, kinds = [], [], [], []
-        if cutouts:
-            with np.load(cutouts) as packed:
-                pieces = list(_pieces(packed["images"], packed["image_ends"]))
-                names = packed["kinds"].tolist()
-            for name, image in zip(names, pool.map(_decoded, pieces, chunksize=32), strict=True):
-                _add(sprites, labels, extents, cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA).astype(np.uint8), None)
-                kinds.append(name)
+    sprites: list[Bytes] = []
+    labels: list[Bytes] = []
+    extents: list[tuple[int, int]] = []
+    kinds = _cutouts(cutouts, workers, sprites, labels, extents) if cutouts else []
     global _FEW  # noqa: PLW0603 - what forks inherit
     some = [sprite.transpose(1, 2, 0)[: size[1], : size[0]] for sprite, size in zip(sprites, extents, strict=True)]
     _FEW = _few_photos(pixels, sizes, stored["sources"], masks, rows, some[::40])
@@ -194,6 +190,34 @@ def unpack(photos: Path, cutouts: Path | None, workers: int, made_up: tuple[int,
         pixels, sizes, stored["sources"], masks, rows[:, 0], rows[:, 1:5], rows[:, 5], rows[:, 6] > 0, rows[:, 7:],
         opaque, np.stack(labels), np.array(extents, np.int64), (opaque[:, 3] > 127).sum((1, 2)), np.array(kinds),
     )  # fmt: skip
+
+
+def with_cutouts(bank: Bank, cutouts: Path, workers: int) -> Bank:
+    """A bank with packed cut-outs besides its own sprites."""
+    sprites: list[Bytes] = []
+    labels: list[Bytes] = []
+    extents: list[tuple[int, int]] = []
+    kinds = _cutouts(cutouts, workers, sprites, labels, extents)
+    opaque = np.stack(sprites)
+    return replace(
+        bank,
+        sprites=np.concatenate([bank.sprites, opaque]),
+        labels=np.concatenate([bank.labels, np.stack(labels)]),
+        sprite_sizes=np.concatenate([bank.sprite_sizes, np.array(extents, np.int64)]),
+        sprite_areas=np.concatenate([bank.sprite_areas, (opaque[:, 3] > 127).sum((1, 2))]),
+        kinds=np.concatenate([bank.kinds, np.array(kinds)]),
+    )
+
+
+def _cutouts(
+    path: Path, workers: int, sprites: list[Bytes], labels: list[Bytes], extents: list[tuple[int, int]]
+) -> list[str]:
+    with np.load(path) as packed:
+        pieces, names = list(_pieces(packed["images"], packed["image_ends"])), packed["kinds"].tolist()
+    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+        for image in pool.map(_decoded, pieces, chunksize=32):
+            _add(sprites, labels, extents, cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA).astype(np.uint8), None)
+    return list(names)
 
 
 def _some(photos: Sequence[Photo], source: str, random: np.random.Generator) -> list[Photo]:
@@ -234,7 +258,7 @@ def _shrunk(pixels: Any, share: float) -> Any:
     return np.dstack([colours, small[:, :, 3:] * 255]).round().clip(0, 255).astype(np.uint8)
 
 
-def _add(sprites: list[Bytes], labels: list[Bytes], extents: list[Any], image: Bytes, label: Bytes | None) -> None:
+def _add(sprites: list[Bytes], labels: list[Bytes], extents: list[tuple[int, int]], image: Bytes, label: Bytes | None) -> None:
     shrink = min(1.0, SPRITE_SIDE / max(image.shape[:2]))
     if shrink < 1:
         image = _shrunk(image, shrink)

@@ -12,15 +12,17 @@ _DEEPEST = 32
 
 
 def depth(region: Tensor) -> Tensor:
-    """How many erosions by 3 × 3 each cell of regions [..., rows, columns], bool, survives, up to 32; 0 outside."""
-    shape = region.shape
-    left = F.pad(region.float().reshape(-1, 1, *shape[-2:]).half(), (1, 1, 1, 1)) if region.is_cuda else F.pad(
-        region.float().reshape(-1, 1, *shape[-2:]), (1, 1, 1, 1))  # fmt: skip
-    total = left.clone()
+    """How many erosions by 3 × 3 each cell of regions [..., rows, columns], bool, survives, up to 32; 0 outside.
+
+    What lies beyond the grid counts as outside.
+    """
+    outside = (~region).reshape(-1, 1, *region.shape[-2:]).to(torch.half if region.is_cuda else torch.float)
+    outside = F.pad(outside, (1, 1, 1, 1), value=1.0)
+    total = outside.clone()
     for _ in range(_DEEPEST - 1):
-        left = -F.max_pool2d(-F.pad(left, (1, 1, 1, 1)), 3, 1)
-        total += left
-    return total[:, 0, 1:-1, 1:-1].reshape(shape).float()
+        outside = F.max_pool2d(outside, 3, 1, 1)
+        total += outside
+    return (_DEEPEST - total[:, 0, 1:-1, 1:-1]).reshape(region.shape).float()
 
 
 def first_clicks(mask: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:

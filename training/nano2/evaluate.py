@@ -12,7 +12,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,6 +77,33 @@ def folder_cases(folder: Path) -> list[Case]:
         pixels = np.ascontiguousarray(cv2.imread(str(image))[:, :, ::-1]).astype(np.uint8)
         values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         found.append(Case(folder.name, path.stem, pixels, values == 255, values == 128))
+    return found
+
+
+def pack(found: Sequence[Case], out: Path) -> None:
+    """Write cases to one file."""
+    coded = [cv2.imencode(".webp", case.pixels[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, 90])[1].ravel() for case in found]
+    np.savez_compressed(
+        out,
+        images=np.concatenate(coded),
+        image_ends=np.cumsum([len(each) for each in coded]),
+        masks=np.concatenate([np.packbits(np.stack([case.mask, case.ignored])) for case in found]),
+        names=np.array([(case.source, case.name) for case in found]),
+    )
+
+
+def packed_cases(path: Path) -> list[Case]:
+    """The cases that `pack` wrote."""
+    found, start, bits = [], 0, 0
+    with np.load(path) as stored:
+        images, masks = stored["images"], stored["masks"]
+        for end, (source, name) in zip(stored["image_ends"].tolist(), stored["names"].tolist(), strict=True):
+            pixels = np.ascontiguousarray(cv2.imdecode(images[start:end], cv2.IMREAD_COLOR)[:, :, ::-1]).astype(np.uint8)
+            size = 2 * pixels[:, :, 0].size
+            used = -(-size // 8)
+            mask, ignored = np.unpackbits(masks[bits : bits + used])[:size].reshape(2, *pixels.shape[:2]) > 0
+            found.append(Case(source, name, pixels, mask, ignored))
+            start, bits = end, bits + used
     return found
 
 
@@ -177,7 +206,7 @@ def _trained(weights: Path, settings: dict[str, Any]) -> Callable[[Bytes], Sessi
 
     from training.nano2.fold import Folder, Prompt, Settings, State  # noqa: PLC0415
 
-    # Threads that wait for each other are worth nothing on a shared machine; `--part` runs on several cores.
+    # Threads that wait for each other are worth nothing on a shared machine; there are processes for more cores.
     torch.set_num_threads(1)
     folder = Folder(weights, Settings(**settings))
 
@@ -202,6 +231,17 @@ def _trained(weights: Path, settings: dict[str, Any]) -> Callable[[Bytes], Sessi
     return Folded
 
 
+_ANSWERS: list[Callable[[Bytes], Session]] = []
+
+
+def _begin(options: argparse.Namespace) -> None:
+    _ANSWERS[:] = [_shipped() if options.shipped else _trained(options.weights, options.settings)]
+
+
+def _follow(case: Case, clicks: int) -> dict[str, Any]:
+    return follow(_ANSWERS[0](case.pixels), case, clicks)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.nano2.evaluate", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, metavar="DIR")
@@ -211,13 +251,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--settings", type=json.loads, default={}, help="of the fold, JSON")
     parser.add_argument("--per-source", type=int, default=30)
     parser.add_argument("--clicks", type=int, default=20)
-    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("NUMBER", "OF"))
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--cases", type=Path, metavar="FILE", help="that --pack wrote")
+    parser.add_argument("--pack", type=Path, metavar="FILE", help="write the cases, to be evaluated elsewhere")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for every case's curve")
     options = parser.parse_args(arguments)
-    begin = _shipped() if options.shipped else _trained(options.weights, options.settings)
-    found = folder_cases(options.folder) if options.folder else cases(options.data, options.per_source)
+    if options.cases:
+        found = packed_cases(options.cases)
+    else:
+        found = folder_cases(options.folder) if options.folder else cases(options.data, options.per_source)
+    if options.pack:
+        pack(found, options.pack)
+        return 0
     started = time.perf_counter()
-    rows = [follow(begin(case.pixels), case, options.clicks) for case in found[options.part[0] :: options.part[1]]]
+    with ProcessPoolExecutor(options.processes, get_context("spawn"), _begin, (options,)) as pool:
+        rows = list(pool.map(_follow, found, [options.clicks] * len(found)))
     summary = summarise(rows, options.clicks)
     if options.out:
         options.out.write_text(json.dumps({"summary": summary, "rows": rows}))

@@ -187,7 +187,7 @@ class Folder:
         (x0, y0), (x1, y1) = np.min(corners, 0).tolist(), np.max(corners, 0).tolist()
         margin = 2 * self.settings.margin * max(1.0, (x1 - x0) * (y1 - y0)) ** 0.5
         width, height = x1 - x0 + margin, y1 - y0 + margin
-        width, height = max(width, height / 1.6), max(height, width / 1.6)
+        width, height = max(width, height / 1.6, self.settings.least), max(height, width / 1.6, self.settings.least)
         x, y = (x0 + x1) / 2, (y0 + y1) / 2
         found = max(0.0, x - width / 2), max(0.0, y - height / 2), min(columns, x + width / 2), min(rows, y + height / 2)
         if (found[2] - found[0]) * (found[3] - found[1]) > self.settings.whole * rows * columns:

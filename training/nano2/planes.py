@@ -23,7 +23,7 @@ _OPPONENT = ((0.4, 0.4, 0.4), (0.8, -0.8, 0.0), (0.4, 0.4, -0.8))
 def opponent(image: Tensor) -> Tensor:
     """Colours of an image [B, 3, S, S], 0 to 255, as lightness and two differences, [B, 3, S/4, S/4], smoothed."""
     quarter = F.avg_pool2d(image, 4)
-    mixed = F.conv2d(quarter, quarter.new_tensor(_OPPONENT)[:, :, None, None])
+    mixed = torch.stack([sum(share * quarter[:, index] for index, share in enumerate(row)) for row in _OPPONENT], 1)
     return F.avg_pool2d(mixed, 3, 1, 1, count_include_pad=False)
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from training.nano2 import clicks
 from training.nano2.planes import opponent, prompt_planes
-from training.nano2.scenes import Recipe, Renderer, Scenes
+from training.nano2.scenes import Recipe, Renderer, Scenes, upload
 
 CLICKS = 10
 
@@ -34,6 +34,9 @@ _WINDOWS = (0.2, 0.46, 0.34)
 
 # Around an object, in roots of its box's area; the longest side over the shortest.
 _MARGIN, _LONGEST = 0.3, 1.4
+
+# Side of a window, at least, in sides of the canvas.
+_LEAST = 0.12
 
 
 class Recipes(Protocol):
@@ -109,6 +112,7 @@ class Rounds:
         self._clicked = torch.zeros(count, dtype=torch.int64, device=device)
         self._box = torch.zeros(count, 4, device=device)
         self._boxed = torch.zeros(count, dtype=torch.bool, device=device)
+        self._everything = torch.tensor((0.0, 0.0, 1.0, 1.0), device=device)
         self._ages = np.full(count, -1)
         self._kinds = np.zeros(count, np.int64)
 
@@ -168,7 +172,7 @@ class Rounds:
         return logits[torch.arange(len(iou), device=self._device), best]
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device, non_blocking=True)
+        return upload(array, self._device)
 
     def _shrunk(self, canvas: Tensor) -> Tensor:
         """A canvas uint8 [items, 2 S, 2 S] at half its size, float32."""
@@ -205,11 +209,12 @@ class Rounds:
             chosen = self._tensor(several)
             shown = mask[chosen]
             near = F.max_pool2d(shown[:, None].float(), 25, 1, 12)[:, 0] > 0
-            for number, (region, label) in enumerate(((shown, 1), (near & ~shown, 0), (~shown, 0), (shown, 1)), 1):
-                more, found = clicks.first_clicks(region, self._shares(len(several), (0.2, 0.3)))
-                found = found & self._tensor(random.random(len(several)) < 0.55)
-                points[chosen, number] = more
-                labels[chosen, number] = torch.where(found, label, -1)
+            regions = torch.cat([shown, near & ~shown, ~shown, shown])
+            more, found = clicks.first_clicks(regions, self._shares(4 * len(several), (0.2, 0.3)))
+            found = found & self._tensor(random.random(4 * len(several)) < 0.55)
+            kind = self._tensor(np.repeat(np.array((1, 0, 0, 1)), len(several)))
+            points[chosen, 1:5] = more.reshape(4, -1, 2).transpose(0, 1)
+            labels[chosen, 1:5] = torch.where(found, kind, -1).reshape(4, -1).T
             clicked[chosen] = 5
         self._points[index], self._labels[index], self._clicked[index] = points, labels, clicked
 
@@ -275,6 +280,7 @@ class Rounds:
         margin = 2 * _MARGIN * ((x1 - x0) * (y1 - y0)).clamp_min(1e-4).sqrt() * drawn(0.7, 1.4)
         width, height = x1 - x0 + margin, y1 - y0 + margin
         width, height = torch.maximum(width, height / _LONGEST), torch.maximum(height, width / _LONGEST)
+        width, height = width.clamp_min(_LEAST), height.clamp_min(_LEAST)
         x, y = (x0 + x1) / 2, (y0 + y1) / 2
         around = torch.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], 1).clamp(0, 1)
         size = (width * height).sqrt().clamp_max(1.0)
@@ -290,8 +296,7 @@ class Rounds:
         there = (self._clicked > 0) & (last >= 0)
         kinds = torch.where((kinds == LOCAL) & ~there, OBJECT, kinds)
         kinds = torch.where((kinds == OBJECT) & empty, WHOLE, kinds)
-        everything = torch.tensor((0.0, 0.0, 1.0, 1.0), device=self._device)
-        chosen = torch.where((kinds == LOCAL)[:, None], close, torch.where((kinds == OBJECT)[:, None], around, everything))
+        chosen = torch.where((kinds == LOCAL)[:, None], close, torch.where((kinds == OBJECT)[:, None], around, self._everything))
         return chosen, kinds
 
     def _cut(self, canvas: Tensor, windows: Tensor, side: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
@@ -268,21 +268,18 @@ class Renderer:
                 (meant, [recipes[index].meant for index in below]),
                 (whole, [recipes[index].whole for index in below]),
             ):
-                truth[below] = self._background_masks(np.array(masks), matrices, side)
+                truth[self._index(below)] = self._background_masks(np.array(masks), matrices, side)
         full = whole.mean((1, 2))
         for level in range(_LAYERS):
             at = [index for index, recipe in enumerate(recipes) if len(recipe.layers) > level]
             for made_of_photos in (False, True):
                 mine = [index for index in at if (recipes[index].layers[level].sprite < 0) == made_of_photos]
-                for coarse in (False, True):
-                    scaled = [
-                        index for index in mine if (_scale(recipes[index].layers[level].matrix, side) > _COARSE) == coarse
-                    ]
-                    if scaled:
-                        self._put(canvas, meant, whole, recipes, scaled, level, coarse)
+                if mine:
+                    self._put(canvas, meant, whole, recipes, mine, level)
             now = [index for index in at if recipes[index].target == level]
             if now:
-                full[now] = whole[now].mean((1, 2))
+                index = self._index(now)
+                full[index] = whole[index].mean((1, 2))
         area = whole.mean((1, 2))
         seen = (area > _VISIBLE * full) & (area > _LEAST) & (area < _MOST) & (meant.mean((1, 2)) > _LEAST / 2)
         weights = self._tensor(np.array([(r.trust, r.edges, r.first) for r in recipes]))
@@ -291,18 +288,18 @@ class Renderer:
         for quarters in (1, 2, 3):
             turned = [index for index, recipe in enumerate(recipes) if recipe.turns == quarters]
             if turned:
-                canvas[turned] = canvas[turned].rot90(quarters, (2, 3))
-                meant[turned] = meant[turned].rot90(quarters, (1, 2))
-                whole[turned] = whole[turned].rot90(quarters, (1, 2))
+                index = self._index(turned)
+                canvas[index] = canvas[index].rot90(quarters, (2, 3))
+                meant[index] = meant[index].rot90(quarters, (1, 2))
+                whole[index] = whole[index].rot90(quarters, (1, 2))
         pixels, meant, whole = ((each * 255 + 0.5).clamp(0, 255).to(torch.uint8) for each in (canvas, meant, whole))
         return Scenes(pixels, meant, whole, weights)
 
-    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
-        found = torch.from_numpy(np.ascontiguousarray(array, np.float32))
-        return found.to(self._device, non_blocking=True)
+    def _tensor(self, array: ArrayLike) -> Tensor:
+        return upload(np.asarray(array, np.float32), self._device)
 
-    def _index(self, numbers: Sequence[int] | NDArray[np.generic]) -> Tensor:
-        return torch.as_tensor(np.asarray(numbers, np.int64)).to(self._device, non_blocking=True)
+    def _index(self, numbers: ArrayLike) -> Tensor:
+        return upload(np.asarray(numbers, np.int64), self._device)
 
     def _grid(self, photos: NDArray[np.generic], matrices: Floats, side: int) -> Tensor:
         """Pixels of the photos [scenes, side, side, 2], reflected at their borders."""
@@ -329,71 +326,62 @@ class Renderer:
         return canvas
 
     def _put(
-        self, canvas: Tensor, meant: Tensor, whole: Tensor, recipes: Sequence[Recipe], at: list[int], level: int,
-        coarse: bool,
-    ) -> None:  # fmt: skip
+        self, canvas: Tensor, meant: Tensor, whole: Tensor, recipes: Sequence[Recipe], at: list[int], level: int
+    ) -> None:
         """Put a layer onto the canvases, and make it, or take it from, what is asked for."""
         side = canvas.shape[-1]
         layers = [recipes[index].layers[level] for index in at]
-        grid = _places(self._tensor(np.stack([layer.matrix for layer in layers])), side)
+        numbers = [(index, layer.sprite, layer.mask, self._bank.owners[layer.mask]) for index, layer in zip(at, layers, strict=True)]
+        index, sprites, masks, photos = self._index(numbers).unbind(1)
+        asked = [(recipes[each].target == level, recipes[each].meant) for each in at]
+        values = self._tensor(
+            [
+                (*layer.matrix.ravel(), layer.soft, layer.gain, layer.harmony, *layer.offset, *layer.shadow, mine,
+                 part if mine else 0, _scale(layer.matrix, side) > _COARSE)
+                for layer, (mine, part) in zip(layers, asked, strict=True)
+            ]
+        )  # fmt: skip
+        matrices, offset, shadow = values[:, :6].reshape(-1, 2, 3), values[:, 9:12, None, None], values[:, 12:15]
+        soft, gain, harmony, mine, part, coarse = (values[:, column, None, None, None] for column in (6, 7, 8, 15, 16, 17))
+        grid = _places(matrices, side)
         if layers[0].sprite >= 0:
-            sprites = self._index([layer.sprite for layer in layers])
             source = self._sprites[sprites].float() / 255
-            labels = self._labels[sprites][:, None]
         else:
-            masks = np.array([layer.mask for layer in layers])
-            opacity = self._masks[self._index(masks)][:, None].float() / 255
+            opacity = self._masks[masks][:, None].float() / 255
             # Outlines are off by a pixel or so and carry the colours of where the object was.
             opacity = -F.max_pool2d(-opacity, 3, 1, 1)
-            source = torch.cat([self._photos[self._index(self._bank.owners[masks])].float() / 255, opacity], 1)
-            labels = None
+            source = torch.cat([self._photos[photos].float() / 255, opacity], 1)
         premultiplied = torch.cat([source[:, :3] * source[:, 3:], source[:, 3:]], 1)
-        if coarse:
-            premultiplied, scaled = F.avg_pool2d(premultiplied, 2), grid / 2
-        else:
-            scaled = grid
-        shown = _read(premultiplied, scaled, "zeros")
+        # What shrinks is smoothed first.
+        premultiplied = premultiplied.lerp(F.avg_pool2d(premultiplied, 3, 1, 1), coarse)
+        shown = _read(premultiplied, grid, "zeros")
+        shown = shown.lerp(F.avg_pool2d(shown, 3, 1, 1), soft)
         colours, opacity = shown[:, :3], shown[:, 3:]
-        soft = self._tensor(np.array([layer.soft for layer in layers]))[:, None, None, None]
-        smoothed = F.avg_pool2d(shown, 3, 1, 1)
-        colours, opacity = colours.lerp(smoothed[:, :3], soft), opacity.lerp(smoothed[:, 3:], soft)
-        index = self._index(at)
         under = canvas[index]
-        shadows = [layer.shadow for layer in layers]
-        if any(shadow[0] for shadow in shadows):
-            under = under * (1 - self._shadows(opacity, shadows))
+        if any(layer.shadow[0] for layer in layers):
+            under = under * (1 - self._shadows(opacity, shadow))
         total = opacity.sum((2, 3), keepdim=True).clamp_min(1.0)
         own = colours.sum((2, 3), keepdim=True) / total
         hidden = (under * opacity).sum((2, 3), keepdim=True) / total
-        harmony, gain = (
-            self._tensor(np.array([getattr(layer, name) for layer in layers]))[:, None, None, None]
-            for name in ("harmony", "gain")
-        )
-        offset = self._tensor(np.array([layer.offset for layer in layers]))[:, :, None, None]
         colours = (colours * gain + ((hidden - own) * harmony + offset) * opacity).clamp(0, 1)
         canvas[index] = under * (1 - opacity) + colours
-        opacity = opacity[:, 0]
-        mine = self._tensor(np.array([recipes[each].target == level for each in at]))[:, None, None]
-        part = np.array([recipes[each].meant if recipes[each].target == level else 0 for each in at])
-        shape = opacity
-        if labels is not None and part.any():
-            asked = self._tensor(part)[:, None, None, None]
-            inside = _read(((labels == asked) | (asked == 0)).float(), grid, "border")[:, 0]
-            shape = opacity * inside
+        shape, opacity, mine = opacity[:, 0], opacity[:, 0], mine[:, 0]
+        if layers[0].sprite >= 0 and any(wanted and label for wanted, label in asked):
+            inside = ((self._labels[sprites][:, None] == part) | (part == 0)).float()
+            shape = opacity * _read(inside, grid, "border")[:, 0]
         # What is put on hides what is asked for, unless it is that.
         meant[index] = meant[index] * (1 - opacity) + shape * mine
         whole[index] = whole[index] * (1 - opacity) + opacity * mine
 
-    def _shadows(self, opacity: Tensor, shadows: Sequence[tuple[float, float, float]]) -> Tensor:
+    def _shadows(self, opacity: Tensor, shadows: Tensor) -> Tensor:
         side = opacity.shape[-1]
         small = F.avg_pool2d(opacity, 8)
         small = F.avg_pool2d(F.avg_pool2d(small, 5, 1, 2), 5, 1, 2)
-        numbers = self._tensor(np.array(shadows))
         theta = torch.zeros(len(shadows), 2, 3, device=opacity.device)
         theta[:, 0, 0] = theta[:, 1, 1] = 1
-        theta[:, :, 2] = -2 * numbers[:, 1:]
+        theta[:, :, 2] = -2 * shadows[:, 1:]
         grid = F.affine_grid(theta, [len(shadows), 1, side, side], align_corners=False)
-        return F.grid_sample(small, grid, align_corners=False) * numbers[:, :1, None, None]
+        return F.grid_sample(small, grid, align_corners=False) * shadows[:, :1, None, None]
 
     def _photographed(self, canvas: Tensor, random: np.random.Generator) -> Tensor:
         """Another exposure, colour, sharpness, noise or compression."""
@@ -443,14 +431,24 @@ class Renderer:
         red, green, blue = canvas.unbind(1)
         luma = 0.3 * red + 0.6 * green + 0.1 * blue
         planes = torch.stack([luma, blue - luma, red - luma], 1).reshape(-1, 1, side, side)
-        coefficients = F.conv2d(planes, self._dct, stride=8).unflatten(0, (count, 3))
+        # Not a convolution: cuDNN would look for the fastest one anew at every count.
+        blocks = planes.reshape(count, 3, side // 8, 8, side // 8, 8).permute(0, 1, 3, 5, 2, 4).reshape(count, 3, 64, -1)
+        basis = self._dct.reshape(64, 64)
+        coefficients = (basis @ blocks).reshape(count, 3, 64, side // 8, side // 8)
         frequency = torch.arange(8.0, device=canvas.device)
         steps = (1 + (frequency[:, None] + frequency)).reshape(1, 1, 64, 1, 1) * strength[:, None, None, None, None]
-        steps = steps * torch.tensor((1.0, 2.0, 2.0), device=canvas.device)[None, :, None, None, None]
+        steps = torch.cat([steps, 2 * steps, 2 * steps], 1)
         coefficients = (coefficients / steps).round() * steps
-        planes = F.conv_transpose2d(coefficients.flatten(0, 1), self._dct, stride=8).reshape(count, 3, side, side)
+        blocks = (basis.T @ coefficients.flatten(3)).reshape(count, 3, 8, 8, side // 8, side // 8)
+        planes = blocks.permute(0, 1, 4, 2, 5, 3).reshape(count, 3, side, side)
         luma, blue, red = planes[:, 0], planes[:, 1] + planes[:, 0], planes[:, 2] + planes[:, 0]
         return torch.stack([red, (luma - 0.3 * red - 0.1 * blue) / 0.6, blue], 1)
+
+
+def upload(array: NDArray[np.generic], device: torch.device) -> Tensor:
+    """The array on a device; the host does not wait for it."""
+    found = torch.from_numpy(np.ascontiguousarray(array))
+    return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found
 
 
 def _chances(weights: Sequence[float]) -> Floats:
@@ -479,8 +477,8 @@ def _places(matrices: Tensor, side: int) -> Tensor:
 def _read(source: Tensor, grid: Tensor, beyond: str = "border") -> Tensor:
     """Values 0 to 1 of sources [n, channels, h, w], bytes or floats, at pixels [n, rows, columns, 2]."""
     values = source.float() / 255 if source.dtype == torch.uint8 else source
-    extent = torch.tensor((source.shape[3], source.shape[2]), dtype=torch.float32, device=source.device)
-    return F.grid_sample(values, grid * (2 / extent) - 1, padding_mode=beyond, align_corners=False)
+    # Sources are square.
+    return F.grid_sample(values, grid * (2 / source.shape[3]) - 1, padding_mode=beyond, align_corners=False)
 
 
 def _dct() -> Tensor:

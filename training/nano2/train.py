@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from training.judge import Judge
-from training.nano2.bank import Bank
+from training.nano2.bank import Bank, with_cutouts
 from training.nano2.losses import hard_iou, loss
 from training.nano2.network import Nano, Widths
 from training.nano2.optimiser import optimisers
@@ -281,6 +281,7 @@ def _stage(text: str) -> tuple[float, Shape]:
 def _options(arguments: Sequence[str] | None) -> Any:
     parser = argparse.ArgumentParser(prog="python -m training.nano2.train", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--bank", type=Path, required=True, metavar="DIR", help="that `training.nano2.bank` unpacked")
+    parser.add_argument("--cutouts", type=Path, metavar="FILE", help="packed cut-outs, if the bank has none")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--seconds", type=float, default=480)
     parser.add_argument("--steps", type=int, default=10**9, help="at most")
@@ -306,7 +307,10 @@ def _options(arguments: Sequence[str] | None) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     torch.backends.cudnn.benchmark = True
-    training = Training(Bank.load(options.bank), options)
+    bank = Bank.load(options.bank)
+    if options.cutouts:
+        bank = with_cutouts(bank, options.cutouts, options.workers)
+    training = Training(bank, options)
     training.run()
     return 0
 
