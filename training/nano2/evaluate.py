@@ -201,14 +201,14 @@ def _shipped() -> Callable[[Bytes], Session]:
     return Shipped
 
 
-def _trained(weights: Path, settings: dict[str, Any]) -> Callable[[Bytes], Session]:
+def _trained(weights: Path, settings: dict[str, Any], bf16: bool = False) -> Callable[[Bytes], Session]:
     import torch  # noqa: PLC0415 - needs PyTorch
 
     from training.nano2.fold import Folder, Prompt, Settings, State  # noqa: PLC0415
 
     # Threads that wait for each other are worth nothing on a shared machine; there are processes for more cores.
     torch.set_num_threads(1)
-    folder = Folder(weights, Settings(**settings))
+    folder = Folder(weights, Settings(**settings), bf16)
 
     class Folded:
         def __init__(self, pixels: Bytes) -> None:
@@ -235,7 +235,7 @@ _ANSWERS: list[Callable[[Bytes], Session]] = []
 
 
 def _begin(options: argparse.Namespace) -> None:
-    _ANSWERS[:] = [_shipped() if options.shipped else _trained(options.weights, options.settings)]
+    _ANSWERS[:] = [_shipped() if options.shipped else _trained(options.weights, options.settings, options.bf16)]
 
 
 def _follow(case: Case, clicks: int) -> dict[str, Any]:
@@ -250,6 +250,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--shipped", action="store_true")
     parser.add_argument("--settings", type=json.loads, default={}, help="of the fold, JSON")
     parser.add_argument("--per-source", type=int, default=30)
+    parser.add_argument("--every", type=int, default=1, help="take one case in so many")
+    parser.add_argument("--bf16", action="store_true", help="compute as processors with bf16 do")
     parser.add_argument("--clicks", type=int, default=20)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--cases", type=Path, metavar="FILE", help="that --pack wrote")
@@ -260,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = packed_cases(options.cases)
     else:
         found = folder_cases(options.folder) if options.folder else cases(options.data, options.per_source)
+    found = found[:: options.every]
     if options.pack:
         pack(found, options.pack)
         return 0

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.judge import Judge, evidence
-from training.nano2.network import Nano, Widths
+from training.judge import evidence
 from training.nano2.planes import opponent, prompt_planes
+from training.nano2.weights import load
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -104,13 +104,9 @@ class Folder:
     """
 
     def __init__(self, path: Path, settings: Settings | None = None, bf16: bool = False) -> None:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-        self.network = Nano(Widths(**kept["widths"])).eval().requires_grad_(False)
-        self.network.load_state_dict({name: each.float() for name, each in kept["network"].items()})
-        self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.judge = Judge().eval().requires_grad_(False)
-        if kept.get("judge"):
-            self.judge.load_state_dict(kept["judge"])
+        network, judge = load(path)
+        self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.judge = judge.requires_grad_(False)
         self.settings = settings or Settings()
         self._bf16 = bf16
 

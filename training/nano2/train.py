@@ -3,8 +3,8 @@
     python -m training.nano2.train --bank DIR --out DIR --seconds 480
 
 The rate of learning follows the time that has passed, so that a run ends settled however fast the device is. The folder
-gets `weights.pt` (averaged weights, normalised anew, with the judge), `network.pt` and `average.pt` (to go on from) and
-`log.jsonl`. All but small tensors are kept in half precision.
+gets `weights.safetensors` (averaged weights, normalised anew, with the judge), `network.safetensors` (to continue from)
+and `log.jsonl`.
 """
 
 import argparse
@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from training.judge import Judge
+from training.nano2 import weights
 from training.nano2.bank import Bank, with_cutouts
 from training.nano2.losses import hard_iou, loss
 from training.nano2.network import Nano, Widths
@@ -101,7 +101,7 @@ class Training:
         self.network = Nano(Widths()).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._graph: Any = None
         if options.start:
-            self.network.load_state_dict(torch.load(options.start, map_location=self._device)["network"])
+            self.network.load_state_dict(weights.load(options.start)[0].state_dict())
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self._forward: nn.Module = torch.compile(self.network) if options.compile else self.network  # type: ignore[assignment]
         self._optimisers = optimisers(self.network, options.muon, options.adam)
@@ -149,24 +149,19 @@ class Training:
         self._graph = rounds = None
         self.save(out)
         self.calibrate(self._options.calibrate)
-        self.save_weights(out / "weights.pt", None)
+        self.save_weights(out, None)
         shape = self._options.stages[-1][1]
         judge = fit(self.average, self._rounds(Shape(shape.side, shape.items, shape.items)), self._options.judge)
-        self.save_weights(out / "weights.pt", judge)
+        self.save_weights(out, judge)
         self._kitchen.close()
         print(json.dumps({"steps": self.step, "seconds": time.monotonic() - self._begun}), flush=True)
 
     def save(self, out: Path) -> None:
-        """The weights and their average, without the optimiser: what only starts another run."""
-        for name, network in (("network", self.network), ("average", self.average)):
-            state = {key: _halved(each) for key, each in network.state_dict().items()}
-            torch.save({"widths": asdict(network.widths), "step": self.step, "network": state}, out / f"{name}.pt")
+        """The weights, without averaging and without the optimiser: what only starts another run."""
+        weights.save(out / "network.safetensors", self.network, None, self.step)
 
-    def save_weights(self, path: Path, judge: Judge | None) -> None:
-        state = {name: _halved(each) for name, each in self.average.state_dict().items()}
-        scores = {name: each.cpu() for name, each in judge.state_dict().items()} if judge else None
-        widths = asdict(self.average.widths)
-        torch.save({"widths": widths, "step": self.step, "network": state, "judge": scores}, path)
+    def save_weights(self, out: Path, judge: Judge | None) -> None:
+        weights.save(out / "weights.safetensors", self.average, judge, self.step)
 
     @torch.no_grad()
     def calibrate(self, batches: int) -> None:
@@ -220,8 +215,8 @@ class Training:
                     self._gradients(still)
             torch.cuda.current_stream().wait_stream(beside)
             graph = torch.cuda.CUDAGraph()
-            for weights in self.network.parameters():
-                weights.grad = None
+            for each in self.network.parameters():
+                each.grad = None
             with torch.cuda.graph(graph):
                 answer = self._gradients(still, fresh=False)
             self._graph = graph, still, answer
@@ -233,8 +228,8 @@ class Training:
 
     def _gradients(self, batch: Batch, fresh: bool = True) -> tuple[Tensor, Tensor]:
         if fresh:
-            for weights in self.network.parameters():
-                weights.grad = None
+            for each in self.network.parameters():
+                each.grad = None
         with torch.autocast(self._device.type, torch.bfloat16, cache_enabled=not self._options.graph):
             logits, coarse = self._forward(_seen(batch), batch.prompt, batch.previous)
         total = loss(logits, batch.meant, batch.whole, batch.single, batch.weights)
@@ -266,11 +261,6 @@ class Training:
 def _seen(batch: Batch) -> Tensor:
     """Images as the network reads them."""
     return (batch.image / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-
-
-def _halved(values: Tensor) -> Tensor:
-    values = values.detach().cpu()
-    return values.half() if values.dtype == torch.float32 and values.numel() > 512 else values.clone()
 
 
 def _stage(text: str) -> tuple[float, Shape]:
