@@ -42,7 +42,8 @@ class Settings:
         local: side of the window around a click, in roots of the area of the object's window; 0: no such look.
         least: side of that window in pixels of the copy.
         first_local: also after the first click.
-        mirror: looks at objects see the mirror image too.
+        mirror_first: the first look at a single click sees the mirror image too, and the mean counts.
+        mirror: so do all other looks.
     """
 
     longest: int = 768
@@ -51,8 +52,8 @@ class Settings:
     local: float = 0.45
     least: float = 72.0
     first_local: bool = False
+    mirror_first: bool = True
     mirror: bool = False
-    twice: bool = False
 
 
 class Prompt(NamedTuple):
@@ -136,8 +137,6 @@ class Folder:
         candidates = tuple(_put(np.full((rows, columns), -8, np.float32), logits[index], whole) for index in order)
         state = State(candidates[0], float(scores[order[0]]), candidates)
         second = self._around(image, first, state)
-        if self.settings.twice:
-            second = self._around(image, first, second)
         if self.settings.first_local and first.clicks:
             second = self._close(image, first, second)
         if first.clicks and second.logits[_cell(first.clicks[0], second.logits)] <= 0 and first.clicks[0][2] == 1:
@@ -197,7 +196,7 @@ class Folder:
         x0, y0, x1, y1 = window
         whole = window == (0, 0, image.pixels.shape[1], image.pixels.shape[0])
         if whole:
-            features, colours, window = image.features, image.colours, window
+            features, colours = image.features, image.colours
         else:
             left, top, right, bottom = int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1))
             part = image.pixels[top:bottom, left:right]
@@ -225,18 +224,17 @@ class Folder:
             previous = torch.from_numpy(np.tanh(begun / 2))[None, None]
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
             look = self.network.decoder(*features, planes, previous)
-        if self.settings.mirror:
+        if self.settings.mirror or (single and self.settings.mirror_first):
+            turned_features = self._mirrored((x0, y0, x1, y1), image, 4 * rows, 4 * columns)
             with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
-                turned = self.network.decoder(*self._mirrored(image, window, features, whole, local), planes.flip(3), previous.flip(3))
+                turned = self.network.decoder(*turned_features, planes.flip(3), previous.flip(3))
             look = look._replace(logits=(look.logits + turned.logits.flip(3)) / 2)
         scores = torch.sigmoid(self.judge(evidence(self.network.decoder, look, features, planes)))  # type: ignore[arg-type]
         return look.logits[0].numpy(), scores[0].numpy()
 
-    def _mirrored(self, image: Encoded, window: Window, features: tuple[Tensor, ...], whole: bool, local: bool) -> tuple[Tensor, ...]:
-        x0, y0, x1, y1 = window
-        part = image.pixels if whole else image.pixels[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
-        shape = (4 * features[1].shape[2], 4 * features[1].shape[3])
-        return self._see(np.ascontiguousarray(part[:, ::-1]), shape)[0]
+    def _mirrored(self, window: Window, image: Encoded, rows: int, columns: int) -> tuple[Tensor, ...]:
+        x0, y0, x1, y1 = (int(edge) for edge in window)
+        return self._see(np.ascontiguousarray(image.pixels[y0:y1, x0:x1][:, ::-1]), (rows, columns))[0]
 
     def _see(self, pixels: Bytes, shape: tuple[int, int]) -> tuple[tuple[Tensor, ...], Tensor]:
         shown = torch.from_numpy(_resized(pixels, *shape)).permute(2, 0, 1)[None].float()

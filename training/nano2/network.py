@@ -142,6 +142,10 @@ class Decoder(nn.Module):
         nn.init.constant_(self.masks.bias, -1.0)  # type: ignore[arg-type]
 
     def forward(self, half: Tensor, quarter: Tensor, eighth: Tensor, prompt: Tensor, previous: Tensor) -> Look:
+        """See `look`."""
+        return self.look(half, quarter, eighth, prompt, previous)
+
+    def look(self, half: Tensor, quarter: Tensor, eighth: Tensor, prompt: Tensor, previous: Tensor) -> Look:
         """Candidates for a prompt.
 
         Args:

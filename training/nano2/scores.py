@@ -12,13 +12,13 @@ from training.nano2.losses import hard_iou
 from training.nano2.network import Nano
 from training.nano2.rounds import Rounds
 
-_ITERATIONS, _AT_ONCE, _RATE = 600, 1024, 6e-3
+_AT_ONCE, _RATE = 1024, 6e-3
 
 # Scores closer than this hardly decide which answer is given.
 _CLOSE = 0.05
 
 
-def fit(network: Nano, rounds: Rounds, batches: int) -> Judge:
+def fit(network: Nano, rounds: Rounds, batches: int, iterations: int = 600) -> Judge:
     """A judge of this network's answers to the prompts of rounds, which replace all items at every step."""
     seen, reached, single = _collect(network, rounds, batches)
     judge = Judge().to(seen.device)
@@ -26,8 +26,8 @@ def fit(network: Nano, rounds: Rounds, batches: int) -> Judge:
     judge.spread.copy_(seen.std((0, 1)) + 1e-3)  # type: ignore[operator]
     even = judge.even(seen)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=_RATE, weight_decay=0.05)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, _ITERATIONS)
-    for _ in range(_ITERATIONS):
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, iterations)
+    for _ in range(iterations):
         losses = []
         for member in judge.members:
             mine = torch.randint(len(even), (_AT_ONCE,), device=even.device)

@@ -151,7 +151,8 @@ class Training:
         self.calibrate(self._options.calibrate)
         self.save_weights(out, None)
         shape = self._options.stages[-1][1]
-        judge = fit(self.average, self._rounds(Shape(shape.side, shape.items, shape.items)), self._options.judge)
+        rounds = self._rounds(Shape(shape.side, shape.items, shape.items))
+        judge = fit(self.average, rounds, self._options.judge, self._options.judge_steps)
         self.save_weights(out, judge)
         self._kitchen.close()
         print(json.dumps({"steps": self.step, "seconds": time.monotonic() - self._begun}), flush=True)
@@ -286,6 +287,7 @@ def _options(arguments: Sequence[str] | None) -> Any:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--graph", action="store_true", help="replay one recorded CUDA graph for each step")
     parser.add_argument("--judge", type=int, default=90, help="batches on which the scores are fitted")
+    parser.add_argument("--judge-steps", type=int, default=600)
     parser.add_argument("--workers", type=int, default=6, help="processes that draw recipes")
     parser.add_argument("--calibrate", type=int, default=60, help="batches")
     parser.add_argument("--report", type=int, default=_REPORT, help="steps")

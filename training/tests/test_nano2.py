@@ -137,7 +137,7 @@ def test_muon_steps_are_orthogonal_whatever_the_batch_of_shapes() -> None:
     assert (values < 1.4).all()
     weights = [torch.nn.Parameter(torch.randn(8, 2, 3, 3)) for _ in range(2)]
     before = [each.detach().clone() for each in weights]
-    sum(each.square().sum() for each in weights).backward()
+    sum(each.square().sum() for each in weights).backward()  # type: ignore[union-attr]
     Muon(weights, 0.1).step()
     assert all((each.norm() < old.norm()).item() for each, old in zip(weights, before, strict=True))
 
@@ -178,6 +178,7 @@ def test_a_few_steps_of_training_leave_weights_that_answer(
 ) -> None:
     bank.save(tmp_path / "bank")
     options = ["--steps", "2", "--device", "cpu", "--workers", "0", "--calibrate", "1", "--judge", "1", "--report", "1"]
+    options += ["--judge-steps", "4"]
     assert not main(["--bank", str(tmp_path / "bank"), "--out", str(tmp_path), "--stages", "1:32:4:2", *options])
     folder = Folder(tmp_path / "weights.safetensors")
     state = folder.begin(folder.encode(image), Prompt(((70.5, 60.5, 1),)))
@@ -193,7 +194,7 @@ def test_the_answer_is_a_fold_over_clicks(weights: Path, image: NDArray[np.uint8
     for count in (2, 3):
         state = folder.step(encoded, Prompt(points[:count]), state)
     again = folder.answer(folder.encode(image), Prompt(points))
-    assert np.array_equal(state.logits, again.logits)
+    assert np.allclose(state.logits, again.logits, atol=1e-4)
 
 
 def test_every_clicked_pixel_is_answered_as_it_was_clicked(weights: Path, image: NDArray[np.uint8]) -> None:
@@ -203,7 +204,8 @@ def test_every_clicked_pixel_is_answered_as_it_was_clicked(weights: Path, image:
     assert [bool(logits[int(y), int(x)] > 0) for x, y, _ in points] == [True, False, True]
 
 
-def test_cases_come_back_from_their_pack(tmp_path: Path, image: NDArray[np.uint8]) -> None:
+def test_cases_come_back_from_their_pack(tmp_path: Path) -> None:
+    image = np.broadcast_to(np.linspace(0, 255, 160).astype(np.uint8)[None, :, None], (120, 160, 3))
     mask = np.zeros((120, 160), bool)
     mask[30:90, 40:110] = True
     case = Case("made", "up", image, mask, ~mask & False)
@@ -211,5 +213,8 @@ def test_cases_come_back_from_their_pack(tmp_path: Path, image: NDArray[np.uint8
     one, two = packed_cases(tmp_path / "cases.npz")
     assert (one.mask == mask).all()
     assert (two.mask == mask).all()
-    assert np.abs(one.pixels.astype(int) - image).mean() < 30
-    assert next_click(one, np.zeros_like(mask)) == (74.5, 59.5, 1)
+    assert np.abs(one.pixels.astype(int) - image).mean() < 4
+    click = next_click(one, np.zeros_like(mask))
+    assert click is not None
+    assert abs(click[1] - 60) <= 1
+    assert click[2] == 1
