@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data import Library, Photo, Thing, read_library
-from training.nano2.sources import SOURCES, SPRITES
+from training.nano2.sources import SOURCES
 from training.sprites import Sprite, Sprites
 
 Bytes = NDArray[np.uint8]
@@ -130,7 +130,9 @@ def pack_photos(data: Path, out: Path, side: int, quality: int) -> int:
             thing = photo.things[old]
             parts = [place[part] for part in thing.parts if part in place][:_PARTS_OF_A_WHOLE]
             masks.append(runs(thing.mask()))
-            rows.append([index, *thing.box, thing.area, int(thing.whole), *parts, *[-1] * (_PARTS_OF_A_WHOLE - len(parts))])
+            rows.append(
+                [index, *thing.box, thing.area, int(thing.whole), *parts, *[-1] * (_PARTS_OF_A_WHOLE - len(parts))]
+            )
     np.savez_compressed(
         out,
         images=np.concatenate(images),
@@ -159,7 +161,9 @@ def pack_cutouts(data: Path, out: Path, side: int, quality: int) -> int:
     return out.stat().st_size
 
 
-def unpack(photos: Path, cutouts: Path | None, workers: int, made_up: tuple[int, int] = (_ASSEMBLED, _INVENTED)) -> Bank:
+def unpack(
+    photos: Path, cutouts: Path | None, workers: int, made_up: tuple[int, int] = (_ASSEMBLED, _INVENTED)
+) -> Bank:
     """The bank of packed photos and cut-outs, and of made-up sprites: so many assemblies and inventions."""
     with np.load(photos) as packed:
         stored = {name: packed[name] for name in packed.files}
@@ -167,7 +171,9 @@ def unpack(photos: Path, cutouts: Path | None, workers: int, made_up: tuple[int,
     pixels = np.zeros((len(sizes), 3, PHOTO_SIDE, PHOTO_SIDE), np.uint8)
     masks = np.zeros((len(rows), PHOTO_SIDE, PHOTO_SIDE), np.uint8)
     with ProcessPoolExecutor(workers) as pool:
-        for index, image in enumerate(pool.map(_decoded, _pieces(stored["images"], stored["image_ends"]), chunksize=32)):
+        for index, image in enumerate(
+            pool.map(_decoded, _pieces(stored["images"], stored["image_ends"]), chunksize=32)
+        ):
             pixels[index, :, : image.shape[0], : image.shape[1]] = image[:, :, 2::-1].transpose(2, 0, 1)
         for index, lengths in enumerate(_pieces(stored["runs"], stored["run_ends"])):
             columns, lines = sizes[rows[index, 0]]
@@ -258,7 +264,9 @@ def _shrunk(pixels: Any, share: float) -> Any:
     return np.dstack([colours, small[:, :, 3:] * 255]).round().clip(0, 255).astype(np.uint8)
 
 
-def _add(sprites: list[Bytes], labels: list[Bytes], extents: list[tuple[int, int]], image: Bytes, label: Bytes | None) -> None:
+def _add(
+    sprites: list[Bytes], labels: list[Bytes], extents: list[tuple[int, int]], image: Bytes, label: Bytes | None
+) -> None:
     shrink = min(1.0, SPRITE_SIDE / max(image.shape[:2]))
     if shrink < 1:
         image = _shrunk(image, shrink)
@@ -280,8 +288,7 @@ class _Decoded(Thing):
     shown: Bytes | None = None
 
     def mask(self) -> Bytes:
-        assert self.shown is not None
-        return self.shown
+        return self.shown if self.shown is not None else Thing.mask(self)
 
 
 def _few_photos(
@@ -317,7 +324,9 @@ def _drawn(work: tuple[str, int]) -> tuple[str, list[tuple[Bytes, Bytes]]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.nano2.bank", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m training.nano2.bank", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("what", choices=("photos", "cutouts", "unpack"))
     parser.add_argument("--data", type=Path, metavar="DIR")
     parser.add_argument("--photos", type=Path, metavar="FILE")

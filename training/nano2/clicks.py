@@ -37,7 +37,7 @@ def first_clicks(mask: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def corrections(mask: Tensor, answer: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Places in the deeper kind of error, labels int64 [prompts], 1 where the object was missed, and whether there is one.
+    """Places in the deeper kind of error, labels int64 [prompts], 1 where the object was missed, whether there is one.
 
     Args:
         mask, answer: bool [prompts, rows, columns].
@@ -68,7 +68,9 @@ def careless(mask: Tensor, numbers: Tensor) -> Tensor:
     theta[:, :, 2] = (numbers[:, :2] - 0.5) * 0.1
     grid = F.affine_grid(theta, list(blurred.shape), align_corners=False)
     moved = F.grid_sample(blurred, grid, align_corners=False)[:, 0]
-    waves = F.interpolate(torch.rand(len(mask), 1, 5, 5, device=mask.device), list(mask.shape[1:]), mode="bicubic")[:, 0]
+    waves = F.interpolate(torch.rand(len(mask), 1, 5, 5, device=mask.device), list(mask.shape[1:]), mode="bicubic")[
+        :, 0
+    ]
     return moved > 0.15 + 0.4 * numbers[:, 2, None, None] + 0.35 * numbers[:, 3, None, None] * waves
 
 

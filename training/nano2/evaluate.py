@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data import Photo
 from training.nano2.bank import held_out
 
 Bytes = NDArray[np.uint8]
@@ -54,13 +55,19 @@ class Session(Protocol):
 
 def cases(data: Path, per_source: int) -> list[Case]:
     """The largest whole objects of the held-out photos, the same at every call."""
-    library = held_out(data)
+    return largest(held_out(data).photos, per_source)
+
+
+def largest(photos: Sequence[Photo], per_source: int) -> list[Case]:
+    """The largest whole objects of photos, at most so many of a source."""
     found: list[Case] = []
-    for source in sorted({photo.source for photo in library.photos}):
+    for source in sorted({photo.source for photo in photos}):
         mine = []
-        for photo in (each for each in library.photos if each.source == source):
+        for photo in (each for each in photos if each.source == source):
             least = _LEAST_SHARE * photo.pixels[:, :, 0].size
-            wholes = sorted((each for each in photo.things if each.whole and each.area > least), key=lambda each: -each.area)
+            wholes = sorted(
+                (each for each in photo.things if each.whole and each.area > least), key=lambda each: -each.area
+            )
             mine += [(photo, thing) for thing in wholes[:_MOST_OF_A_PHOTO]]
         for index in sorted(np.random.default_rng(0).permutation(len(mine))[:per_source]):
             photo, thing = mine[index]
@@ -82,7 +89,9 @@ def folder_cases(folder: Path) -> list[Case]:
 
 def pack(found: Sequence[Case], out: Path) -> None:
     """Write cases to one file."""
-    coded = [cv2.imencode(".webp", case.pixels[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, 90])[1].ravel() for case in found]
+    coded = [
+        cv2.imencode(".webp", case.pixels[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, 90])[1].ravel() for case in found
+    ]
     np.savez_compressed(
         out,
         images=np.concatenate(coded),
@@ -98,7 +107,9 @@ def packed_cases(path: Path) -> list[Case]:
     with np.load(path) as stored:
         images, masks = stored["images"], stored["masks"]
         for end, (source, name) in zip(stored["image_ends"].tolist(), stored["names"].tolist(), strict=True):
-            pixels = np.ascontiguousarray(cv2.imdecode(images[start:end], cv2.IMREAD_COLOR)[:, :, ::-1]).astype(np.uint8)
+            pixels = np.ascontiguousarray(cv2.imdecode(images[start:end], cv2.IMREAD_COLOR)[:, :, ::-1]).astype(
+                np.uint8
+            )
             size = 2 * pixels[:, :, 0].size
             used = -(-size // 8)
             mask, ignored = np.unpackbits(masks[bits : bits + used])[:size].reshape(2, *pixels.shape[:2]) > 0
@@ -152,7 +163,10 @@ def summarise(rows: Sequence[dict[str, Any]], most: int) -> dict[str, Any]:
     """Measures by source, their mean, and those of thin objects."""
     names = sorted({row["source"] for row in rows})
     by_source = {name: _measures([row for row in rows if row["source"] == name], most) for name in names}
-    mean = {key: round(float(np.mean([each[key] for each in by_source.values()])), 4) for key in next(iter(by_source.values()))}
+    mean = {
+        key: round(float(np.mean([each[key] for each in by_source.values()])), 4)
+        for key in next(iter(by_source.values()))
+    }
     thin = [row for row in rows if row["thin"]]
     return {"mean": mean, "all": _measures(rows, most), "thin": _measures(thin, most) if thin else {}, **by_source}
 
@@ -165,7 +179,10 @@ def _measures(rows: Sequence[dict[str, Any]], most: int) -> dict[str, float]:
         needed = [next((n for n, each in enumerate(row["curve"], 1) if each >= goal / 100), most) for row in rows]
         never = [max(row["curve"]) < goal / 100 for row in rows]
         found |= {f"noc{goal}": float(np.mean(needed)), f"never{goal}": float(np.mean(never))}
-    found |= {"box": float(np.mean([row["box"] for row in rows])), "best1": float(np.mean([row["best"] for row in rows]))}
+    found |= {
+        "box": float(np.mean([row["box"] for row in rows])),
+        "best1": float(np.mean([row["best"] for row in rows])),
+    }
     scores, reached = np.array([row["score"] for row in rows]), np.array([row["curve"][0] for row in rows])
     ranks = [np.argsort(np.argsort(each)) for each in (scores, reached)]
     found["rank"] = float(np.corrcoef(ranks[0], ranks[1])[0, 1]) if len(rows) > 2 else 0.0
@@ -218,7 +235,11 @@ def _trained(weights: Path, settings: dict[str, Any], bf16: bool = False) -> Cal
 
         def click(self, clicks: Sequence[Click]) -> tuple[Bools, float, list[Bools]]:
             prompt = Prompt(tuple(clicks))
-            state = folder.step(self._image, prompt, self._states[-1]) if self._states else folder.begin(self._image, prompt)
+            state = (
+                folder.step(self._image, prompt, self._states[-1])
+                if self._states
+                else folder.begin(self._image, prompt)
+            )
             self._states.append(state)
             return self._mask(state.logits), state.score, [self._mask(each) for each in state.candidates]
 
@@ -243,7 +264,9 @@ def _follow(case: Case, clicks: int) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.nano2.evaluate", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m training.nano2.evaluate", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--data", type=Path, metavar="DIR")
     parser.add_argument("--folder", type=Path, metavar="DIR")
     parser.add_argument("--weights", type=Path, metavar="FILE")

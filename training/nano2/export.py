@@ -3,9 +3,10 @@
 python -m training.nano2.export --weights FILE --out DIR
 
 `nano2-encoder.onnx`: image [V, 3, S, S], 0 to 255, to features at a half, a quarter and an eighth, and `colours`, from
-which `planes.prompt_planes` are made. `nano2-decoder.onnx`: features [V × B, ...], prompt [B, 10, S/4, S/4] and previous
-[B, 1, S/2, S/2] to logits [B, 3, S/2, S/2] and scores [B, 3]. B objects are answered at once. V is 1, or 2 with the
-mirror image after the image, view by view: the mean of both answers counts.
+which `planes.prompt_planes` are made.
+`nano2-decoder.onnx`: features [V × B, ...], prompt [B, 10, S/4, S/4] and previous [B, 1, S/2, S/2] to logits
+[B, 3, S/2, S/2] and scores [B, 3]. B objects are answered at once. V is 1, or 2 with the mirror image after the image,
+view by view: the mean of both answers counts.
 """
 
 import argparse
@@ -112,7 +113,9 @@ def example(rows: int, columns: int, views: int, objects: int = 3) -> tuple[Tens
     return torch.from_numpy(shown), torch.from_numpy(prompt), torch.from_numpy(previous)
 
 
-def compare(encode: Encode, decode: Decode, encoder: Path, decoder: Path, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+def compare(
+    encode: Encode, decode: Decode, encoder: Path, decoder: Path, inputs: tuple[Tensor, Tensor, Tensor]
+) -> None:
     """Check ONNX Runtime against PyTorch.
 
     Raises:
@@ -123,13 +126,22 @@ def compare(encode: Encode, decode: Decode, encoder: Path, decoder: Path, inputs
         features = _repeated(encode(image)[:3], len(prompt))
         logits, scores = (each.numpy() for each in decode(*features, prompt, previous))
     kept = run(encoder, {"image": image.numpy()})[:3]
-    given = dict(zip(FEATURES, (each.numpy() for each in _repeated([torch.from_numpy(e) for e in kept], len(prompt))), strict=True))
+    given = dict(
+        zip(
+            FEATURES,
+            (each.numpy() for each in _repeated([torch.from_numpy(e) for e in kept], len(prompt))),
+            strict=True,
+        )
+    )
     found = run(decoder, {**given, "prompt": prompt.numpy(), "previous": previous.numpy()})
     difference = float(np.abs(found[0] - logits).max() / np.abs(logits).max())
     off = float(np.abs(found[1] - scores).max())
-    print(f"{len(image)} views, {len(prompt)} objects: logits differ by {difference:.2%} of the largest, scores by {off:.4f}")
+    case = f"{len(image)} views, {len(prompt)} objects"
+    print(f"{case}: logits differ by {difference:.2%} of the largest, scores by {off:.4f}")
     if difference > _LOGITS or off > _SCORE:
-        raise NotEqual(f"ONNX Runtime differs from PyTorch by {difference:.2%} of the largest logit, by {off:.4f} in a score")
+        raise NotEqual(
+            f"ONNX Runtime differs from PyTorch by {difference:.2%} of the largest logit, by {off:.4f} in a score"
+        )
 
 
 def run(graph: Path, inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -147,7 +159,9 @@ def _repeated(features: Sequence[Tensor], objects: int) -> tuple[Tensor, ...]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.nano2.export", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m training.nano2.export", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     options = parser.parse_args(arguments)

@@ -110,6 +110,8 @@ class Folder:
         self.judge = judge.requires_grad_(False)
         self.settings = settings or Settings()
         self._bf16 = bf16
+        #: Evidence of the newest look, [3, EVIDENCE] for each view.
+        self.seen: list[Tensor] = []
 
     def encode(self, image: Bytes) -> Encoded:
         """Image uint8 [rows, columns, 3], RGB."""
@@ -127,14 +129,14 @@ class Folder:
 
     def begin(self, image: Encoded, prompt: Prompt) -> State:
         """The answer to a box, or to a single click."""
-        scaled = _scaled(prompt, image.scale)
-        single = len(scaled.clicks) == 1 and scaled.box is None
+        asked = scaled(prompt, image.scale)
+        single = len(asked.clicks) == 1 and asked.box is None
         rows, columns = image.pixels.shape[:2]
-        first = replace_clicks(scaled, 1)
+        first = replace_clicks(asked, 1)
         whole = (0.0, 0.0, float(columns), float(rows))
-        logits, scores = self._look(image, whole, first, None, single, False)
+        logits, scores = self.look(image, whole, first, None, single, False)
         order = np.argsort(-scores, kind="stable") if single else np.array([0])
-        candidates = tuple(_put(np.full((rows, columns), -8, np.float32), logits[index], whole) for index in order)
+        candidates = tuple(put(np.full((rows, columns), -8, np.float32), logits[index], whole) for index in order)
         state = State(candidates[0], float(scores[order[0]]), candidates)
         second = self._around(image, first, state)
         if self.settings.first_local and first.clicks:
@@ -146,29 +148,29 @@ class Folder:
 
     def step(self, image: Encoded, prompt: Prompt, state: State) -> State:
         """The answer once the newest click was made."""
-        scaled = _scaled(prompt, image.scale)
-        found = self._around(image, scaled, state)
+        asked = scaled(prompt, image.scale)
+        found = self._around(image, asked, state)
         if self.settings.local:
-            found = self._close(image, scaled, found)
-        return State(_as_clicked(found.logits, scaled), found.score, (found.logits,))
+            found = self._close(image, asked, found)
+        return State(_as_clicked(found.logits, asked), found.score, (found.logits,))
 
     def _around(self, image: Encoded, prompt: Prompt, state: State) -> State:
-        window = self._object(image, prompt, state.logits)
-        logits, scores = self._look(image, window, prompt, state.logits, False, False)
-        return State(_put(state.logits, logits[0], window), float(scores[0]))
+        window = self.window(image, prompt, state.logits)
+        logits, scores = self.look(image, window, prompt, state.logits, False, False)
+        return State(put(state.logits, logits[0], window), float(scores[0]))
 
     def _close(self, image: Encoded, prompt: Prompt, state: State) -> State:
-        x0, y0, x1, y1 = self._object(image, prompt, state.logits)
+        x0, y0, x1, y1 = self.window(image, prompt, state.logits)
         rows, columns = state.logits.shape
         side = max(self.settings.local * ((x1 - x0) * (y1 - y0)) ** 0.5, self.settings.least)
         width, height = min(side, columns), min(side, rows)
         x, y, _ = prompt.clicks[-1]
         left, top = min(max(0.0, x - width / 2), columns - width), min(max(0.0, y - height / 2), rows - height)
         window = (left, top, left + width, top + height)
-        logits, _ = self._look(image, window, prompt, state.logits, False, True)
-        return replace(state, logits=_put(state.logits, logits[0], window))
+        logits, _ = self.look(image, window, prompt, state.logits, False, True)
+        return replace(state, logits=put(state.logits, logits[0], window))
 
-    def _object(self, image: Encoded, prompt: Prompt, logits: Floats) -> Window:
+    def window(self, image: Encoded, prompt: Prompt, logits: Floats) -> Window:
         """The window around an answer and what was asked."""
         rows, columns = logits.shape
         shown = logits > 0
@@ -184,12 +186,17 @@ class Folder:
         width, height = x1 - x0 + margin, y1 - y0 + margin
         width, height = max(width, height / 1.6, self.settings.least), max(height, width / 1.6, self.settings.least)
         x, y = (x0 + x1) / 2, (y0 + y1) / 2
-        found = max(0.0, x - width / 2), max(0.0, y - height / 2), min(columns, x + width / 2), min(rows, y + height / 2)
+        found = (
+            max(0.0, x - width / 2),
+            max(0.0, y - height / 2),
+            min(columns, x + width / 2),
+            min(rows, y + height / 2),
+        )
         if (found[2] - found[0]) * (found[3] - found[1]) > self.settings.whole * rows * columns:
             return whole
         return found
 
-    def _look(
+    def look(
         self, image: Encoded, window: Window, prompt: Prompt, state: Floats | None, single: bool, local: bool
     ) -> tuple[Floats, Floats]:
         """Logits [3, rows, columns] on a grid over the window, and scores [3]."""
@@ -220,17 +227,26 @@ class Folder:
         )  # fmt: skip
         previous = torch.zeros(1, 1, 2 * rows, 2 * columns)
         if state is not None:
-            begun = _resized_logits(state[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))], 2 * rows, 2 * columns)
+            begun = _resized_logits(
+                state[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))], 2 * rows, 2 * columns
+            )
             previous = torch.from_numpy(np.tanh(begun / 2))[None, None]
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
-            look = self.network.decoder(*features, planes, previous)
+        seen_by = [(features, planes, previous)]
         if self.settings.mirror or (single and self.settings.mirror_first):
-            turned_features = self._mirrored((x0, y0, x1, y1), image, 4 * rows, 4 * columns)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
-                turned = self.network.decoder(*turned_features, planes.flip(3), previous.flip(3))
-            look = look._replace(logits=(look.logits + turned.logits.flip(3)) / 2)
-        scores = torch.sigmoid(self.judge(evidence(self.network.decoder, look, features, planes)))  # type: ignore[arg-type]
-        return look.logits[0].numpy(), scores[0].numpy()
+            turned = self._mirrored((x0, y0, x1, y1), image, 4 * rows, 4 * columns)
+            seen_by.append((turned, planes.flip(3), previous.flip(3)))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+            looks = [self.network.decoder(*kept, prompt_seen, begun) for kept, prompt_seen, begun in seen_by]
+        # Both views count the same; each is judged by what it shows.
+        logits = looks[0].logits if len(looks) == 1 else (looks[0].logits + looks[1].logits.flip(3)) / 2
+        scores = []
+        self.seen = []
+        for view, (look, (kept, shown, _)) in enumerate(zip(looks, seen_by, strict=True)):
+            judged = look._replace(logits=logits.flip(3) if view else logits)
+            found = evidence(self.network.decoder, judged, kept, shown)  # type: ignore[arg-type]
+            self.seen.append(found[0])
+            scores.append(torch.sigmoid(self.judge(found)))
+        return logits[0].numpy(), torch.stack(scores).mean(0)[0].numpy()
 
     def _mirrored(self, window: Window, image: Encoded, rows: int, columns: int) -> tuple[Tensor, ...]:
         x0, y0, x1, y1 = (int(edge) for edge in window)
@@ -248,7 +264,7 @@ def replace_clicks(prompt: Prompt, count: int) -> Prompt:
     return prompt._replace(clicks=prompt.clicks[:count])
 
 
-def _scaled(prompt: Prompt, scale: float) -> Prompt:
+def scaled(prompt: Prompt, scale: float) -> Prompt:
     clicks: Sequence[Click] = [(x * scale, y * scale, label) for x, y, label in prompt.clicks]
     box = tuple(edge * scale for edge in prompt.box) if prompt.box else None
     return Prompt(tuple(clicks), box)  # type: ignore[arg-type]
@@ -270,7 +286,7 @@ def _resized_logits(logits: Floats, rows: int, columns: int) -> Floats:
     return cv2.resize(logits, (columns, rows), interpolation=how).astype(np.float32, copy=False)
 
 
-def _put(state: Floats, logits: Floats, window: Window) -> Floats:
+def put(state: Floats, logits: Floats, window: Window) -> Floats:
     """The state with an answer in a window of it."""
     x0, y0, x1, y1 = int(window[0]), int(window[1]), int(np.ceil(window[2])), int(np.ceil(window[3]))
     changed = state.copy()

@@ -45,7 +45,7 @@ def prompt_planes(
         box: [B, 4], (x0, y0, x1, y1) in cells.
         boxed, single, local: bool [B].
     """
-    count, _, rows, columns = colours.shape
+    rows, columns = colours.shape[2:]
     x = torch.arange(columns, device=colours.device, dtype=torch.float32) + 0.5
     y = torch.arange(rows, device=colours.device, dtype=torch.float32) + 0.5
     across = (x - points[:, :, :1]).square()

@@ -124,9 +124,10 @@ class Rounds:
                     self._begin(np.arange(start, min(start + self.shape.fresh, self.shape.items)))
             else:
                 # Older items are likelier to go.
-                keys = self._random.random(self.shape.items) * np.array((0.9, 1.0, 1.05, 1.1, 1.2, 1.4, 1.8, 9))[
-                    self._ages.clip(0, 7)
-                ]
+                keys = (
+                    self._random.random(self.shape.items)
+                    * np.array((0.9, 1.0, 1.05, 1.1, 1.2, 1.4, 1.8, 9))[self._ages.clip(0, 7)]
+                )
                 gone = np.sort(np.argsort(-keys)[: self.shape.fresh])
                 self._begin(gone)
             old = self._ages > 0
@@ -242,7 +243,9 @@ class Rounds:
         kinds = np.where(self._ages == 0, WHOLE, kinds)
         windows, kind = self._windows(self._tensor(kinds))
         image = self._cut(self._pixels, windows, side)
-        meant, whole = (F.avg_pool2d(self._cut(each[:, None], windows, side), 2)[:, 0] / 255 for each in (self._meant, self._whole))
+        meant, whole = (
+            F.avg_pool2d(self._cut(each[:, None], windows, side), 2)[:, 0] / 255 for each in (self._meant, self._whole)
+        )
         begun = self.state.abs().amax((1, 2)) > 0
         previous = torch.tanh(self._cut(self.state[:, None], windows, side // 2) / 2) * begun[:, None, None, None]
         colours = opponent(image)
@@ -296,7 +299,9 @@ class Rounds:
         there = (self._clicked > 0) & (last >= 0)
         kinds = torch.where((kinds == LOCAL) & ~there, OBJECT, kinds)
         kinds = torch.where((kinds == OBJECT) & empty, WHOLE, kinds)
-        chosen = torch.where((kinds == LOCAL)[:, None], close, torch.where((kinds == OBJECT)[:, None], around, self._everything))
+        chosen = torch.where(
+            (kinds == LOCAL)[:, None], close, torch.where((kinds == OBJECT)[:, None], around, self._everything)
+        )
         return chosen, kinds
 
     def _cut(self, canvas: Tensor, windows: Tensor, side: int) -> Tensor:

@@ -331,7 +331,10 @@ class Renderer:
         """Put a layer onto the canvases, and make it, or take it from, what is asked for."""
         side = canvas.shape[-1]
         layers = [recipes[index].layers[level] for index in at]
-        numbers = [(index, layer.sprite, layer.mask, self._bank.owners[layer.mask]) for index, layer in zip(at, layers, strict=True)]
+        numbers = [
+            (index, layer.sprite, layer.mask, self._bank.owners[layer.mask])
+            for index, layer in zip(at, layers, strict=True)
+        ]
         index, sprites, masks, photos = self._index(numbers).unbind(1)
         asked = [(recipes[each].target == level, recipes[each].meant) for each in at]
         values = self._tensor(
@@ -342,7 +345,9 @@ class Renderer:
             ]
         )  # fmt: skip
         matrices, offset, shadow = values[:, :6].reshape(-1, 2, 3), values[:, 9:12, None, None], values[:, 12:15]
-        soft, gain, harmony, mine, part, coarse = (values[:, column, None, None, None] for column in (6, 7, 8, 15, 16, 17))
+        soft, gain, harmony, mine, part, coarse = (
+            values[:, column, None, None, None] for column in (6, 7, 8, 15, 16, 17)
+        )
         grid = _places(matrices, side)
         if layers[0].sprite >= 0:
             source = self._sprites[sprites].float() / 255
@@ -432,7 +437,9 @@ class Renderer:
         luma = 0.3 * red + 0.6 * green + 0.1 * blue
         planes = torch.stack([luma, blue - luma, red - luma], 1).reshape(-1, 1, side, side)
         # Not a convolution: cuDNN would look for the fastest one anew at every count.
-        blocks = planes.reshape(count, 3, side // 8, 8, side // 8, 8).permute(0, 1, 3, 5, 2, 4).reshape(count, 3, 64, -1)
+        blocks = (
+            planes.reshape(count, 3, side // 8, 8, side // 8, 8).permute(0, 1, 3, 5, 2, 4).reshape(count, 3, 64, -1)
+        )
         basis = self._dct.reshape(64, 64)
         coefficients = (basis @ blocks).reshape(count, 3, 64, side // 8, side // 8)
         frequency = torch.arange(8.0, device=canvas.device)

@@ -58,7 +58,9 @@ def looks(bank: Bank, side: int, count: int, steps: int, seed: int) -> Bytes:
             inside = (planes[6] > 0).astype(np.uint8) * 255
             _outline(tile, inside, (255, 0, 255))
             tiles.append(tile)
-        damaged = torch.nn.functional.avg_pool2d(batch.meant[:, None] * 2 - 1, 31, 1, 15) + torch.randn(count, 1, 1, 1) * 0.3
+        damaged = (
+            torch.nn.functional.avg_pool2d(batch.meant[:, None] * 2 - 1, 31, 1, 15) + torch.randn(count, 1, 1, 1) * 0.3
+        )
         rounds.take(batch, (damaged * 6).expand(-1, 3, -1, -1))
     return _table(tiles, count)
 
@@ -87,7 +89,9 @@ def _table(tiles: list[Bytes], columns: int = 8) -> Bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.nano2.sheets", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m training.nano2.sheets", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--bank", type=Path, required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--seed", type=int, default=0)

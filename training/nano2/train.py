@@ -73,12 +73,11 @@ class Kitchen:
         return self._seed, self._drawn, count, side
 
 
-_COOK: Cook | None = None
+_COOK: Cook
 
 
 def _draw(work: tuple[int, int, int, int]) -> list[Recipe]:
     seed, number, count, side = work
-    assert _COOK is not None
     random = np.random.default_rng((seed, number + 1000))
     return [_COOK.draw(random, side) for _ in range(count)]
 
@@ -115,17 +114,15 @@ class Training:
         out: Path = self._options.out
         out.mkdir(parents=True, exist_ok=True)
         log = (out / "log.jsonl").open("a")
-        rounds, stage, reported = None, -1, time.monotonic()
+        stage, reported = 0, time.monotonic()
+        rounds = self._rounds(self._options.stages[stage][1])
         saved = self._begun
         while (passed := self._passed()) < 1 and self.step < self._options.steps:
             wanted = int(np.searchsorted(np.cumsum([share for share, _ in self._options.stages]), passed, side="right"))
             if wanted != stage:
                 stage = wanted
-                rounds = self._graph = None
-                if self._device.type == "cuda":
-                    torch.cuda.empty_cache()
+                self._graph = None
                 rounds = self._rounds(self._options.stages[stage][1])
-            assert rounds is not None
             self._learn(rounds, passed)
             self.step += 1
             if self.step % self._options.report == 0:
@@ -146,7 +143,7 @@ class Training:
                 if now - saved > self._options.save:
                     saved = now
                     self.save(out)
-        self._graph = rounds = None
+        self._graph = None
         self.save(out)
         self.calibrate(self._options.calibrate)
         self.save_weights(out, None)
@@ -270,7 +267,9 @@ def _stage(text: str) -> tuple[float, Shape]:
 
 
 def _options(arguments: Sequence[str] | None) -> Any:
-    parser = argparse.ArgumentParser(prog="python -m training.nano2.train", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m training.nano2.train", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--bank", type=Path, required=True, metavar="DIR", help="that `training.nano2.bank` unpacked")
     parser.add_argument("--cutouts", type=Path, metavar="FILE", help="packed cut-outs, if the bank has none")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")

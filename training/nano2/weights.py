@@ -20,7 +20,9 @@ def save(path: Path, network: Nano, judge: Judge | None = None, step: int = 0) -
     """Write a network and, if there is one, its judge."""
     tensors = {f"network.{name}": _halved(each) for name, each in network.state_dict().items()}
     if judge:
-        tensors |= {f"judge.{name}": each.detach().float().cpu().contiguous() for name, each in judge.state_dict().items()}
+        tensors |= {
+            f"judge.{name}": each.detach().float().cpu().contiguous() for name, each in judge.state_dict().items()
+        }
     save_file(tensors, path, {"widths": json.dumps(asdict(network.widths)), "step": str(step)})
 
 

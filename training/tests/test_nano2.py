@@ -165,7 +165,8 @@ def test_a_look_changes_the_mask_in_its_window_only(bank: Bank) -> None:
         for item, (x0, y0, x1, y1) in enumerate(batch.windows.tolist()):
             # Cells whose middle lies on the edge of a window may go either way.
             within, near = (
-                ((lines > y0 + by) & (lines < y1 - by))[:, None] & (lines > x0 + by) & (lines < x1 - by) for by in (1e-4, -1e-4)
+                ((lines > y0 + by) & (lines < y1 - by))[:, None] & (lines > x0 + by) & (lines < x1 - by)
+                for by in (1e-4, -1e-4)
             )
             assert torch.equal(rounds.state[item][~near], before[item][~near])
             assert (rounds.state[item][within] - 3).abs().max() < 1e-4
