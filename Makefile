@@ -18,12 +18,19 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(READY) ## Segment a photograph through a server of your own; pictures go to demo/
+demo: $(READY) ## Segment a photograph through a server of your own; images go to demo/
 	@$(BIN)/python examples/demo.py
 
 .PHONY: test
-test: $(DEV_READY) ## Run every test that needs nothing outside this folder
-	@$(BIN)/python -m pytest -q
+test: $(DEV_READY) ## Run the tests of the client and the server, in parallel
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile $(PYTEST)
+
+.PHONY: test-slow
+test-slow: $(DEV_READY) page-tools ## Run the other tests: browsers, databases, faults, crowds, generated clients
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow or services" $(PYTEST)
+
+.PHONY: test-all
+test-all: test test-slow test-parity ## Run every test
 
 .PHONY: test-parity
 test-parity: $(PARITY)/.ready ## Compare SAM and SAM-HQ with transformers, test training, in an environment of its own (PyTorch)
@@ -55,7 +62,7 @@ page-types: $(PAGE_TOOLS) ## Check the types of the playground's modules
 page-tools: $(PAGE_TOOLS) ## Install what checks the playground: TypeScript's compiler and axe-core (npm)
 
 .PHONY: screenshots
-screenshots: $(DEV_READY) ## Take the pictures of the playground that the documentation shows (Chromium)
+screenshots: $(DEV_READY) ## Take the images of the playground that the documentation shows (Chromium)
 	@$(BIN)/python -m tests.playground.screenshots
 
 .PHONY: bench-playground
@@ -74,16 +81,20 @@ bench-accuracy: $(VENV)/.bench-ready ## Measure accuracy by clicks: DATA=folder 
 bench-models: $(BENCH)/.ready ## Measure SAM-HQ beside transformers: [CONFIG=small] [RUNS=5], in an environment of its own (PyTorch)
 	@$(BENCH)/bin/python -m benchmarks.models --config $(or $(CONFIG),base) --runs $(or $(RUNS),5)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz-ready ## Fuzz what reads clients' bytes: [TARGET=image] [SECONDS=600 for each target]
+	@$(BIN)/python -m fuzz $(TARGET) --seconds $(or $(SECONDS),600)
+
 .PHONY: soak
-soak: $(VENV)/.bench-ready ## 2,000 requests over 200 pictures: every answer right, memory level
+soak: $(VENV)/.bench-ready ## 2,000 requests over 200 images: every answer right, memory level
 	@$(BIN)/python -m benchmarks.soak
 
-.PHONY: bench-around
-bench-around: $(VENV)/.bench-ready ## Measure the work around the model: JSON, base64, composing, PNG, HTTP
-	@$(BIN)/python -m benchmarks.around
+.PHONY: bench-overhead
+bench-overhead: $(VENV)/.bench-ready ## Measure the work around the model: JSON, base64, composing, PNG, HTTP
+	@$(BIN)/python -m benchmarks.overhead
 
 .PHONY: bench-access
-bench-access: $(VENV)/.bench-ready ## Measure what checking keys costs, and what a good client notices of a flood of wrong ones
+bench-access: $(VENV)/.bench-ready ## Measure the cost of checking a key, and a client's latency during a flood of invalid keys
 	@$(BIN)/python -m benchmarks.access
 
 .PHONY: bench-serving
@@ -124,6 +135,11 @@ $(AUDIT)/.ready:
 	@echo "making $(AUDIT) with pip-audit ..."
 	@$(PYTHON) -m venv $(AUDIT)
 	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.9"
+	@touch $@
+
+$(VENV)/.fuzz-ready: $(READY) fuzz/requirements.txt
+	@echo "installing what fuzzing needs ..."
+	@$(PIP) -r fuzz/requirements.txt
 	@touch $@
 
 $(VENV)/.bench-ready: $(READY) benchmarks/requirements.txt

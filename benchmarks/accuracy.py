@@ -1,10 +1,10 @@
-"""How good the masks are: IoU after each click of a simulated person, and the time that a click takes.
+"""Accuracy of the masks: IoU after each click of a simulated annotator, and the time per click.
 
     python -m benchmarks.accuracy DATA --model NAME
 
-DATA holds ``images/<id>.*`` and ``masks/<id>.png`` of the same size: 255 object, 0 background, 128 ignored. One
-object a picture. The clicks accumulate as one object's points; what is judged is the first candidate, composed at
-the picture's size, as the server would answer.
+DATA holds ``images/<id>.*`` and ``masks/<id>.png`` of the same size: 255 object, 0 background, 128 ignored. There is
+one object per image, and the clicks accumulate as its points. The best candidate is compared, composed at the image's
+size as the server answers it.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from benchmarks.arguments import count
 from benchmarks.clicks import BACKGROUND, IGNORE, OBJECT, Click, Truth, clicks_needed, iou, next_click, rank_correlation
 from benchmarks.machine import describe as machine
 from maskery.models import ModelNotInstalled, StoreError, load
-from maskery.segmentation import Model, ObjectPrompt, Picture, SegmentationError, open_picture, segment_embedding
+from maskery.segmentation import Image, Model, ObjectPrompt, SegmentationError, open_image, segment_embedding
 from maskery.settings import default_home
 
 GOOD = 0.85
@@ -40,49 +40,49 @@ Result = TypeVar("Result")
 
 
 class BadData(Exception):  # noqa: N818 - the name states what was found
-    """The folder does not hold what is measured on."""
+    """The data folder is incomplete or malformed."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture on disk and its mask."""
+    """An image on disk and its mask."""
 
     name: str
     image: Path
     mask: Path
 
-    def read(self) -> tuple[Picture, Truth]:
-        """The picture, and what is wanted in it.
+    def read(self) -> tuple[Image, Truth]:
+        """Read the image and its ground truth.
 
         Raises:
-            BadData: with the file that is at fault.
+            BadData: names the faulty file.
         """
         try:
-            # As stored: a mask knows nothing of the EXIF orientation of its picture.
-            picture = open_picture(self.image.read_bytes(), exif="ignore")
+            # As stored: the mask does not have the EXIF orientation of its image.
+            image = open_image(self.image.read_bytes(), exif="ignore")
         except SegmentationError as error:
             raise BadData(f"{self.image}: {error}") from error
         values = cv2.imread(str(self.mask), cv2.IMREAD_UNCHANGED)
         if values is None or values.ndim != 2 or not np.isin(values, (OBJECT, IGNORE, BACKGROUND)).all():
             raise BadData(f"{self.mask} is not a one-channel mask of {OBJECT}, {IGNORE} and {BACKGROUND}")
-        if values.shape != picture.pixels.shape[:2]:
-            raise BadData(f"{self.mask} is {values.shape[1]}x{values.shape[0]}, its picture is {picture.size}")
+        if values.shape != image.pixels.shape[:2]:
+            raise BadData(f"{self.mask} is {values.shape[1]}x{values.shape[0]}, its image is {image.size}")
         if not (values == OBJECT).any():
             raise BadData(f"{self.mask} marks no object: no pixel is {OBJECT}")
-        return picture, Truth.from_values(values.astype(np.uint8, copy=False))
+        return image, Truth.from_values(values.astype(np.uint8, copy=False))
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one picture.
+    """The result of one image.
 
     Attributes:
-        name: of the picture.
-        clicks: that were made; fewer than asked for once nothing was wrong any more.
-        iou: after each click asked for; the last one stands for clicks that were not needed.
-        scores: that the model reported, likewise.
-        encode_seconds: for the picture.
-        decode_seconds: per click made, composing included.
+        name: of the image.
+        clicks: the clicks made; fewer than requested if the mask became exact.
+        iou: after each requested click; the last value is repeated for clicks that were not needed.
+        scores: predicted by the model, in the same way.
+        encode_seconds: for the image.
+        decode_seconds: for each click made, including composition.
     """
 
     name: str
@@ -109,51 +109,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     summary = summarise(rows)
     folder = options.results / f"accuracy-{options.model.replace('/', '-')}-{options.data.resolve().name}"
     folder.mkdir(parents=True, exist_ok=True)
-    title = f"{options.model} on {options.data.resolve().name}, {len(rows)} pictures"
+    title = f"{options.model} on {options.data.resolve().name}, {len(rows)} images"
     report = {
         "model": {"name": model.name, "revision": model.revision},
         "data": options.data.resolve().name,
         "machine": machine(),
         "summary": summary,
-        "pictures": [asdict(row) for row in rows],
+        "images": [asdict(row) for row in rows],
     }
     (folder / "results.json").write_text(json.dumps(report, indent=1) + "\n")
     (folder / "results.md").write_text(_markdown(title, summary))
     _draw(title, _curve(rows), folder / "results.png")
     console.print(_table(title, summary))
-    console.print(f"Kept in {folder}", soft_wrap=True)
+    console.print(f"Results are in {folder}", soft_wrap=True)
     return 0
 
 
 def find_samples(data: Path) -> list[Sample]:
-    """Every picture of the folder with its mask, by name.
+    """All images of the folder with their masks, sorted by name.
 
     Raises:
-        BadData: there are none, or a picture has no mask, or a mask no picture.
+        BadData: there are none, or an image or a mask lacks its counterpart.
     """
     if not data.is_dir():
-        raise BadData(f"there is no folder {data}; it would hold images/<id>.* and masks/<id>.png")
+        raise BadData(f"{data} is not a folder; it must hold images/<id>.* and masks/<id>.png")
     images, masks = (
         {path.stem: path for path in sorted(folder.glob(pattern))}
         for folder, pattern in ((data / "images", "*.*"), (data / "masks", "*.png"))
     )
     if not images:
-        raise BadData(f"{data / 'images'} holds no pictures; {data} is to hold images/<id>.* and masks/<id>.png")
+        raise BadData(f"{data / 'images'} holds no images; {data} must hold images/<id>.* and masks/<id>.png")
     alone = sorted(images.keys() ^ masks.keys())
     if alone:
         missing = data / ("masks" if alone[0] in images else "images")
-        raise BadData(f"{len(alone)} pictures or masks have no partner: {alone[0]!r} is missing from {missing}")
+        raise BadData(f"{len(alone)} images or masks lack their counterpart: {alone[0]!r} is missing from {missing}")
     return [Sample(name, images[name], masks[name]) for name in sorted(images)]
 
 
 def measure(model: Model, sample: Sample, clicks: int) -> Row:
-    """Click on a picture's object until it is right or the clicks are spent.
+    """Click on an image's object until the mask is exact or the clicks are used up.
 
     Raises:
-        BadData: the picture or its mask cannot be used.
+        BadData: the image or its mask cannot be used.
     """
-    picture, truth = sample.read()
-    encode_seconds, embedding = _timed(partial(model.encode, picture))
+    image, truth = sample.read()
+    encode_seconds, embedding = _timed(partial(model.encode, image))
     answer = np.zeros_like(truth.wanted)
     made: list[Click] = []
     ious: list[float] = []
@@ -182,12 +182,12 @@ def measure(model: Model, sample: Sample, clicks: int) -> Row:
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """The report's numbers, by name."""
+    """The numbers of the report."""
     curve = _curve(rows)
     scores = np.array([row.scores[0] for row in rows])
     correlation = rank_correlation(scores, curve[:, 0])
     return {
-        "pictures": len(rows),
+        "images": len(rows),
         "mean_iou": curve.mean(axis=0).tolist(),
         "median_iou": np.median(curve, axis=0).tolist(),
         "share_good": (curve >= GOOD).mean(axis=0).tolist(),
@@ -205,8 +205,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with images/ and masks/")
     parser.add_argument("--model", required=True, metavar="NAME", help="an installed model")
-    parser.add_argument("--clicks", type=count, default=5, metavar="N", help="at most, per picture (default: 5)")
-    parser.add_argument("--limit", type=count, metavar="N", help="only the first N pictures")
+    parser.add_argument("--clicks", type=count, default=5, metavar="N", help="at most, per image (default: 5)")
+    parser.add_argument("--limit", type=count, metavar="N", help="only the first N images")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where to keep the results")
     return parser.parse_args(arguments)
 
@@ -218,12 +218,12 @@ def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
 
 
 def _curve(rows: Sequence[Row]) -> NDArray[np.float64]:
-    """IoU float64 [pictures, clicks]."""
+    """IoU float64 [images, clicks]."""
     return np.array([row.iou for row in rows])
 
 
 def _cells(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The summary as (what, value)."""
+    """Rows of the table: (measure, value)."""
     clicks = len(summary["mean_iou"])
     for after in (click for click in REPORTED_CLICKS if click <= clicks):
         yield f"mean IoU, {after} {'click' if after == 1 else 'clicks'}", f"{summary['mean_iou'][after - 1]:.3f}"
@@ -255,16 +255,16 @@ def _markdown(title: str, summary: dict[str, Any]) -> str:
 
 def _draw(title: str, curve: NDArray[np.float64], path: Path) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
-    over_clicks, per_picture = figure.subplots(1, 2, sharey=True)
+    over_clicks, per_image = figure.subplots(1, 2, sharey=True)
     figure.suptitle(title)
     clicks = np.arange(1, curve.shape[1] + 1)
     low, high = np.quantile(curve, (0.25, 0.75), axis=0)
-    over_clicks.fill_between(clicks, low, high, alpha=0.2, linewidth=0, label="middle half of the pictures")
+    over_clicks.fill_between(clicks, low, high, alpha=0.2, linewidth=0, label="middle half of the images")
     over_clicks.plot(clicks, curve.mean(axis=0), marker="o", label="mean")
     over_clicks.set(xlabel="clicks", ylabel="IoU", xticks=clicks, ylim=(0, 1))
-    per_picture.bar(np.arange(len(curve)), np.sort(curve[:, 0]), width=1)
-    per_picture.set(xlabel="pictures, sorted", title="after 1 click")
-    for axes in (over_clicks, per_picture):
+    per_image.bar(np.arange(len(curve)), np.sort(curve[:, 0]), width=1)
+    per_image.set(xlabel="images, sorted", title="after 1 click")
+    for axes in (over_clicks, per_image):
         axes.axhline(GOOD, color="gray", linestyle="--", linewidth=1, label=f"{GOOD}")
         axes.grid(alpha=0.3)
     over_clicks.legend(loc="lower right")

@@ -1,18 +1,18 @@
-"""What the benchmarks' command lines have in common."""
+"""Arguments and checks that the benchmarks share."""
 
 import argparse
 import importlib.util
 
 
 class CannotMeasure(Exception):  # noqa: N818 - the name states what was found
-    """Something that is needed is not there."""
+    """A requirement of the benchmark is missing; the message says which."""
 
 
 def count(text: str) -> int:
-    """An argument that is a whole number of at least 1.
+    """Parse an argument that is a whole number of at least 1.
 
     Raises:
-        ArgumentTypeError: it is none.
+        ArgumentTypeError: it is not.
     """
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
@@ -20,17 +20,17 @@ def count(text: str) -> int:
 
 
 def need(command: str, *modules: str) -> None:
-    """See that what ours is compared with is installed.
+    """Check that the packages to compare with are installed.
 
     Args:
-        command: that makes an environment with it.
+        command: the make target that installs them.
 
     Raises:
-        CannotMeasure: one is not.
+        CannotMeasure: one is missing.
     """
     for module in modules:
         if importlib.util.find_spec(module) is None:
             raise CannotMeasure(
-                f"{module} is not installed, with which ours is compared: run `{command}`, "
-                "or install benchmarks/requirements-models.txt"
+                f"{module} is not installed, which this benchmark compares with: run `{command}`, or install "
+                "benchmarks/requirements-models.txt"
             )

@@ -1,8 +1,8 @@
-"""A simulated person who clicks: where the next click goes, given what is wanted and what was answered.
+"""A simulated annotator: where the next click goes, given the ground truth and the mask so far.
 
 The usual protocol of interactive segmentation (Xu et al., Deep Interactive Object Selection, 2016; in this
 deterministic form Sofiiuk et al., Reviving Iterative Training with Mask Guidance, 2021): the first click is the
-deepest point of the object, each further one the deepest point of what is still wrong.
+deepest point of the object, each further one the deepest point of the error.
 """
 
 from typing import NamedTuple
@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Values of a mask on disk. Ignored pixels (an undecided band along the edge) count neither for nor against.
+#: Values of a mask file. Ignored pixels, a band along the edge, do not count.
 OBJECT, IGNORE, BACKGROUND = 255, 128, 0
 
 Bools = NDArray[np.bool_]
 
 
 class Click(NamedTuple):
-    """A click on the pixel (x, y), on the object or on what does not belong to it."""
+    """A click on the pixel (x, y), on the object or on the background."""
 
     x: int
     y: int
@@ -26,7 +26,7 @@ class Click(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """What is wanted; pixels in neither are ignored.
+    """The ground truth; pixels in neither mask are ignored.
 
     Attributes:
         wanted: bool [height, width], the object.
@@ -46,11 +46,11 @@ def next_click(truth: Truth, answer: Bools) -> Click | None:
     """The deepest point of the deeper kind of error: missed (a click on the object) or too much (one off it).
 
     Args:
-        truth: what is wanted.
+        truth: the ground truth.
         answer: bool [height, width], the mask so far; all False before the first click.
 
     Returns:
-        None when nothing is wrong.
+        None when there is no error.
     """
     missed, missed_depth = deepest(truth.wanted & ~answer)
     excess, excess_depth = deepest(truth.unwanted & answer)
@@ -62,14 +62,14 @@ def next_click(truth: Truth, answer: Bools) -> Click | None:
 
 
 def deepest(region: Bools) -> tuple[tuple[int, int], float]:
-    """The pixel (x, y) farthest from the region's edge, and how far that is; the picture's border is an edge.
+    """The pixel (x, y) farthest from the region's edge, and how far that is; the image's border is an edge.
 
     Args:
         region: bool [height, width]; when it is empty the distance is 0.
     """
     padded = np.pad(region.astype(np.uint8), 1)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    # Whole numbers, so that which of several equally deep pixels comes first does not hang on a rounding error.
+    # Rounded to whole numbers, so that the choice among equally deep pixels does not depend on rounding errors.
     squared = np.rint(np.square(distance, dtype=np.float64))
     y, x = np.unravel_index(int(squared.argmax()), squared.shape)
     return (int(x), int(y)), float(squared[y, x]) ** 0.5
@@ -82,14 +82,14 @@ def iou(truth: Truth, answer: Bools) -> float:
 
 
 def clicks_needed(curve: NDArray[np.float64], threshold: float) -> NDArray[np.intp]:
-    """Clicks until the threshold is first reached (NoC); the number of clicks made where it never is.
+    """Clicks until the threshold is first reached (NoC); the number of clicks where it is never reached.
 
     Args:
-        curve: IoU float64 [pictures, clicks].
+        curve: IoU float64 [images, clicks].
         threshold: IoU to reach.
 
     Returns:
-        intp [pictures], 1 or more.
+        intp [images], 1 or more.
     """
     reached = curve >= threshold
     first: NDArray[np.intp] = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, curve.shape[1])

@@ -1,4 +1,4 @@
-"""What a benchmark's numbers were taken on."""
+"""The machine and the versions that a benchmark ran on."""
 
 import os
 import platform

@@ -1,9 +1,9 @@
-"""How fast the models are: SAM-HQ here and in transformers, same weights, same cores, taking turns in one run.
+"""Speed of the models: SAM-HQ in Maskery and in transformers, same weights, same cores, interleaved in one run.
 
     python -m benchmarks.models [--config base|small] [--folder DIR] [--results DIR] [--runs N]
 
-Each engine works in a process of its own. A run visits every one of them in turn for every task, and repeats what is
-quick within the visit; what is reported are the medians over all visits, after a warm-up.
+Each engine has a process of its own. A run measures every task on every engine, one after the other, and repeats quick
+tasks. Medians over all runs are reported, after a warm-up.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from maskery.models.runtime import best_precision
 RESULTS = Path(__file__).parent / "results"
 WEIGHTS = Path(__file__).parents[1] / ".cache" / "bench-models"
 
-# What an engine is asked for, as the method and its arguments.
+# By task, the method of the engine and its arguments.
 TASKS: dict[str, tuple[Any, ...]] = {"encode": ("encode",), "decode 1": ("decode", 1), "decode 8": ("decode", 8)}
 _NEEDED = ("config.json", "model.safetensors", "preprocessor_config.json", "processor_config.json")
 
@@ -48,7 +48,7 @@ class Contender:
 
     @property
     def peak(self) -> str:
-        """The precision whose matrix peak it is held against; int8 against that of what is not quantised."""
+        """The precision of the matrix peak to compare with; for int8, that of the parts that are not quantized."""
         return best_precision() if self.precision == "int8" else self.precision
 
 
@@ -64,8 +64,8 @@ CONTENDERS = (
 
 
 @dataclass
-class Seen:
-    """What was measured of a contender; seconds, bytes, operations."""
+class Measurement:
+    """The measurements of a contender, in seconds, bytes and operations."""
 
     load_seconds: float = 0
     first_answer_seconds: float = 0
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     others = _busy_seconds() - busy - (_own_seconds() - own)
-    results["machine"]["others"] = max(0.0, others / (time.monotonic() - start) / results["machine"]["cores"])
+    results["machine"]["other_load"] = max(0.0, others / (time.monotonic() - start) / results["machine"]["cores"])
     label = options.folder.resolve().name if options.folder else options.config
     versions = {name: version(name) for name in ("openvino", "torch", "transformers", "numpy")}
     subject = label if options.folder else f"SAM-HQ, {label}"
@@ -102,12 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (target / "results.md").write_text(markdown(report))
     draw(report, target / "results.png")
     console.print(table(report))
-    console.print(f"Kept in {target}", soft_wrap=True)
+    console.print(f"Results are in {target}", soft_wrap=True)
     return 0
 
 
 def write_missing(folder: Path, config: str) -> None:
-    """Random weights, where there are none yet."""
+    """Write random weights unless the folder holds weights already."""
     if (folder / "model.safetensors").is_file():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def write_missing(folder: Path, config: str) -> None:
 
 @contextmanager
 def linked(folder: Path) -> Iterator[Path]:
-    """The same model in a folder that holds no graphs yet, for as long as needed."""
+    """A temporary folder with links to the model's files and without cached graphs."""
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=folder) as name:
         for file in _NEEDED:
             if (folder / file).is_file():
@@ -124,44 +124,47 @@ def linked(folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def measure(folder: Path, runs: int, say: Any) -> dict[str, Any]:
-    """Everything, as the report has it.
+def measure(folder: Path, runs: int, progress: Any) -> dict[str, Any]:
+    """Run the benchmark.
+
+    Returns:
+        The report.
 
     Raises:
-        ChildFailed: an engine cannot do it.
+        ChildFailed: an engine failed.
     """
     where = machine()
     cores = int(where["cores"] or 1)
-    say("writing graphs")
+    progress("writing graphs")
     with Child("sam_maskery", folder, "f32", cores) as writer:
         graphs = {"seconds": writer.load_seconds, "memory_bytes": writer.memory()}
-        say("quantising")
-        agreement = writer.ask("quantise")
+        progress("quantizing")
+        agreement = writer.ask("quantize")
     contenders = [each for each in CONTENDERS if each.precision in ("f32", "int8", best_precision())]
-    seen = {each.name: Seen() for each in contenders}
+    measured = {each.name: Measurement() for each in contenders}
     with ExitStack() as stack:
         children: dict[str, Child] = {}
         for each in contenders:
-            say(f"{each.name}, first answer")
+            progress(f"{each.name}, first answer")
             child = stack.enter_context(Child(each.module, folder, each.precision, cores))
             children[each.name] = child
-            _first(child, seen[each.name], folder / f"{each.name}.npy")
+            _first(child, measured[each.name], folder / f"{each.name}.npy")
         for run in range(runs):
             for task, call in TASKS.items():
                 for name, child in children.items():
-                    say(f"run {run + 1} of {runs}, {name}, {task}")
-                    seen[name].spent[task] += child.seconds(*call)
+                    progress(f"run {run + 1} of {runs}, {name}, {task}")
+                    measured[name].spent[task] += child.seconds(*call)
             for name, child in children.items():
-                say(f"run {run + 1} of {runs}, {name}, matrix peak")
-                seen[name].peak = max(seen[name].peak, child.ask("peak"))
+                progress(f"run {run + 1} of {runs}, {name}, matrix peak")
+                measured[name].peak = max(measured[name].peak, child.ask("peak"))
         for each in contenders:
-            say(f"{each.name}, counting")
-            _last(children[each.name], each, seen[each.name])
+            progress(f"{each.name}, counting")
+            _last(children[each.name], each, measured[each.name])
     known = np.load(folder / f"{contenders[0].name}.npy")
-    for name, mine in seen.items():
+    for name, mine in measured.items():
         mine.difference = float(np.linalg.norm(np.load(folder / f"{name}.npy") - known) / np.linalg.norm(known))
     peaks = {
-        precision: max(seen[each.name].peak for each in contenders if each.peak == precision)
+        precision: max(measured[each.name].peak for each in contenders if each.peak == precision)
         for precision in {each.peak for each in contenders}
     }
     return {
@@ -169,33 +172,33 @@ def measure(folder: Path, runs: int, say: Any) -> dict[str, Any]:
         "peak": peaks,
         "graphs": graphs,
         "int8_iou": agreement,
-        "engines": {each.name: _numbers(seen[each.name], peaks[each.peak]) for each in contenders},
+        "engines": {each.name: _numbers(measured[each.name], peaks[each.peak]) for each in contenders},
     }
 
 
-def _first(child: Child, seen: Seen, embedding: Path) -> None:
-    """The warm-up: everything once, and once more."""
-    seen.load_seconds = child.load_seconds
+def _first(child: Child, measurement: Measurement, embedding: Path) -> None:
+    """Warm up: run every task twice."""
+    measurement.load_seconds = child.load_seconds
     first = {task: child.seconds(*call, once=True)[0] for task, call in TASKS.items()}
-    seen.first_answer_seconds = child.load_seconds + first["encode"] + first["decode 1"]
+    measurement.first_answer_seconds = child.load_seconds + first["encode"] + first["decode 1"]
     child.ask("embedding", str(embedding))
     for call in TASKS.values():
         child.seconds(*call, once=True)
-    seen.memory_bytes = child.memory()
+    measurement.memory_bytes = child.memory()
 
 
-def _last(child: Child, contender: Contender, seen: Seen) -> None:
-    """What needs no clock, or spoils the memory's measure."""
+def _last(child: Child, contender: Contender, measurement: Measurement) -> None:
+    """Count operations and profile: not timed, and done last as it needs memory."""
     objects = {"encode": 0, "decode 1": 1, "decode 8": 8}
-    seen.operations = {task: child.ask("arithmetic", count) for task, count in objects.items()}
+    measurement.operations = {task: child.ask("arithmetic", count) for task, count in objects.items()}
     if contender.module == "sam_maskery":
-        seen.work = {graph: child.ask("profile", graph) for graph in ("encode", "decode")}
+        measurement.work = {graph: child.ask("profile", graph) for graph in ("encode", "decode")}
 
 
-def _numbers(seen: Seen, peak: float) -> dict[str, Any]:
+def _numbers(measurement: Measurement, peak: float) -> dict[str, Any]:
     tasks = {}
-    for task, spent in seen.spent.items():
-        operations = seen.operations[task]
+    for task, spent in measurement.spent.items():
+        operations = measurement.operations[task]
         tasks[task] = {
             "median": median(spent),
             "min": min(spent),
@@ -206,32 +209,36 @@ def _numbers(seen: Seen, peak: float) -> dict[str, Any]:
         }
     return {
         "tasks": tasks,
-        "load_seconds": seen.load_seconds,
-        "first_answer_seconds": seen.first_answer_seconds,
-        "memory_bytes": seen.memory_bytes,
-        "peak": seen.peak,
-        "embedding_difference": seen.difference,
-        "work": seen.work,
+        "load_seconds": measurement.load_seconds,
+        "first_answer_seconds": measurement.first_answer_seconds,
+        "memory_bytes": measurement.memory_bytes,
+        "peak": measurement.peak,
+        "embedding_difference": measurement.difference,
+        "work": measurement.work,
     }
 
 
 def _busy_seconds() -> float:
-    """That all processors together have worked since the machine started, for whomever."""
+    """CPU seconds of all processes since the machine started."""
     user, nice, system, _, _, interrupts, soft = map(int, Path("/proc/stat").read_text().split()[1:8])
     return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
 
 
 def _own_seconds() -> float:
-    """That of this process and those of its children that have ended."""
+    """CPU seconds of this process and of its ended children."""
     return sum(os.times()[:4])
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--config", choices=("base", "small"), default="base", help="of random weights (default: base)")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="of a model, or where to write one")
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where to keep the results")
-    parser.add_argument("--runs", type=count, default=5, metavar="N", help="visits to each engine (default: 5)")
+    parser.add_argument(
+        "--config", choices=("base", "small"), default="base", help="size of the random weights (default: base)"
+    )
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="folder of a model; random weights are written to an empty one"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="folder for the results")
+    parser.add_argument("--runs", type=count, default=5, metavar="N", help="number of runs (default: 5)")
     return parser.parse_args(arguments)
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 Report = dict[str, Any]
 
-_TASKS = {"encode": "a new picture (encode)", "decode 1": "one click (decode)", "decode 8": "eight objects (decode)"}
+_TASKS = {"encode": "a new image (encode)", "decode 1": "one click (decode)", "decode 8": "eight objects (decode)"}
 _GIB = 2**30
 
 
@@ -22,11 +22,11 @@ def table(report: Report) -> Table:
 
 def markdown(report: Report) -> str:
     lines = [f"# {report['title']}", "", *_grid(["", *report["engines"]], _rows(report)), ""]
-    for graph, what in (("encode", "a new picture"), ("decode", "one click")):
+    for graph, what in (("encode", "a new image"), ("decode", "one click")):
         work = {name: each["work"][graph] for name, each in report["engines"].items() if each["work"]}
         kinds = list(dict.fromkeys(kind for seconds in work.values() for kind in seconds))
         rows = [[kind, *(_share(seconds, kind) for seconds in work.values())] for kind in kinds]
-        lines += [f"Where the time of {what} goes, by OpenVINO's counters:", ""]
+        lines += [f"Time of {what} by kind of operation, from OpenVINO's counters:", ""]
         lines += [*_grid(["", *work], rows), ""]
     lines += [*(f"- {note}" for note in _notes(report)), "", "![medians](results.png)", ""]
     return "\n".join(lines)
@@ -51,7 +51,7 @@ def draw(report: Report, path: Path) -> None:
 
 
 def _rows(report: Report) -> Iterator[list[str]]:
-    """What, and how each engine did it."""
+    """Rows of the table: measure, and the value of each engine."""
     engines = list(report["engines"].values())
     for task, what in _TASKS.items():
         mine = [each["tasks"][task] for each in engines]
@@ -68,13 +68,13 @@ def _rows(report: Report) -> Iterator[list[str]]:
 
 def _notes(report: Report) -> Iterator[str]:
     where, graphs = report["machine"], report["graphs"]
-    yield f"{where['processor']}, {where['cores']} cores; other programs took {where['others']:.0%} of them meanwhile"
+    yield f"{where['processor']}, {where['cores']} cores; other programs used {where['other_load']:.0%} of them"
     yield ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     peaks = ", ".join(f"{precision} {rate / 1e9:.0f} GFLOP/s" for precision, rate in sorted(report["peak"].items()))
-    yield f"matrix peak: {peaks}; the better of the two libraries, best of all products"
+    yield f"matrix peak: {peaks}; the best result of either library"
     yield f"writing the graphs: {_time(graphs['seconds'])}, {graphs['memory_bytes'] / _GIB:.2f} GiB"
-    yield f"int8: share of the peak of what is not quantised; masks' mean IoU with f32 {report['int8_iou']:.3f}"
-    yield "× and difference are against the first column"
+    yield f"int8: share of the peak of what is not quantized; mean IoU of the masks with f32 {report['int8_iou']:.3f}"
+    yield "speed-ups (×) and differences are relative to the first column"
 
 
 def _grid(head: list[str], rows: Any) -> Iterator[str]:

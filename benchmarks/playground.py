@@ -1,10 +1,10 @@
-"""From click to painted mask: what the page adds to its server's time.
+"""Latency from click to painted mask: what the page adds to the server's time.
 
     python -m benchmarks.playground [--clicks 40] [--size 1800x1200]
 
-A real server, Debian's Chromium, a prepared picture; clicks one at a time, each on an object of its own. The time from
-the browser's own stamp of the click to the frame with the mask is compared with what the request took on its way
-there and back, by the browser's clock; the rest is the page's. Needs Playwright and Chromium.
+A real server, Chromium and a prepared image; one click at a time, each on an object of its own. The time from the
+click event to the frame with the mask is compared with the time of the request, by the browser's clock; the difference
+is the page's. Needs Playwright and Chromium.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from PIL import Image
 
 from tests.playground.browser import launch, missing
 
-# Notes the click, and the first moment after the frame in which its mask was drawn.
+# Records the click, and the first moment after the frame with its mask.
 _PROBE = """
 window.clicked = 0;
 window.painted = [];
@@ -46,7 +46,7 @@ _LAST_REQUEST = """() => {
 
 @contextmanager
 def serving(home: Path) -> Iterator[str]:
-    """The address of the page, its key included."""
+    """The address of the page, including the key."""
     environment = {**os.environ, "MASKERY_HOME": str(home), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "maskery", "serve", "--port", "0", "--log-level", "warning"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -57,7 +57,7 @@ def serving(home: Path) -> Iterator[str]:
             process.terminate()
 
 
-def _picture(path: Path, width: int, height: int) -> None:
+def _image(path: Path, width: int, height: int) -> None:
     """Discs of many colours in rows."""
     y, x = np.mgrid[:height, :width]
     pixels = np.full((height, width, 3), 200, np.uint8)
@@ -76,8 +76,8 @@ def _place(page: Any, x: float, y: float) -> tuple[float, float]:
     return box["x"] + left + x * scale, box["y"] + top + y * scale
 
 
-def measure(address: str, picture: Path, size: tuple[int, int], clicks: int) -> list[tuple[float, float]]:
-    """Per click milliseconds of the request, and those that the page took before and after it."""
+def measure(address: str, image: Path, size: tuple[int, int], clicks: int) -> list[tuple[float, float]]:
+    """For each click, milliseconds of the request and of the page before and after it."""
     width, height = size
     times = []
     with launch() as browser:
@@ -86,9 +86,9 @@ def measure(address: str, picture: Path, size: tuple[int, int], clicks: int) -> 
         page.add_init_script(_PROBE)
         page.goto(address)
         page.wait_for_selector("#model option", state="attached")
-        page.set_input_files("#file", picture)
+        page.set_input_files("#file", image)
         page.wait_for_selector("#canvas[data-view]")
-        # The first two make the picture ready and the code warm.
+        # The first two prepare the image and warm up.
         for number in range(clicks + 2):
             spot = (number % 6 + 0.5) * width / 6, (number // 6 % 4 + 0.5) * height / 4
             page.mouse.click(*_place(page, *spot))
@@ -97,7 +97,7 @@ def measure(address: str, picture: Path, size: tuple[int, int], clicks: int) -> 
             sent, answered = page.evaluate(_LAST_REQUEST)
             if number >= 2:
                 times.append((answered - sent, painted - clicked - (answered - sent)))
-            # Gone again: every click asks for one object.
+            # Delete the object, so that every click segments one object.
             page.keyboard.press("Delete")
             page.wait_for_function("count => window.painted.length > count", arg=2 * number + 1)
     return times
@@ -105,8 +105,8 @@ def measure(address: str, picture: Path, size: tuple[int, int], clicks: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--clicks", type=int, default=40)
-    parser.add_argument("--size", default="1800x1200", help="of the picture, WIDTHxHEIGHT")
+    parser.add_argument("--clicks", type=int, default=40, help="clicks to measure (default: 40)")
+    parser.add_argument("--size", default="1800x1200", help="of the image, WIDTHxHEIGHT (default: 1800x1200)")
     options = parser.parse_args()
     if reason := missing():
         sys.exit(reason)
@@ -115,10 +115,10 @@ def main() -> None:
         sys.exit("--size is WIDTHxHEIGHT, such as 1800x1200.")
     size = int(match[1]), int(match[2])
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as address:
-        picture = Path(folder) / "discs.jpg"
-        _picture(picture, *size)
-        times = measure(address, picture, size, options.clicks)
-    print(f"{len(times)} clicks on a prepared picture of {size[0]} × {size[1]}, milliseconds:")
+        image = Path(folder) / "discs.jpg"
+        _image(image, *size)
+        times = measure(address, image, size, options.clicks)
+    print(f"{len(times)} clicks on a prepared image of {size[0]} × {size[1]}, milliseconds:")
     for name, values in (("the request", [t[0] for t in times]), ("the page adds", [t[1] for t in times])):
         print(f"  {name:14} median {median(values):6.1f}   p95 {np.percentile(values, 95):6.1f}")
 

@@ -36,7 +36,7 @@ def segment_image_sync() -> None:
 
     # Generate a mask of what lies at the point
     response = client.images.segment(
-        image=image_for_segmentation,  # The picture in base64
+        image=image_for_segmentation,  # The image in base64
         segment_prompt=[[[285, 150]]],  # A point on the segment to extract from the image
         model="maskery/nano",  # The model to use for image segmentation
     )

@@ -1,22 +1,22 @@
-"""`make golden`: what transformers answers for small networks, kept for the tests that run without it."""
+"""`make golden`: stores outputs of transformers for the tests that run without it."""
 
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from sam_cases import SIZES, picture, prompts
+from sam_cases import SIZES, image, prompts
 from sam_folders import write_model
 
 from maskery.models.sam.model import load
-from parity.oracle import Oracle, mend_transformers
+from parity.oracle import Oracle, correct_transformers
 
-# Logits in between say nothing that those kept do not.
+# Every second row and column suffices.
 STRIDE = 2
 
 
 def main(target: Path) -> None:
-    mend_transformers()
+    correct_transformers()
     kept: dict[str, np.ndarray] = {}
     for architecture in ("sam", "sam_hq"):
         with tempfile.TemporaryDirectory() as name:
@@ -24,11 +24,11 @@ def main(target: Path) -> None:
             write_model(folder, architecture, seed=1)
             oracle, ours = Oracle(folder), load("a/b", folder, "r", "f32")
             for size in SIZES[1:3]:
-                known = oracle.encode(picture(size))
+                known = oracle.encode(image(size))
                 fitted = ours.processor.fit(size)
                 scale = (fitted.width / size.width, fitted.height / size.height)
                 answers = [
-                    oracle.decode(known, each, scale, None if each.mask is None else ours.start_from(each.mask))
+                    oracle.decode(known, each, scale, None if each.mask is None else ours.mask_logits(each.mask))
                     for objects in prompts(size)
                     for each in objects
                 ]

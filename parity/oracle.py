@@ -1,4 +1,4 @@
-"""transformers' own SAM and SAM-HQ with random weights: what ours is compared with, one object at a time."""
+"""SAM and SAM-HQ of transformers with random weights, as the reference for comparisons."""
 
 import inspect
 import json
@@ -13,30 +13,29 @@ from transformers import SamConfig, SamHQConfig, SamHQModel, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 from transformers.models.sam_hq import modeling_sam_hq
 
-from maskery.segmentation import ObjectPrompt, Picture
+from maskery.segmentation import Image, ObjectPrompt
 
-_SLIP = "point_embedding, iou_token_out = self.transformer("
-_MEANT = "point_embedding, image_embeddings = self.transformer("
+_WRONG = "point_embedding, iou_token_out = self.transformer("
+_RIGHT = "point_embedding, image_embeddings = self.transformer("
 
 
-def mend_transformers() -> bool:
-    """Give SAM-HQ's mask decoder back what the two-way transformer made of the picture.
+def correct_transformers() -> bool:
+    """Correct SAM-HQ's mask decoder in transformers 5. Returns whether it needed the correction.
 
-    transformers 5 throws it away and upscales the encoder's embedding instead, rows and columns exchanged; the
-    authors' code and transformers' own first release (4.52) upscale the transformer's output. Whether there was
-    anything to mend.
+    transformers 5 discards the two-way transformer's image embedding and upscales the encoder's instead, with rows and
+    columns exchanged. The authors' code and the first release in transformers (4.52) upscale the transformer's output.
     """
     source = textwrap.dedent(inspect.getsource(modeling_sam_hq.SamHQMaskDecoder.forward))
-    if _SLIP not in source:
+    if _WRONG not in source:
         return False
     names = dict(vars(modeling_sam_hq))
-    exec("from __future__ import annotations\n" + source.replace(_SLIP, _MEANT), names)
+    exec("from __future__ import annotations\n" + source.replace(_WRONG, _RIGHT), names)
     modeling_sam_hq.SamHQMaskDecoder.forward = names["forward"]
     return True
 
 
 def small_config(architecture: str) -> dict[str, Any]:
-    """Every part of a network, small: windows that reach over the edge, two global layers, odd head sizes."""
+    """A small network with windows that extend beyond the edge, two global layers and odd head sizes."""
     return {
         "model_type": architecture,
         "vision_config": {
@@ -64,7 +63,7 @@ def small_config(architecture: str) -> dict[str, Any]:
 
 
 def write_model(folder: Path, config: dict[str, Any], seed: int = 0) -> None:
-    """A folder as the hub has it, with random weights of a real scale."""
+    """Write a folder as on the hub, with random weights of a realistic scale."""
     hq = config["model_type"] == "sam_hq"
     model = SamHQModel(SamHQConfig(**config)) if hq else SamModel(SamConfig(**config))
     generator = torch.Generator().manual_seed(seed)
@@ -99,8 +98,8 @@ def _scale(name: str, weight: torch.Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """float32 [masks, side, side] and [masks]: the single mask, then the three best first; without a choice made."""
+class Output:
+    """float32 [masks, side, side] and [masks]: the single mask, then the three masks, best first."""
 
     logits: np.ndarray
     scores: np.ndarray
@@ -116,20 +115,20 @@ class Oracle:
         self._model: Any = kind.from_pretrained(folder, attn_implementation="eager").eval()
         self._processor = SamImageProcessorPil.from_pretrained(folder)
 
-    def pixel_values(self, picture: Picture) -> np.ndarray:
-        values = self._processor(picture.pixels, return_tensors="np", input_data_format="channels_last")["pixel_values"]
+    def pixel_values(self, image: Image) -> np.ndarray:
+        values = self._processor(image.pixels, return_tensors="np", input_data_format="channels_last")["pixel_values"]
         return np.asarray(values)
 
     @torch.no_grad()
-    def encode(self, picture: Picture) -> Any:
-        values = torch.from_numpy(self.pixel_values(picture))
+    def encode(self, image: Image) -> Any:
+        values = torch.from_numpy(self.pixel_values(image))
         if self._hq:
             embedding, early = self._model.get_image_embeddings(values)
             return {"image_embeddings": embedding, "intermediate_embeddings": early}
         return {"image_embeddings": self._model.get_image_embeddings(values)}
 
     @torch.no_grad()
-    def decode(self, known: Any, prompt: ObjectPrompt, scale: tuple[float, float], start: np.ndarray | None) -> Answer:
+    def decode(self, known: Any, prompt: ObjectPrompt, scale: tuple[float, float], start: np.ndarray | None) -> Output:
         inputs: dict[str, Any] = {}
         if len(prompt.points):
             points = prompt.points.astype(np.float64) * scale
@@ -147,4 +146,4 @@ class Oracle:
             # SAM leaves the three in their own order.
             order = np.argsort(-scores[1], kind="stable")
             logits[1], scores[1] = logits[1][order], scores[1][order]
-        return Answer(np.concatenate(logits), np.concatenate(scores))
+        return Output(np.concatenate(logits), np.concatenate(scores))

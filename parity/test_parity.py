@@ -1,28 +1,28 @@
-"""Ours against transformers, candidate by candidate, before any choice between them: `make test-parity`."""
+"""Compares every candidate with transformers: `make test-parity`."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sam_cases import SIZES, picture, prompts
+from sam_cases import SIZES, image, prompts
 
 from maskery.models.sam.model import Sam, load
 from maskery.segmentation import Size, parse_prompt
-from parity.oracle import Oracle, mend_transformers, small_config, write_model
+from parity.oracle import Oracle, correct_transformers, small_config, write_model
 
-mend_transformers()
+correct_transformers()
 
 
 def pairs(ours: Sam, oracle: Oracle, size: Size) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Logits and scores of each candidate, ours and the oracle's."""
-    subject = picture(size)
+    """Logits and scores of each candidate, ours and the reference's."""
+    subject = image(size)
     kept, known = ours.encode(subject), oracle.encode(subject)
     fitted = ours.processor.fit(size)
     scale = (fitted.width / size.width, fitted.height / size.height)
     for objects in prompts(size):
         for mine, prompt in zip(ours.decode(kept, objects), objects, strict=True):
-            start = None if prompt.mask is None else ours.start_from(prompt.mask)
+            start = None if prompt.mask is None else ours.mask_logits(prompt.mask)
             theirs = oracle.decode(known, prompt, scale, start)
             first = 1 if prompt.is_ambiguous else 0
             rows, columns = mine.logits.shape[1:]
@@ -54,9 +54,9 @@ def oracle(folder: Path) -> Oracle:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_the_picture_reaches_the_network_alike(folder: Path, oracle: Oracle, size: Size) -> None:
-    ours = load("a/b", folder, "r", "f32").processor.pixel_values(picture(size))
-    np.testing.assert_allclose(ours, oracle.pixel_values(picture(size)), atol=2e-6)
+def test_pixel_values_agree(folder: Path, oracle: Oracle, size: Size) -> None:
+    ours = load("a/b", folder, "r", "f32").processor.pixel_values(image(size))
+    np.testing.assert_allclose(ours, oracle.pixel_values(image(size)), atol=2e-6)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -89,7 +89,7 @@ def test_full_vit_b_agrees(tmp_path: Path) -> None:
     write_model(tmp_path, {"model_type": "sam_hq", "vision_config": {}})
     oracle = Oracle(tmp_path)
     size = Size(600, 400)
-    subject = picture(size)
+    subject = image(size)
     known = oracle.encode(subject)
     prompt = list(parse_prompt([[[300, 200]], [[100, 100], [20, 20]]], size, [[1], [1, 0]]))
     scale = (1024 / 600, 1024 / 600)

@@ -34,11 +34,15 @@ class Server:
 
 @pytest.fixture(scope="module")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Starts servers on free ports with home folders of their own; settings as keyword arguments."""
+    """Starts servers on free ports with home folders of their own; settings as keyword arguments.
+
+    They preload `maskery/grabcut`, which needs no compiling; tests of another model say so.
+    """
     servers: list[Server] = []
 
     def start(**settings: str) -> Server:
         home = tmp_path_factory.mktemp("home")
+        settings = {"preload": "maskery/grabcut", **settings}
         named = {f"MASKERY_{name.upper()}": value for name, value in settings.items()}
         environment = {**os.environ, "MASKERY_HOME": str(home), "PYTHONUNBUFFERED": "1", **named}
         with (home / "server.log").open("w") as log:
@@ -83,7 +87,7 @@ def car() -> bytes:
 
 @dataclass(frozen=True)
 class PhotoHost:
-    """Stands between the programs and the web, and answers for the host that their photograph comes from."""
+    """A proxy that answers requests for the host from which the page's programs download their photograph."""
 
     proxy: str
     certificates: Path
@@ -129,7 +133,7 @@ def photo_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PhotoHost]:
 
 @pytest.fixture(scope="module")
 def run_page(photo_host: PhotoHost) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs one of the API page's programs against a server; nothing but the environment is set for it."""
+    """Runs one of the API page's programs against a server, configured by environment variables alone."""
 
     def run(program: str, server: Server) -> subprocess.CompletedProcess[str]:
         environment = {

@@ -1,4 +1,4 @@
-"""The programs of the API's own page run against our server as they stand."""
+"""The programs of the API's page run unchanged against the server."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,14 +9,14 @@ MODEL = "syscv-community/sam-hq-vit-base"
 
 
 @pytest.mark.parametrize("program", ["segment_sync.py", "segment_async.py"])
-def test_the_pages_programs_run_word_for_word(
+def test_the_pages_programs_run_unchanged(
     start_server: Callable[..., Any], run_page: Callable[..., Any], program: str
 ) -> None:
     server = start_server(aliases=f'{{"{MODEL}": "maskery/grabcut"}}')
     result = run_page(program, server)
     assert result.returncode == 0, result.stderr
     assert "image segmentation response: " in result.stdout
-    # The beginning of a PNG of 1800 x 1200 pixels, one channel of 8 bits.
+    # The header of a PNG of 1800 x 1200 pixels with one channel of 8 bits.
     assert "b64_json='iVBORw0KGgoAAAANSUhEUgAABwgAAASwCAAAA" in result.stdout
 
 

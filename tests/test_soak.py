@@ -1,101 +1,95 @@
-"""More pictures than the cache holds, asked for by many at once: everybody gets the answer he would get alone.
+"""More images than the cache holds, and many clients: every mask is the one that the model gives alone.
 
-`make soak` does the same at length, and holds memory too.
+`make soak` does the same at length, and checks the growth of memory.
 """
 
-import json
+import base64
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.soak import model
 from benchmarks.soak.__main__ import MAX_GROWTH, Plan, Result, soak
-from benchmarks.soak.questions import PROMPTS, Question, answerer, picture, points, questions
-from benchmarks.soak.traffic import Seen, compare
-from maskery.api.response import render
-from maskery.engine import Job, Prompt, Upload, segment_directly
+from benchmarks.soak.clicks import PROMPTS, clicks, expected_masks, image
+from benchmarks.soak.clients import Responses, compare
 from maskery.models import Registry, Store
-from maskery.segmentation import ImageLimits, Mask, PromptLimits, Segmentation
+from maskery.segmentation import Mask, to_png
 
-PICTURES = 40
+IMAGES = 40
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    return soak(Plan(requests=400, early=100, pictures=PICTURES, kept=10, clients=8), tmp_path_factory.mktemp("soak"))
+    return soak(Plan(requests=400, early=100, images=IMAGES, kept=10, clients=8), tmp_path_factory.mktemp("soak"))
 
 
-def test_400_answers_of_8_clients_are_those_of_each_alone(result: Result) -> None:
-    seen = result.seen
-    assert seen.wrong == []
-    assert sum(seen.answers.values()) == 400
-    assert min(seen.answers.values()) > 100
-    assert seen.lowest_iou >= 0.999
-    assert seen.largest_difference <= 0.01
+def test_400_masks_of_8_clients_are_those_of_the_model_alone(result: Result) -> None:
+    responses = result.responses
+    assert responses.wrong == []
+    assert sum(responses.counts.values()) == 400
+    assert min(responses.counts.values()) > 100
+    assert responses.lowest_iou >= 0.999
+    assert responses.largest_difference <= 0.01
 
 
-def test_pictures_came_and_went_while_they_were_asked_for(result: Result) -> None:
+def test_embeddings_were_evicted_while_they_were_needed(result: Result) -> None:
     metrics = result.metrics
-    assert metrics["maskery_cache_evictions_total"] > PICTURES
+    assert metrics["maskery_cache_evictions_total"] > IMAGES
     assert metrics["maskery_cache_hits_total"] > 100
-    assert metrics["maskery_cache_pictures"] <= 10
+    assert metrics["maskery_cache_images"] <= 10
     assert metrics["maskery_cache_bytes"] <= metrics["maskery_cache_max_bytes"]
-    assert metrics["maskery_prepared_pictures"] <= result.seen.prepared
-    assert result.seen.prepared > PICTURES
+    assert metrics["maskery_prepared_images"] <= result.responses.prepared
+    assert result.responses.prepared > IMAGES
     assert metrics["maskery_decoded_requests_total"] >= max(400, metrics["maskery_decode_calls_total"])
     assert metrics["maskery_encoder_restarts_total"] == 0
-    assert metrics["maskery_requests_here"] == 0
+    assert metrics["maskery_requests_in_flight"] == 0
 
 
-def test_what_both_processes_hold_is_reported(result: Result) -> None:
+def test_the_memory_of_both_processes_is_reported(result: Result) -> None:
     assert set(result.growth) == {"server", "encoder"}
     assert all(nbytes > 50 * 2**20 for nbytes in (*result.early.values(), *result.late.values()))
 
 
-def test_growth_is_told_by_process() -> None:
-    result = Result(Seen(), {"server": 100, "encoder": 200}, {"server": 106, "encoder": 190}, {}, 1)
+def test_growth_is_reported_by_process() -> None:
+    result = Result(Responses(), {"server": 100, "encoder": 200}, {"server": 106, "encoder": 190}, {}, 1)
     assert result.growth["server"] > MAX_GROWTH > 0 > result.growth["encoder"]
 
 
-Answers = tuple[Callable[[int, int], Mask], Callable[[int, int], Segmentation]]
-
-
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
-    """What is right by picture and prompt, as a mask and as all of the answer."""
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], Mask]:
+    """The mask by image and prompt, without a server."""
     home = tmp_path_factory.mktemp("home")
     store = Store(home / "models")
     store.install_from_folder(model.NAME, model.write(home / "network"))
-    models, pictures = Registry(store=store), [picture(number) for number in range(3)]
-
-    def whole(number: int, prompt: int) -> Segmentation:
-        asked = Prompt(points(Question(number, prompt, False)))
-        job = Job(model.NAME, Upload(pictures[number]), asked)
-        return segment_directly(models, ImageLimits(), PromptLimits(), job)
-
-    return answerer(models, model.NAME, pictures), whole
+    return expected_masks(Registry(store=store).get(model.NAME), [image(number) for number in range(3)])
 
 
-def test_an_answer_to_another_question_would_be_noticed(answers: Answers) -> None:
-    right, whole = answers
+def response_with(mask: Mask) -> dict[str, Any]:
+    segments = [{"value": each.value, "prompts": list(each.prompts), "score": each.score} for each in mask.segments]
+    assert mask.values is not None
+    return {"data": [{"b64_json": base64.b64encode(to_png(mask.values)).decode(), "segments": segments}]}
+
+
+def test_the_mask_of_another_click_would_be_found_wrong(expected: Callable[[int, int], Mask]) -> None:
     for prompt in range(PROMPTS):
-        answer = json.loads(render(whole(0, prompt), "b64_json"))
-        alike, difference = compare(answer, right(0, prompt))
-        assert alike == 1
+        response = response_with(expected(0, prompt))
+        iou, difference = compare(response, expected(0, prompt))
+        assert iou == 1
         assert difference < 1e-6
         others = [(0, other) for other in range(PROMPTS) if other != prompt] + [(1, prompt), (2, prompt)]
         for other in others:
-            alike, difference = compare(answer, right(*other))
-            assert alike < 0.999 or difference > 0.01
+            iou, difference = compare(response, expected(*other))
+            assert iou < 0.999 or difference > 0.01
 
 
-def test_every_picture_is_asked_for_in_every_way() -> None:
-    asked = questions(2000, 200)
-    assert {question.picture for question in asked} == set(range(200))
-    assert {question.prompt for question in asked} == set(range(PROMPTS))
-    assert questions(2000, 200) == asked
-    assert 800 < sum(question.by_id for question in asked) < 1200
+def test_all_images_and_prompts_occur() -> None:
+    requests = clicks(2000, 200)
+    assert {click.image for click in requests} == set(range(200))
+    assert {click.prompt for click in requests} == set(range(PROMPTS))
+    assert clicks(2000, 200) == requests
+    assert 800 < sum(click.by_id for click in requests) < 1200
 
 
 def test_the_network_is_the_same_in_every_run(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Two servers with one PostgreSQL and one Redis between them: what one knows the other knows too."""
+"""Two servers that share a PostgreSQL and a Redis."""
 
 import base64
 import io
@@ -20,13 +20,13 @@ import pytest
 from outside import PostgresServer, RedisServer
 from PIL import Image
 
-from maskery.accounts import Records
+from maskery.accounts import AccountStore
 
 SEGMENT = "/v1/images/segmentations"
 SECRET = "open-sesame"
 
-# Promised to who revokes a key.
-PROMISE = 5.0
+# Seconds after which a revocation applies on every server, as documented.
+DOCUMENTED_DELAY = 5.0
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class Server:
 
 
 class Pair:
-    """Two servers, and clients of both.
+    """Two servers and a client of both.
 
     Attributes:
-        keys: of account `team`, and of an administrator.
+        keys: of the account `team`, and of the administrator `operators`.
     """
 
-    def __init__(self, servers: list[Server], records: Records) -> None:
+    def __init__(self, servers: list[Server], store: AccountStore) -> None:
         self.servers = servers
-        self.records = records
+        self.store = store
         self.keys = {
-            name: records.keys.create(name, rights=[right])[1]
-            for name, right in (("team", "segment"), ("office", "admin"))
+            name: store.keys.create(name, scopes=[scope])[1]
+            for name, scope in (("team", "segment"), ("operators", "admin"))
         }
         self._client = httpx.Client(timeout=60)
 
@@ -63,11 +63,11 @@ class Pair:
         return self._client.request(method, self.servers[which].url + path, headers=headers, **more)
 
     def use(self, which: int, key: str = "team") -> httpx.Response:
-        """The cheapest request that counts as one."""
+        """The cheapest request that rate limits count."""
         return self.ask(which, "GET", "/v1/images/img_none", key)
 
     def administer(self, which: int, method: str, path: str, **more: Any) -> Any:
-        response = self.ask(which, method, f"/v1/admin{path}", "office", **more)
+        response = self.ask(which, method, f"/v1/admin{path}", "operators", **more)
         assert response.status_code in (200, 201), response.text
         return response.json()
 
@@ -114,12 +114,15 @@ Start = Callable[..., Pair]
 
 
 @pytest.fixture
-def start(tmp_path: Path, own_postgres: PostgresServer, own_redis: RedisServer) -> Iterator[Start]:
-    """Starts both at the same moment, with settings as keyword arguments, on an empty database."""
+def start(tmp_path: Path, request: pytest.FixtureRequest, own_redis: RedisServer) -> Iterator[Start]:
+    """Starts both at the same time, with settings as keyword arguments, on an empty database."""
     own_redis.stop()
     own_redis.start("--requirepass", SECRET)
-    # Nobody is asked for it, and it must not be seen all the same.
-    database = own_postgres.url(own_postgres.new_database()).replace("maskery@", f"maskery:{SECRET}@")
+    # A PostgreSQL of its own only for tests that stop it.
+    is_own = "own_postgres" in request.fixturenames
+    postgres: PostgresServer = request.getfixturevalue("own_postgres" if is_own else "postgres_server")
+    # PostgreSQL does not ask for the password, which must not be written to the log nevertheless.
+    database = postgres.url(postgres.new_database()).replace("maskery@", f"maskery:{SECRET}@")
     redis = own_redis.url.replace("://", f"://:{SECRET}@")
     launched: list[tuple[subprocess.Popen[str], Path]] = []
     pairs: list[Pair] = []
@@ -128,7 +131,7 @@ def start(tmp_path: Path, own_postgres: PostgresServer, own_redis: RedisServer) 
         homes = tmp_path / "one", tmp_path / "two"
         launched.extend(launch(home, database_url=database, redis_url=redis, **settings) for home in homes)
         servers = [is_ready(process, log) for process, log in launched]
-        pairs.append(Pair(servers, Records.open(database)))
+        pairs.append(Pair(servers, AccountStore.open(database)))
         return pairs[-1]
 
     try:
@@ -141,7 +144,7 @@ def start(tmp_path: Path, own_postgres: PostgresServer, own_redis: RedisServer) 
     finally:
         for pair in pairs:
             pair.close()
-            pair.records.close()
+            pair.store.close()
         for process, _ in launched:
             process.terminate()
         for process, _ in launched:
@@ -150,7 +153,7 @@ def start(tmp_path: Path, own_postgres: PostgresServer, own_redis: RedisServer) 
                 process.stdout.close()
 
 
-def picture(number: int) -> str:
+def image(number: int) -> str:
     pixels = np.full((32, 48, 3), 128, np.uint8)
     pixels[4:20, 4:20] = (240, 60, number)
     file = io.BytesIO()
@@ -159,7 +162,7 @@ def picture(number: int) -> str:
 
 
 def body(number: int) -> dict[str, Any]:
-    return {"model": "maskery/grabcut", "image_prompt": picture(number), "segment_prompt": [[[10, 10]]]}
+    return {"model": "maskery/grabcut", "image_prompt": image(number), "segment_prompt": [[[10, 10]]]}
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30) -> float:
@@ -171,7 +174,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 30) -> float:
     return time.monotonic() - started
 
 
-def test_two_servers_know_the_same_keys_and_add_up_what_is_used(start: Start) -> None:
+def test_two_servers_share_keys_and_usage(start: Start) -> None:
     pair = start()
     made = pair.administer(0, "POST", "/keys", json={"account": "team"})
     key = made["key"]
@@ -179,40 +182,40 @@ def test_two_servers_know_the_same_keys_and_add_up_what_is_used(start: Start) ->
         assert pair.ask(which, "POST", SEGMENT, key, json=body(1)).status_code == 200
     assert pair.ask(1, "POST", SEGMENT, key, json=body(2)).status_code == 200
 
-    # The one that is asked writes its own at once, the other every five seconds.
+    # The server that is asked flushes its usage first, the other one every five seconds.
     def used() -> Counter[str]:
         total: Counter[str] = Counter()
         for use in pair.administer(0, "GET", "/usage?account=team")["data"]:
-            total.update({name: use[name] for name in ("requests", "pictures", "objects", "pixels")})
+            total.update({name: use[name] for name in ("requests", "images", "objects", "pixels")})
         return total
 
-    everything = {"requests": 3, "pictures": 3, "objects": 3, "pixels": 3 * 32 * 48}
+    everything = {"requests": 3, "images": 3, "objects": 3, "pixels": 3 * 32 * 48}
     eventually(lambda: used() == everything, 15)
     time.sleep(0.5)
     assert used() == everything
 
-    # In use all the time: what the other remembers of it must not be renewed by that.
+    # Frequent use must not renew the cached record of the other server.
     pair.administer(0, "DELETE", f"/keys/{made['id']}")
     revoked = time.monotonic()
     assert pair.use(0, key).status_code == 401
-    eventually(lambda: pair.use(1, key).status_code == 401, PROMISE)
-    assert time.monotonic() - revoked < PROMISE
+    eventually(lambda: pair.use(1, key).status_code == 401, DOCUMENTED_DELAY)
+    assert time.monotonic() - revoked < DOCUMENTED_DELAY
     assert pair.use(1, key).json()["error"]["code"] == "revoked_key"
     pair.administer(1, "PATCH", "/accounts/team", json={"disabled": True})
-    eventually(lambda: pair.use(0).status_code == 403, PROMISE)
+    eventually(lambda: pair.use(0).status_code == 403, DOCUMENTED_DELAY)
 
 
-def test_sixty_a_minute_are_sixty_over_both(start: Start) -> None:
+def test_sixty_requests_per_minute_over_both_servers(start: Start) -> None:
     pair = start(requests_per_minute="60")
     assert [pair.use(0).status_code, pair.use(1).status_code] == [404, 404]
 
     def failures() -> float:
         return sum(pair.metric(which, "maskery_limits_failures_total") for which in (0, 1))
 
-    # On a machine that is busy with other things Redis may take too long, for which there is a test of its own.
+    # On a busy machine Redis may not answer in time; repeat until it does.
     for number in range(5):
         before = failures()
-        key = pair.records.keys.create(f"sixty {number}")[1]
+        key = pair.store.keys.create(f"sixty {number}")[1]
         with ThreadPoolExecutor(6) as pool:
             statuses = Counter(pool.map(lambda which, key=key: pair.use(which, key).status_code, [0, 1] * 45))
         if failures() == before:
@@ -222,12 +225,12 @@ def test_sixty_a_minute_are_sixty_over_both(start: Start) -> None:
     assert 1 <= int(response.headers["retry-after"]) <= 60
     assert response.headers["x-ratelimit-limit-requests"] == "60"
     assert response.headers["x-ratelimit-remaining-requests"] == "0"
-    other = pair.records.keys.create("other")[1]
+    other = pair.store.keys.create("other")[1]
     assert pair.use(0, other).headers["x-ratelimit-remaining-requests"] == "59"
     assert pair.use(1, other).headers["x-ratelimit-remaining-requests"] == "58"
 
 
-def test_without_redis_each_counts_alone_where_that_is_wished(start: Start, own_redis: RedisServer) -> None:
+def test_while_redis_fails_each_server_counts_alone(start: Start, own_redis: RedisServer) -> None:
     pair = start(requests_per_minute="5", without_redis="local")
     assert [pair.use(0).status_code, pair.use(1).status_code] == [404, 404]
     assert pair.metric(0, "maskery_limits_degraded") == 0
@@ -238,13 +241,13 @@ def test_without_redis_each_counts_alone_where_that_is_wished(start: Start, own_
         assert [pair.use(which).status_code for _ in range(6)] == [404] * 5 + [429]
         assert pair.metric(which, "maskery_limits_degraded") == 1
         assert pair.metric(which, "maskery_limits_failures_total") >= 1
-        assert "this server counts for itself" in pair.servers[which].log
+        assert "this server counts alone" in pair.servers[which].log
     own_redis.start("--requirepass", SECRET)
     eventually(lambda: pair.use(0).status_code == 404, 15)
     assert pair.metric(0, "maskery_limits_degraded") == 0
 
 
-def test_without_redis_nobody_is_let_in_where_that_is_wished(start: Start, own_redis: RedisServer) -> None:
+def test_while_redis_fails_limited_requests_are_refused(start: Start, own_redis: RedisServer) -> None:
     pair = start(requests_per_minute="100", without_redis="refuse")
     assert pair.use(0).status_code == 404
     own_redis.stop()
@@ -259,36 +262,38 @@ def test_without_redis_nobody_is_let_in_where_that_is_wished(start: Start, own_r
         eventually(lambda which=which: pair.use(which).status_code == 404, 15)  # type: ignore[misc]
 
 
-def test_a_postgresql_that_stops_and_comes_back(start: Start, own_postgres: PostgresServer) -> None:
+def test_a_postgresql_that_stops_and_restarts(start: Start, own_postgres: PostgresServer) -> None:
     pair = start()
     assert pair.ask(0, "POST", SEGMENT, json=body(1)).status_code == 200
     assert pair.use(1).status_code == 404
-    pair.records.close()
+    pair.store.close()
     own_postgres.stop()
-    # What was asked a moment ago is believed for a moment.
+    # Keys are cached for two seconds.
     for which in (0, 1):
-        eventually(lambda which=which: pair.use(which).status_code == 503, PROMISE)  # type: ignore[misc]
+        eventually(lambda which=which: pair.use(which).status_code == 503, DOCUMENTED_DELAY)  # type: ignore[misc]
         response = pair.use(which)
         assert response.json()["error"]["code"] == "accounts_unavailable"
         assert int(response.headers["retry-after"]) >= 1
         assert SECRET not in response.text
         assert pair.ask(which, "GET", "/health/live").status_code == 200
+        eventually(lambda which=which: pair.ask(which, "GET", "/health/ready").status_code == 503)  # type: ignore[misc]
     eventually(lambda: pair.metric(0, "maskery_usage_failures_total") >= 1, 15)
     own_postgres.start()
     for which in (0, 1):
         eventually(lambda which=which: pair.use(which).status_code == 404, 15)  # type: ignore[misc]
-    # What could not be written was kept.
+        eventually(lambda which=which: pair.ask(which, "GET", "/health/ready").status_code == 200)  # type: ignore[misc]
+    # Usage was kept in memory.
     eventually(lambda: bool(pair.administer(0, "GET", "/usage?account=team")["data"]), 15)
     (use,) = pair.administer(0, "GET", "/usage?account=team")["data"]
-    assert (use["requests"], use["pictures"]) == (1, 1)
+    assert (use["requests"], use["images"]) == (1, 1)
     assert "usage is kept in memory until it can be written" in pair.servers[0].log
 
 
-def test_a_client_is_told_when_to_come_back(start: Start) -> None:
+def test_the_client_raises_a_rate_limit_error(start: Start) -> None:
     from air import AIRefinery, RateLimitError
 
     pair = start(requests_per_minute="1")
-    file = io.BytesIO(base64.b64decode(picture(1))).getvalue()
+    file = io.BytesIO(base64.b64decode(image(1))).getvalue()
     with AIRefinery(api_key=pair.keys["team"], base_url=pair.servers[0].url, max_retries=0) as client:
         client.images.segment(file, [[[10, 10]]], "maskery/grabcut")
         with pytest.raises(RateLimitError) as refused:
@@ -296,4 +301,4 @@ def test_a_client_is_told_when_to_come_back(start: Start) -> None:
     assert refused.value.status_code == 429
     assert refused.value.code == "rate_limited"
     assert 1 <= (refused.value.retry_after or 0) <= 60
-    assert "1 request a minute" in str(refused.value)
+    assert "1 request per minute" in str(refused.value)

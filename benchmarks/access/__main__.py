@@ -1,9 +1,9 @@
-"""What access control costs: a check of a key, and a flood of wrong ones.
+"""Cost of authentication: checking a key, and a flood of invalid keys.
 
     python -m benchmarks.access [--keys 100000] [--database URL] [--rate 200] [--seconds 8] [--rounds 5]
 
-The first part times the checker with ten keys stored and with many. The second starts a server and clicks on a picture
-that it knows, with and without wrong keys coming in.
+The first part times authentication with ten keys stored and with many. The second starts a server and clicks on a
+cached image, with and without a flood of invalid keys.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from benchmarks.access import checks, flood
 from benchmarks.arguments import count
 from benchmarks.machine import describe
 from benchmarks.soak.server import running
-from maskery.accounts import Records
+from maskery.accounts import AccountStore
 
 _PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "coffee.png"
 _CLICK = [[[285, 150]]]
@@ -31,14 +31,18 @@ _FEW = 10
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.access", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--keys", type=count, default=100_000, help="stored in the second table, and by the server")
-    parser.add_argument("--checks", type=count, default=2_000, help="of each kind")
-    parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL; an SQLite file unless set")
-    parser.add_argument("--model", default="maskery/nano", help="that answers the good client")
-    parser.add_argument("--rate", type=count, default=200, help="wrong keys a second")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of a turn")
-    parser.add_argument("--rounds", type=count, default=5)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="for the numbers as JSON")
+    parser.add_argument(
+        "--keys", type=count, default=100_000, help="keys stored in the second measurement and by the server"
+    )
+    parser.add_argument("--checks", type=count, default=2_000, help="checks of each kind")
+    parser.add_argument(
+        "--database", metavar="URL", help="URL of an empty PostgreSQL database (default: an SQLite file)"
+    )
+    parser.add_argument("--model", default="maskery/nano", help="model of the valid client's requests")
+    parser.add_argument("--rate", type=count, default=200, help="invalid keys per second")
+    parser.add_argument("--seconds", type=float, default=8.0, help="duration of a round")
+    parser.add_argument("--rounds", type=count, default=5, help="rounds of each kind of flood")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the numbers as JSON")
     options = parser.parse_args(arguments)
     console = Console(soft_wrap=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -47,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         few = checks.measure(database, _FEW, options.checks)
         many = checks.measure(database, options.keys, options.checks)
         _show_checks(console, few, many, options.keys)
-        records = Records.open(database)
-        key = records.keys.create("good")[1]
-        records.close()
+        store = AccountStore.open(database)
+        key = store.keys.create("good")[1]
+        store.close()
         settings = {"database_url": options.database} if options.database else {}
         body = {
             "model": options.model,
@@ -68,17 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show_checks(console: Console, few: dict[str, float], many: dict[str, float], keys: int) -> None:
-    table = Table("median check of a key, microseconds", title_justify="left")
+    table = Table("median time to check a key, microseconds", title_justify="left")
     table.add_column(f"{_FEW} keys", justify="right")
-    table.add_column(f"{keys:,} keys more", justify="right")
+    table.add_column(f"{keys:,} more keys", justify="right")
     for name, spent in few.items():
         table.add_row(name, f"{spent:,.0f}", f"{many[name]:,.0f}")
     console.print(table)
 
 
 def _show_clicks(console: Console, clicks: dict[str, flood.Clicks]) -> None:
-    table = Table("a good client's clicks, milliseconds")
-    for name in ("p50", "p95", "against no flood", "wrong keys/s"):
+    table = Table("clicks of the valid client, milliseconds")
+    for name in ("p50", "p95", "relative to no flood", "invalid keys/s"):
         table.add_column(name, justify="right")
     still = clicks["no flood"].p50
     for name, each in clicks.items():

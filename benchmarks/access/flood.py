@@ -1,7 +1,7 @@
-"""What a good client notices of a flood of wrong keys.
+"""Latency of a valid client during a flood of invalid keys.
 
-Its clicks are timed in turns: without the flood, with it, and with the same flood sent to another process that does
-nothing but refuse, which shows what the flood's own work on the same processors does.
+Its clicks are timed without a flood, with it, and with the same flood sent to another process that only refuses, which
+shows the effect of the flood's own CPU time.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ import httpx
 
 _REFUSAL = b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
-# Connections of the flood.
+# Number of connections of the flood.
 _CONNECTIONS = 32
 
 
 @dataclass(frozen=True)
 class Clicks:
-    """Milliseconds of the good client's clicks, in each of several turns.
+    """Clicks of the valid client in one round.
 
     Attributes:
-        p50, p95: of the turns' clicks.
-        refused: wrong keys a second that were answered 401 meanwhile.
+        p50, p95: milliseconds.
+        refused: invalid keys per second that were answered 401.
     """
 
     p50: float
@@ -39,22 +39,22 @@ class Clicks:
 
 
 def measure(url: str, body: dict[str, object], key: str, seconds: float, rounds: int, rate: int) -> dict[str, Clicks]:
-    """Medians over the rounds of what each way of flooding leaves to the good client."""
+    """Medians over the rounds, by kind of flood."""
     with _null_server() as null:
         targets = {"no flood": None, "flood of this server": url, "flood of another process": null}
-        turns: dict[str, list[Clicks]] = {name: [] for name in targets}
+        rounds_of: dict[str, list[Clicks]] = {name: [] for name in targets}
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
             _clicks(client, body, 2.0)
             for _ in range(rounds):
                 for name, target in targets.items():
-                    turns[name].append(_turn(client, body, seconds, target, rate))
+                    rounds_of[name].append(_round(client, body, seconds, target, rate))
     return {
-        name: Clicks(*(median(getattr(turn, field) for turn in found) for field in ("p50", "p95", "refused")))
-        for name, found in turns.items()
+        name: Clicks(*(median(getattr(each, field) for each in found) for field in ("p50", "p95", "refused")))
+        for name, found in rounds_of.items()
     }
 
 
-def _turn(client: httpx.Client, body: dict[str, object], seconds: float, target: str | None, rate: int) -> Clicks:
+def _round(client: httpx.Client, body: dict[str, object], seconds: float, target: str | None, rate: int) -> Clicks:
     if target is None:
         return _summary(_clicks(client, body, seconds), 0.0)
     command = [sys.executable, "-m", "benchmarks.access.flood", target, str(rate), str(seconds + 1)]
@@ -81,7 +81,7 @@ def _summary(spent: list[float], refused: float) -> Clicks:
 
 @contextmanager
 def _null_server() -> Iterator[str]:
-    """An address where everything is refused at next to no cost."""
+    """URL of a server that refuses every request at almost no cost."""
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.access.flood", "serve"], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -104,7 +104,7 @@ async def _serve() -> None:
 
 
 async def _flood(url: str, rate: int, seconds: float) -> None:
-    """Send wrong keys of the right shape, evenly, without reading more of the answers than their status."""
+    """Send well-formed invalid keys at a constant rate and count the answers with status 401."""
     address = urlsplit(url)
     refused = 0
     started = time.perf_counter()

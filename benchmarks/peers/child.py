@@ -1,6 +1,7 @@
-"""One engine in a process of its own, so that memory and threads do not mix.
+"""One engine in a process of its own, so that memory and threads are separate.
 
-`Child` starts this file as a program and asks it: a JSON list, method and arguments, a line; JSON a line back.
+`Child` starts this file as a program. Each line on standard input is a JSON list of a method and its arguments; each
+line on standard output is its result as JSON.
 """
 
 import contextlib
@@ -16,54 +17,54 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-# What one visit to an engine may take, and how often it repeats what is quick.
-_VISIT_SECONDS = 6.0
-_MOST_REPEATS = 10
+# Duration of one measurement, and the most calls in it.
+_SECONDS = 6.0
+_MAX_CALLS = 10
 
 _ROOT = Path(__file__).parents[2]
 
 
 class Engine(Protocol):
-    """What a module of this folder offers as its `Engine`."""
+    """The interface of `Engine` in the modules of this folder."""
 
     def __init__(self, folder: Path, precision: str) -> None: ...
 
     def encode(self) -> None:
-        """The picture, as `subject.picture` has it."""
+        """Encode the image of `subject.image`."""
 
     def decode(self, objects: int) -> None:
-        """As many single clicks, as `subject.clicks` has them, on the picture encoded last."""
+        """Decode that many single clicks of `subject.clicks` on the encoded image."""
 
     def embedding(self, file: Path) -> None:
-        """Keep what `encode` made of the picture: float32 [grid², channels]."""
+        """Save the image's embedding: float32 [grid², channels]."""
 
     def arithmetic(self, objects: int) -> float:
-        """Floating-point operations of the matrix products and convolutions of `decode`, or of `encode` where there
-        are no objects; a multiplication and an addition are two.
+        """Floating-point operations of the matrix products and convolutions of `decode`, or for 0 objects of `encode`;
+        a multiplication and an addition are two.
         """
 
     def peak(self) -> float:
-        """Floating-point operations a second that this library's plain matrix products reach."""
+        """Floating-point operations per second of this library's plain matrix products."""
 
 
 class ChildFailed(Exception):  # noqa: N818 - the name states what was found
-    """The process ended before it answered; the message ends with what it said last."""
+    """The process ended before it answered; the message ends with its last line of output."""
 
 
 class Child:
-    """An engine that is started, asked and ended.
+    """The process of an engine.
 
     Args:
-        module: of this folder, whose `Engine` is meant.
+        module: name of a module of this folder.
         folder: of the model.
-        precision: f32, bf16 or, of ours, int8.
-        cores: threads it may use.
+        precision: f32, bf16 or, for Maskery, int8.
+        cores: number of threads.
 
     Attributes:
-        load_seconds: that making the engine took, imports apart.
+        load_seconds: time to create the engine, without imports.
 
     Raises:
-        ChildFailed: there is no engine to be had; of every method.
+        ChildFailed: the process failed; raised by every method.
     """
 
     def __init__(self, module: str, folder: Path, precision: str, cores: int) -> None:
@@ -89,15 +90,15 @@ class Child:
         self._close()
 
     def seconds(self, method: str, *arguments: object, once: bool = False) -> list[float]:
-        """How long each call of one visit took: several where they are quick."""
-        return [float(each) for each in self._ask("_once" if once else "_visit", method, *arguments)]
+        """Seconds of each call of one measurement: several where they are quick."""
+        return [float(each) for each in self._ask("_once" if once else "_measure", method, *arguments)]
 
     def memory(self) -> int:
-        """Bytes that stood in memory at most, of this process, until now."""
+        """Peak resident memory of the process, in bytes."""
         return int(self._ask("_memory"))
 
     def ask(self, method: str, *arguments: object) -> Any:
-        """What a method of the engine answers."""
+        """Call a method of the engine."""
         return self._ask(method, *arguments)
 
     def _ask(self, *words: object) -> Any:
@@ -114,21 +115,23 @@ class Child:
             self._log.seek(0)
             said = self._log.read().strip().splitlines() or ["nothing"]
             self._close()
-            raise ChildFailed(f"{self._name} ended with status {self._process.returncode} and said: {said[-1]}")
+            raise ChildFailed(
+                f"{self._name} ended with status {self._process.returncode} and its last output was: {said[-1]}"
+            )
         return json.loads(line)
 
     def _close(self) -> None:
-        """End of its input is what the process ends at."""
+        """End the process: it stops at the end of its input."""
         if not self._log.closed:
             self._process.communicate()
             self._log.close()
 
 
-def _times(engine: Engine, visit: float, method: str, *arguments: Any) -> list[float]:
+def _times(engine: Engine, limit: float, method: str, *arguments: Any) -> list[float]:
     spent: list[float] = []
     call = getattr(engine, method)
-    # Another call is made while it is likely to fit.
-    while not spent or (len(spent) < _MOST_REPEATS and sum(spent) + spent[-1] <= visit):
+    # Call again while another call is likely to fit.
+    while not spent or (len(spent) < _MAX_CALLS and sum(spent) + spent[-1] <= limit):
         start = time.perf_counter()
         call(*arguments)
         spent.append(time.perf_counter() - start)
@@ -142,7 +145,7 @@ def _memory() -> int:
 
 def _serve(arguments: Sequence[str]) -> None:
     module, folder, precision = arguments
-    # Libraries may print; only answers go where the parent reads.
+    # Libraries may print; only answers go to the pipe that the parent reads.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     kind: type[Engine] = importlib.import_module(f"benchmarks.peers.{module}").Engine
@@ -155,8 +158,8 @@ def _serve(arguments: Sequence[str]) -> None:
         if not line:
             return
         method, *rest = json.loads(line)
-        if method in ("_visit", "_once"):
-            answer = _times(engine, _VISIT_SECONDS if method == "_visit" else 0, *rest)
+        if method in ("_measure", "_once"):
+            answer = _times(engine, _SECONDS if method == "_measure" else 0, *rest)
         elif method == "_memory":
             answer = _memory()
         else:

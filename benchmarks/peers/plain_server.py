@@ -1,10 +1,10 @@
-"""A plain server around transformers' SamHQModel, as one writes it today: FastAPI, one model, a lock. Needs torch.
+"""A plain server around transformers' SamHQModel, as is usual: FastAPI, one model, a lock. Needs torch.
 
     python -m benchmarks.peers.plain_server --folder DIR --port N [--keep N] [--no-lock] [--precision f32|bf16]
 
-It answers the same requests as Maskery, as far as the benchmark sends them: points in, one categorical mask out.
-Everything that transformers leaves to choose is as it comes: attention, threads, Pillow's PNG. `--keep` keeps the
-embeddings of the last pictures, known by the digest of their bytes, as the better servers of this kind do.
+It answers the requests of the benchmark in the same format as Maskery. All options of transformers have their defaults:
+attention, threads, Pillow's PNG. `--keep` caches the embeddings of the last images by the digest of their bytes, as the
+better servers of this kind do.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Request(BaseModel):
-    """What is asked."""
+    """The request."""
 
     model: str
     image_prompt: str
@@ -47,14 +47,14 @@ class Mask(BaseModel):
 
 
 class Answer(BaseModel):
-    """What is answered."""
+    """The response."""
 
     created: int
     data: list[Mask]
 
 
 class Known(NamedTuple):
-    """What the decoder needs of a picture: image embedding, intermediate embeddings, and sizes before and after."""
+    """What the decoder needs of an image: its embeddings, and its size before and after scaling."""
 
     embedding: Any
     intermediate: Any
@@ -63,7 +63,7 @@ class Known(NamedTuple):
 
 
 class Recent:
-    """The last pictures; safe from several threads."""
+    """A cache of the last images. Thread-safe."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -84,11 +84,11 @@ class Recent:
 
 
 class Segmenter:
-    """The model and the pictures that it has seen.
+    """The model and its cache.
 
     Args:
         folder: of the weights.
-        keep: pictures that are remembered.
+        keep: number of cached images.
         precision: f32 or bf16.
         lock: held while the model computes.
     """
@@ -128,8 +128,8 @@ class Segmenter:
         return png.getvalue(), float(scores.amax(-1).mean())
 
     def _encode(self, file: bytes) -> Known:
-        picture = Image.open(io.BytesIO(file)).convert("RGB")
-        inputs = self._processor(picture, return_tensors="pt")
+        image = Image.open(io.BytesIO(file)).convert("RGB")
+        inputs = self._processor(image, return_tensors="pt")
         embedding, intermediate = self._model.get_image_embeddings(inputs.pixel_values.to(self._type))
         return Known(embedding, intermediate, inputs.original_sizes, inputs.reshaped_input_sizes)
 
@@ -152,11 +152,11 @@ def create_app(segmenter: Segmenter) -> FastAPI:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.plain_server")
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--keep", type=int, default=0)
-    parser.add_argument("--no-lock", action="store_true")
-    parser.add_argument("--precision", choices=_TYPES, default="f32")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--port", type=int, required=True, help="port to listen on")
+    parser.add_argument("--keep", type=int, default=0, help="number of cached images (default: 0)")
+    parser.add_argument("--no-lock", action="store_true", help="let several threads use the model at once")
+    parser.add_argument("--precision", choices=_TYPES, default="f32", help="precision of the model (default: f32)")
     options = parser.parse_args(arguments)
     lock = nullcontext() if options.no_lock else threading.Lock()
     segmenter = Segmenter(options.folder, options.keep, options.precision, lock)

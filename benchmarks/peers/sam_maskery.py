@@ -1,4 +1,4 @@
-"""SAM and SAM-HQ in Maskery, through the interface that the server uses."""
+"""SAM and SAM-HQ in Maskery, by the interface that the server uses."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,20 +7,19 @@ from typing import Any
 
 import numpy as np
 
-# First, because it keeps OpenVINO's tools from reporting their use.
+# First, because it turns off OpenVINO's telemetry.
 from maskery.models.runtime import best_precision  # isort: skip
 import openvino
 from openvino import opset13 as ops
 from openvino.passes import ConstantFolding, Manager
 
-from benchmarks.peers.subject import Chain, best_rate, clicks, picture
+from benchmarks.peers.subject import Chain, best_rate, clicks, image
 from maskery.models.sam.config import SamConfig
-from maskery.models.sam.files import quantised_encoder
-from maskery.models.sam.model import load
-from maskery.models.sam.quantize import quantize
+from maskery.models.sam.model import load, quantized_encoder
+from maskery.models.sam.quantize import quantize as quantize_model
 from maskery.segmentation import Embedding
 
-# What OpenVINO calls the work of its nodes, in our words; what is not named here moves data.
+# Kinds of operation by OpenVINO's node type; all others move data.
 _WORK = {
     "FullyConnected": "products with weights",
     "FullyConnectedQuantizedLegacy": "products with weights",
@@ -42,17 +41,17 @@ class Engine:
 
     def __init__(self, folder: Path, precision: str) -> None:
         self._folder = folder
-        self._quantised = precision == "int8"
-        # Of what is not quantised, and of the products that the peak is measured with.
-        self._precision = best_precision() if self._quantised else precision
+        self._quantized = precision == "int8"
+        # Of the parts that are not quantized, and of the matrix peak.
+        self._precision = best_precision() if self._quantized else precision
         self._model = load("maskery/benchmark", folder, _REVISION, precision)
         self._config = SamConfig.read(folder / "config.json")
         self._side = self._config.vision.image_size
-        self._picture = picture(self._side)
+        self._image = image(self._side)
         self._embedding: Embedding | None = None
 
     def encode(self) -> None:
-        self._embedding = self._model.encode(self._picture)
+        self._embedding = self._model.encode(self._image)
 
     def decode(self, objects: int) -> None:
         assert self._embedding is not None
@@ -62,16 +61,16 @@ class Engine:
         assert self._embedding is not None
         np.save(file, self._embedding.arrays["embedding"][0].astype(np.float32))
 
-    def quantise(self) -> float:
-        """Make the int8 form that an engine of that precision runs; its mean IoU with f32."""
-        return quantize("maskery/benchmark", self._folder, _REVISION, [self._picture], lambda *_: None)
+    def quantize(self) -> float:
+        """Quantize the model for int8 engines. Returns the mean IoU of its masks with f32."""
+        return quantize_model("maskery/benchmark", self._folder, _REVISION, [self._image], lambda *_: None)
 
     def arithmetic(self, objects: int) -> float:
         model = self._graph("decode" if objects else "encode")
         manager = Manager()
         manager.register_pass(ConstantFolding())
         manager.run_passes(model)
-        # Nothing but the picture is shared between objects, and that is in `encode`.
+        # Objects share nothing but the image, which belongs to `encode`.
         return sum(map(operations, model.get_ops())) * max(objects, 1)
 
     def peak(self) -> float:
@@ -79,8 +78,8 @@ class Engine:
 
     def profile(self, graph: str) -> dict[str, float]:
         """Seconds of one run of ``encode``, or ``decode`` of one object, by the kind of work, longest first."""
-        if self._quantised and graph == "encode":
-            model = openvino.Core().read_model(quantised_encoder(self._folder, _REVISION))
+        if self._quantized and graph == "encode":
+            model = openvino.Core().read_model(quantized_encoder(self._folder, _REVISION))
         else:
             model = self._graph(graph)
         compiled = _compile(model, self._precision, {"PERF_COUNT": True})
@@ -96,10 +95,9 @@ class Engine:
 
     def _graph(self, name: str) -> Any:
         """A graph with the sizes of a single click."""
-        (file,) = self._folder.glob(f"graph-*-{name}.onnx")
-        model = openvino.Core().read_model(file)
+        model = self._model.read_graph(name)
         if name == "decode":
-            model.reshape({"prompt": [1, 2, self._config.decoder.hidden_size], "hidden": [1, 2]})
+            model.reshape({"prompt": [1, 2, self._config.decoder.hidden_size], "attn_mask": [1, 2]})
         return model
 
     def _chain(self, chain: Chain) -> Callable[[], object]:
@@ -112,7 +110,7 @@ class Engine:
 
 
 def operations(node: Any) -> float:
-    """Of a node of OpenVINO whose shapes are known: 2 × results × terms of each; 0 of all but products."""
+    """Operations of an OpenVINO node with static shapes: 2 × results × terms for a product, else 0."""
     kind = node.get_type_name()
     if kind == "MatMul":
         left = node.input(0).get_shape()
@@ -121,12 +119,12 @@ def operations(node: Any) -> float:
     if kind == "Convolution":
         return 2.0 * int(np.prod(node.output(0).get_shape())) * int(np.prod(node.input(1).get_shape()[1:]))
     if kind == "ConvolutionBackpropData":
-        # Each number of the input is multiplied with the kernel's every output.
+        # Each element of the input is multiplied by every element of the kernel.
         return 2.0 * int(np.prod(node.input(0).get_shape())) * int(np.prod(node.input(1).get_shape()[1:]))
     return 0.0
 
 
 def _compile(model: Any, precision: str, more: dict[str, Any] | None = None) -> Any:
-    """With the settings of `maskery.models.runtime`."""
+    """Compile with the settings of `maskery.models.runtime`."""
     settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
     return openvino.Core().compile_model(model, "CPU", {**settings, **(more or {})})

@@ -16,12 +16,12 @@ from transformers import (  # type: ignore[import-not-found,unused-ignore]
 )
 from transformers.utils.logging import disable_progress_bar  # type: ignore[import-not-found,unused-ignore]
 
-from benchmarks.peers.subject import Chain, best_rate, clicks, picture
+from benchmarks.peers.subject import Chain, best_rate, clicks, image
 from maskery.models.sam.processing import Processor
 
 _TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
-# Every part of the network, for a try in seconds; what is not said is as in ViT-B.
+# `small` has every part of the network and runs in seconds; other values are those of ViT-B.
 CONFIGS: dict[str, dict[str, Any]] = {
     "base": {},
     "small": {
@@ -43,9 +43,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def write_weights(folder: Path, config: str) -> None:
-    """A SAM-HQ folder as the hub has them, with random weights that keep values of a real size.
+    """Write a SAM-HQ folder in the hub's format, with random weights that keep activations near 1.
 
-    transformers' own initialisation, 1e-10 wide, would have the processor calculate with denormal numbers.
+    transformers initialises with a standard deviation of 1e-10, which leads to slow denormal numbers.
     """
     torch.manual_seed(0)
     model = SamHQModel(SamHQConfig(**CONFIGS[config]))
@@ -66,9 +66,9 @@ def write_weights(folder: Path, config: str) -> None:
 
 
 class Engine:
-    """See `child.Engine`. The picture is given as pixel values: ours scales and normalises it within its time.
+    """See `child.Engine`. The image is given as pixel values, while Maskery's time includes scaling and normalising.
 
-    transformers 5 upscales the encoder's embedding where SAM-HQ means what the two-way transformer made of it
+    transformers 5 upscales the encoder's embedding where SAM-HQ upscales the output of the two-way transformer
     (`point_embedding, iou_token_out = self.transformer(` in its mask decoder); both cost the same.
     """
 
@@ -83,7 +83,7 @@ class Engine:
         )
         self._model = model.to(self._type).eval().requires_grad_(False)
         self._side = int(model.config.vision_config.image_size)
-        values = Processor.read(folder, self._side).pixel_values(picture(self._side))
+        values = Processor.read(folder, self._side).pixel_values(image(self._side))
         self._pixels = torch.from_numpy(values).to(self._type)
         self._known: dict[str, Any] = {}
 
@@ -99,7 +99,7 @@ class Engine:
         np.save(file, square.flatten(1).T.numpy())
 
     def arithmetic(self, objects: int) -> float:
-        # Shapes alone, without numbers: nothing is computed.
+        # On the meta device only shapes are computed.
         model = self._model.to("meta")
         with FlopCounterMode(display=False) as encoding:
             known = _encode(model, self._pixels.to("meta"))

@@ -1,9 +1,9 @@
-"""How fast the server is, beside plain FastAPI + transformers servers: same weights, same cores, in one run.
+"""Speed of the server, compared with plain FastAPI and transformers servers: same weights and cores, in one run.
 
     python -m benchmarks.serving [--config base|small] [--folder DIR] [--servers NAME,…] [--results DIR]
 
-One server at a time, in a process of its own, driven by clients in another. Every server is started, warmed, taken
-through the same scenarios, and ended before the next one starts.
+One server at a time, in a process of its own, with clients in another. Every server is started, warmed up, measured in
+the same scenarios, and stopped before the next one starts.
 """
 
 import argparse
@@ -21,22 +21,22 @@ from rich.console import Console
 from benchmarks.arguments import CannotMeasure, need
 from benchmarks.machine import describe as machine
 from benchmarks.models import RESULTS, WEIGHTS, linked, write_missing
-from benchmarks.serving import pictures
-from benchmarks.serving.alone import CannotRun
+from benchmarks.serving import images
 from benchmarks.serving.charts import draw
+from benchmarks.serving.client_process import ClientsFailed
 from benchmarks.serving.contenders import CannotInstall, contenders, install
-from benchmarks.serving.crowd import CrowdFailed
 from benchmarks.serving.measure import Setup, WrongAnswer
+from benchmarks.serving.model_cost import ModelFailed
 from benchmarks.serving.report import markdown, tables
 from benchmarks.serving.scenarios import SCALES
 from benchmarks.serving.server import ServerFailed
 from maskery.models.runtime import best_precision
 
-# A plain server in bf16 is measured when asked for: what is usual is f32, and a run takes long enough.
-_UNUSUAL = ("cache-bf16",)
-# Pictures whose pixels differ; more new ones than these differ in their bytes alone, which nobody's time depends on.
+# Left out by default: f32 is usual, and a run takes long enough.
+_OPTIONAL = ("cache-bf16",)
+# Images whose pixels differ. Further new images differ only in their bytes, which does not change the time.
 _DISTINCT = 8
-# Of the tables where there is no terminal.
+# Width of the tables in a file or a pipe.
 _WIDTH = 140
 
 
@@ -55,13 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured: dict[str, Any] = {}
         failed: dict[str, str] = {}
         with (
-            console.status("making pictures") as status,
+            console.status("making images") as status,
             linked(folder) as copy,
             tempfile.TemporaryDirectory(prefix="maskery-bench-") as temporary,
         ):
-            album = Path(temporary, "pictures")
+            album = Path(temporary, "images")
             album.mkdir()
-            files = pictures.write(album, max(scale.pictures, _DISTINCT))
+            files = images.write(album, max(scale.images, _DISTINCT))
             home = Path(temporary, "home")
             complete(copy)
             key = install(copy, home)
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for contender in chosen.values():
                 try:
                     measured[contender.name] = setup.measure(contender, status.update)
-                except (CannotRun, CrowdFailed, ServerFailed, WrongAnswer) as error:
+                except (ModelFailed, ClientsFailed, ServerFailed, WrongAnswer) as error:
                     failed[contender.name] = str(error)
         if not measured:
             raise CannotMeasure("\n".join(failed.values()))
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name: version(name) for name in ("maskery", "openvino", "torch", "transformers", "fastapi", "uvicorn")
         },
         "seconds": time.monotonic() - start,
-        "picture_bytes": sum(sizes) / len(sizes),
+        "image_bytes": sum(sizes) / len(sizes),
         "servers": measured,
         "failed": failed,
     }
@@ -96,20 +96,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     draw(report, target)
     for table in tables(report):
         console.print(table)
-    console.print(f"Kept in {target}", soft_wrap=True)
+    console.print(f"Results are in {target}", soft_wrap=True)
     return int(
         bool(failed) or any(each.get("errors") for server in measured.values() for each in server["scenarios"].values())
     )
 
 
 def complete(folder: Path) -> None:
-    """Give the preprocessor's file the square that pictures are padded to, which the hub's folders name."""
+    """Add the padding size to the preprocessor's file, as the hub's folders have it."""
     file = folder / "preprocessor_config.json"
     if file.is_file():
         fields = json.loads(file.read_text())
         side = fields["size"]["longest_edge"]
         fields.setdefault("pad_size", {"height": side, "width": side})
-        # Not through the link: the model's own folder is left as it was.
+        # Replace the link: the model's own folder is not changed.
         file.unlink()
         file.write_text(json.dumps(fields))
 
@@ -118,16 +118,21 @@ def _options(arguments: Sequence[str] | None, every: Sequence[str]) -> argparse.
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.serving", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--config", choices=SCALES, default="base", help="of random weights (default: base)")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="of a SAM-HQ model, or where to write one")
+    parser.add_argument("--config", choices=SCALES, default="base", help="size of the random weights (default: base)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="folder of a SAM-HQ model; random weights are written to an empty one",
+    )
     parser.add_argument(
         "--servers",
         type=lambda text: _names(text, every),
-        default=[name for name in every if name not in _UNUSUAL],
+        default=[name for name in every if name not in _OPTIONAL],
         metavar="NAME,…",
-        help=f"of {', '.join(every)} (default: all but {', '.join(_UNUSUAL)})",
+        help=f"servers to measure: {', '.join(every)} (default: all but {', '.join(_OPTIONAL)})",
     )
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where to keep the results")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="folder for the results")
     return parser.parse_args(arguments)
 
 
@@ -135,7 +140,7 @@ def _names(text: str, every: Sequence[str]) -> list[str]:
     names = text.split(",")
     unknown = [name for name in names if name not in every]
     if unknown:
-        raise argparse.ArgumentTypeError(f"there is no server {unknown[0]!r}; there are {', '.join(every)}")
+        raise argparse.ArgumentTypeError(f"unknown server {unknown[0]!r}; the servers are {', '.join(every)}")
     return names
 
 

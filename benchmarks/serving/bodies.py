@@ -1,4 +1,4 @@
-"""Requests as bytes, made ready so that sending one costs the sender nothing but a copy."""
+"""Request bodies, prepared so that sending one costs the client only a copy."""
 
 import base64
 import json
@@ -6,52 +6,52 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.serving.pictures import HEIGHT, WIDTH
+from benchmarks.serving.images import HEIGHT, WIDTH
 
-# Clicks differ from request to request, and come around after as many.
+# Number of different prompts; they repeat after as many requests.
 _PROMPTS = 61
-# Of the comment that makes a file's bytes new: with the markers before it a multiple of 3, which base64 goes in.
+# Length of the comment that makes a file new; with the markers before it a multiple of 3, the block of base64.
 _COMMENT = 36
 
 
 class Bodies:
-    """Bodies of requests for some pictures.
+    """Bodies of requests for some images.
 
     Args:
-        model: that is asked.
-        pictures: JPEG files.
+        model: its name.
+        images: JPEG files.
     """
 
-    def __init__(self, model: str, pictures: Sequence[bytes]) -> None:
+    def __init__(self, model: str, images: Sequence[bytes]) -> None:
         self._start = f'{{"model": {json.dumps(model)}, "image_prompt": "'.encode()
-        self._tails = [base64.b64encode(picture[2:]) for picture in pictures]
+        self._tails = [base64.b64encode(image[2:]) for image in images]
         self._prompts: dict[int, list[bytes]] = {}
 
     def __len__(self) -> int:
-        """How many pictures there are."""
+        """The number of images."""
         return len(self._tails)
 
-    def known(self, picture: int, request: int, objects: int) -> bytes:
-        """The picture as it was and will be, with the clicks of this request."""
-        return self._body(self._image(picture, "known"), request, objects)
+    def known(self, image: int, request: int, objects: int) -> bytes:
+        """An image with the same bytes every time, and the prompt of this request."""
+        return self._body(self._image(image, "known"), request, objects)
 
     def new(self, number: int, request: int, objects: int) -> bytes:
-        """A picture whose bytes no other number has."""
+        """An image whose bytes are new."""
         return self._body(self._image(number % len(self), f"new {number}"), request, objects)
 
     def prepared(self, name: str, request: int, objects: int) -> bytes:
-        """A picture that the server knows by a name."""
+        """An image that the server has prepared."""
         return self._body(name.encode(), request, objects)
 
-    def preparation(self, picture: int) -> bytes:
-        """The picture alone, to be given a name."""
-        return self._start + self._image(picture, "known") + b'"}'
+    def preparation(self, image: int) -> bytes:
+        """The body of a request to prepare an image."""
+        return self._start + self._image(image, "known") + b'"}'
 
-    def _image(self, picture: int, comment: str) -> bytes:
-        """A JPEG's start marker, a comment, and all that follows in the file."""
+    def _image(self, image: int, comment: str) -> bytes:
+        """A JPEG with a comment after its start marker."""
         text = comment.encode().ljust(_COMMENT)
         head = b"\xff\xd8\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text
-        return base64.b64encode(head) + self._tails[picture]
+        return base64.b64encode(head) + self._tails[image]
 
     def _body(self, image: bytes, request: int, objects: int) -> bytes:
         if objects not in self._prompts:
@@ -60,7 +60,7 @@ class Bodies:
 
 
 def _prompts(objects: int) -> list[bytes]:
-    """What follows the picture: a click on each object, away from the picture's edge."""
+    """The rest of the body: a click on each object, away from the image's edge."""
     shares = np.random.default_rng(objects).uniform(0.05, 0.95, (_PROMPTS, objects, 1, 2))
     places = (shares * (WIDTH, HEIGHT)).astype(int).tolist()
     return [f'", "segment_prompt": {json.dumps(each)}}}'.encode() for each in places]

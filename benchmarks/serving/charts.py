@@ -1,4 +1,4 @@
-"""The results of `benchmarks.serving` as pictures: `latency.png` and `load.png`."""
+"""The results of `benchmarks.serving` as images: `latency.png` and `load.png`."""
 
 from pathlib import Path
 from typing import Any
@@ -8,15 +8,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from benchmarks.serving.report import Report, time_text
-from benchmarks.serving.scenarios import CROWDS
+from benchmarks.serving.scenarios import CLIENT_COUNTS
 
 _SHOWN = (
     "new",
     "known",
     "prepared",
     "eight",
-    "one picture, 16 clients",
-    "many pictures, 16 clients",
+    "one image, 16 clients",
+    "many images, 16 clients",
     "new, 4 clients",
 )
 _GRID = "#dddddd"
@@ -24,13 +24,13 @@ _TEXT = 8
 
 
 def draw(report: Report, folder: Path) -> None:
-    """Both, into a folder."""
+    """Write both charts into a folder."""
     _latency(report, folder / "latency.png")
     _load(report, folder / "load.png")
 
 
 def _latency(report: Report, path: Path) -> None:
-    """Per kind of request a bar for each server: its median, with a line on to its p95."""
+    """For each kind of request a bar per server: the median, and a line to p95."""
     servers = report["servers"]
     titles = {key: each["title"] for server in servers.values() for key, each in server["scenarios"].items()}
     rows: list[tuple[float, str, dict[str, Any]]] = []
@@ -63,18 +63,18 @@ def _latency(report: Report, path: Path) -> None:
     axes.set_yticks([place for place, _ in ticks], [text for _, text in ticks])
     axes.tick_params("y", length=0)
     axes.set_ylim(height - 0.6, -0.8)
-    figure.suptitle(f"{_title(report)}\ntime to the mask: median, and a line to p95 (of how many answers)")
+    figure.suptitle(f"{_title(report)}\ntime to the mask: median, and a line to p95 (number of answers)")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path, dpi=110)
 
 
 def _load(report: Report, path: Path) -> None:
-    """On the left clicks with and without other people's new pictures, on the right throughput by clients."""
+    """Left: clicks with and without new images of other clients. Right: throughput by number of clients."""
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     figure.suptitle(_title(report))
-    clicks, crowds = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    clicks, throughput = figure.subplots(1, 2, width_ratios=(1.15, 1))
     _clicks(report, clicks)
-    _crowds(report, crowds)
+    _throughput(report, throughput)
     figure.savefig(path, dpi=110)
 
 
@@ -96,7 +96,7 @@ def _clicks(report: Report, axes: Axes) -> None:
             )
         names.append(name)
         values += [idle["p95"], loaded["p95"]]
-    axes.set_title("p95 of a click: idle (pale), and while new pictures are encoded", fontsize=10)
+    axes.set_title("p95 of a click: idle (pale), and while new images are encoded", fontsize=10)
     if names:
         axes.set_yticks(range(len(names)), names)
         axes.tick_params("y", length=0)
@@ -104,10 +104,11 @@ def _clicks(report: Report, axes: Axes) -> None:
         _log(axes, values, values, room=6)
 
 
-def _crowds(report: Report, axes: Axes) -> None:
+def _throughput(report: Report, axes: Axes) -> None:
     for name, server in report["servers"].items():
         seen = [
-            server["scenarios"].get(f"many pictures, {clients} client{'s' * (clients > 1)}", {}) for clients in CROWDS
+            server["scenarios"].get(f"many images, {clients} client{'s' * (clients > 1)}", {})
+            for clients in CLIENT_COUNTS
         ]
         points = [(place, each["throughput"]) for place, each in enumerate(seen) if "throughput" in each]
         if not points:
@@ -116,9 +117,9 @@ def _crowds(report: Report, axes: Axes) -> None:
         place, value = points[-1]
         label = axes.annotate(f"{value:.3g}", (place, value), (7, 0), textcoords="offset points", va="center")
         label.set_fontsize(_TEXT)
-    axes.set_title("Masks a second, clients over many known pictures", fontsize=10)
-    axes.set_xticks(range(len(CROWDS)), [f"{clients} client{'s' * (clients > 1)}" for clients in CROWDS])
-    axes.set_xlim(-0.3, len(CROWDS) - 0.6)
+    axes.set_title("Masks per second, on many known images", fontsize=10)
+    axes.set_xticks(range(len(CLIENT_COUNTS)), [f"{clients} client{'s' * (clients > 1)}" for clients in CLIENT_COUNTS])
+    axes.set_xlim(-0.3, len(CLIENT_COUNTS) - 0.6)
     axes.set_ylim(bottom=0)
     axes.margins(y=0.15)
     axes.grid(axis="y", color=_GRID)

@@ -1,4 +1,4 @@
-"""The servers that are compared, and how each is started."""
+"""The servers that are compared, and how to start them."""
 
 import os
 import subprocess
@@ -8,17 +8,17 @@ from pathlib import Path
 
 MODEL = "benchmark/sam-hq"
 _INSTALL_SECONDS = 120
-# Of embeddings, where a plain server keeps any: 54 MB each of ViT-B in f32.
+# Cached embeddings of a plain server: 54 MB each for ViT-B in f32.
 _KEEP = 32
 
 
 class CannotInstall(Exception):  # noqa: N818 - the name states what was found
-    """Our own server does not take the model, or makes no key."""
+    """Maskery could not install the model or create a key."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What starting a server needs: its command line and what its environment has beside ours."""
+    """How to start a server: its command line, and variables added to the environment."""
 
     command: list[str]
     environment: dict[str, str]
@@ -29,14 +29,14 @@ class Contender:
     """A server.
 
     Attributes:
-        name: as tables have it.
-        colour: as charts have it.
-        engine: module of `benchmarks.peers` that runs the same model alone.
-        precision: in which the model computes.
-        keeps: whether it knows a picture again.
-        own: ours.
-        only: scenarios that say something about it; empty: all.
-        more: arguments of a plain server.
+        name: in tables.
+        colour: in charts.
+        engine: module of `benchmarks.peers` that runs the same model without a server.
+        precision: of the model.
+        keeps: whether it caches embeddings.
+        own: whether it is Maskery.
+        only: the scenarios to measure; empty: all.
+        more: further arguments of a plain server.
     """
 
     name: str
@@ -52,11 +52,11 @@ class Contender:
         """Args:
         port: to listen on.
         folder: of the model.
-        home: of our own server, where the model is installed.
+        home: home folder of Maskery, with the model installed.
         """
         if self.own:
             command = [sys.executable, "-m", "maskery", "serve", "--port", str(port)]
-            # A plain server too is ready once its model is loaded.
+            # As a plain server, ready once its model is loaded.
             environment = {"MASKERY_HOME": str(home), "MASKERY_PRECISION": self.precision, "MASKERY_PRELOAD": MODEL}
             return Start(command, environment)
         command = [sys.executable, "-m", "benchmarks.peers.plain_server", "--folder", str(folder), "--port", str(port)]
@@ -64,10 +64,10 @@ class Contender:
 
 
 def contenders(fast: str) -> dict[str, Contender]:
-    """By the short name that the command line has.
+    """Contenders by their name on the command line.
 
     Args:
-        fast: the precision that ours takes where nothing is said.
+        fast: the default precision of Maskery on this machine.
     """
     torch, ours = "sam_transformers_sdpa", "sam_maskery"
     keep = ("--keep", str(_KEEP))
@@ -78,7 +78,7 @@ def contenders(fast: str) -> dict[str, Contender]:
             torch,
             "f32",
             keeps=False,
-            only=("new", "known", "eight", "one picture, 4 clients"),
+            only=("new", "known", "eight", "one image, 4 clients"),
         ),
         "cache": Contender("plain f32, cache", "#8a8a8a", torch, "f32", more=keep),
         "cache-unlocked": Contender(
@@ -98,10 +98,10 @@ def contenders(fast: str) -> dict[str, Contender]:
 
 
 def install(folder: Path, home: Path) -> str:
-    """The model in our server's home folder; the key that lets clients in.
+    """Install the model in Maskery's home folder and create a key. Returns the key.
 
     Raises:
-        CannotInstall: with what was said.
+        CannotInstall: with the output of the command.
     """
     _maskery(home, "models", "install", MODEL, "--from", str(folder))
     return _maskery(home, "keys", "create", "--account", "benchmark", "--quiet").strip()

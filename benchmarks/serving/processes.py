@@ -1,4 +1,4 @@
-"""What processes take of the machine, as Linux counts it."""
+"""CPU time and memory of processes, from Linux' /proc."""
 
 import os
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from pathlib import Path
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
-# Places in /proc/PID/stat after the name in parentheses, which may hold anything.
+# Fields of /proc/PID/stat after the name in parentheses, which may hold any character.
 _SESSION = 3
 _TIMES = slice(11, 15)
 
 
 def session(leader: int) -> Iterator[int]:
-    """Processes of the session that one leads: itself, its children and theirs."""
+    """Process IDs of a session: its leader, the leader's children and theirs."""
     for folder in _PROC.iterdir():
         if folder.name.isdecimal():
             fields = _stat(int(folder.name))
@@ -22,12 +22,12 @@ def session(leader: int) -> Iterator[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """That a process and those of its children that have ended have worked, on all cores together."""
+    """CPU seconds of a process and its ended children, on all cores together."""
     return sum(map(int, _stat(pid)[_TIMES])) / _TICKS
 
 
 def memory_bytes(pid: int) -> int:
-    """That a process holds; what it shares with others counts for its share."""
+    """Proportional set size of a process: shared memory counts by its share."""
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:
@@ -36,7 +36,7 @@ def memory_bytes(pid: int) -> int:
 
 
 def busy_seconds() -> float:
-    """That all processors together have worked since the machine started, for whomever."""
+    """CPU seconds of all processes since the machine started."""
     user, nice, system, _, _, interrupts, soft = map(int, (_PROC / "stat").read_text().split()[1:8])
     return (user + nice + system + interrupts + soft) / _TICKS
 

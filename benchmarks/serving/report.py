@@ -7,24 +7,24 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from benchmarks.serving.numbers import around
+from benchmarks.serving.summary import overhead
 
 Report = dict[str, Any]
 
-#: What throughput is given as a multiple of, where they were measured, and what that is called.
+#: Columns of relative throughput, and the servers they are relative to.
 BASES = {"× plain": "plain f32", "× cache": "plain f32, cache"}
-#: Told apart from the rest: one is worth something only beside the other.
+#: Scenarios in a table of their own, side by side.
 CLICKS = ("idle", "loaded")
 
 _NOTHING = "–"
 _GIB = 2**30
-# Share of the cores that other programs may take without a word.
+# Load of other programs above which the report warns, as a share of the cores.
 _QUIET = 0.05
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table; the first `labels` columns are text, the others numbers."""
+    """A table. The first `labels` columns are text, the others numbers."""
 
     title: str
     head: list[str]
@@ -69,51 +69,51 @@ def grids(report: Report) -> list[Grid]:
     every = [
         Grid(
             "Requests",
-            ["what is asked", "server", "answers", "a second", "p50", "p95", "p99", *BASES],
+            ["request", "server", "answers", "per second", "p50", "p95", "p99", *BASES],
             list(_requests(servers)),
             labels=2,
-            about="× is of throughput, against plain f32 and plain f32 with a cache. Percentiles are samples, so that "
-            "of fewer than 20 answers p95 is the slowest.",
+            about="× is throughput relative to plain f32 and to plain f32 with a cache. Percentiles are samples, so "
+            "that for fewer than 20 answers p95 is the slowest.",
         ),
         Grid(
-            "A click while other people's new pictures are encoded",
-            ["server", "idle p50", "idle p95", "loaded p50", "loaded p95", "p95 × idle", "clicks", "pictures", "each"],
+            "A click while new images of other clients are encoded",
+            ["server", "idle p50", "idle p95", "loaded p50", "loaded p95", "p95 × idle", "clicks", "images", "each"],
             list(_clicks(servers)),
-            about="One client clicks on a known picture, with 0.1 s between a mask and the next click; another sends "
-            "new pictures one after the other. `pictures` and `each`: how many were answered, median seconds.",
+            about="One client clicks on a known image, with 0.1 s between a mask and the next click; another sends "
+            "new images one after the other. `images` and `each`: their number and median seconds.",
         ),
         Grid(
-            "CPU time around the model",
-            ["server", "request", "per request", "model alone", "around", "share"],
-            list(_around(servers)),
+            "CPU overhead around the model",
+            ["server", "request", "per request", "model", "overhead", "share"],
+            list(_overhead(servers)),
             labels=2,
-            about="CPU seconds of all the server's processes per request, on all cores together, less those of the "
-            "same call of the same engine alone in a process, repeated without pause (those of bench-models; ours "
-            "scales the picture within it, transformers' is given pixel values). Share: of the model alone. For a new "
-            "picture it is a small difference of large numbers, of which a few percent are noise; with "
-            "`--config small`, whose model takes next to nothing, what is around it shows by itself.",
+            about="Overhead: CPU seconds of all the server's processes per request, on all cores together, less those "
+            "of the same call of the same engine without a server, repeated without pause (Maskery's includes scaling "
+            "the image, transformers' is given pixel values). Share: relative to the model. For a new image it is a "
+            "small difference of large numbers, with a few percent of noise; `--config small`, whose model costs "
+            "almost nothing, shows the overhead by itself.",
         ),
         Grid(
-            "Stages of a known picture's request, by the server's own clocks",
-            ["server", "stage", "wall time a request"],
+            "Stages of a request for a known image, from the server's metrics",
+            ["server", "stage", "wall time per request"],
             list(_stages(servers)),
             labels=2,
         ),
         Grid(
-            "The processes",
-            ["server", "ready after", "first answer after", "memory at the end", "others' share of the cores"],
+            "Processes",
+            ["server", "ready after", "first answer after", "memory at the end", "load of other programs"],
             [
                 [
                     name,
                     time_text(each["ready_seconds"]),
                     time_text(each["first_answer_seconds"]),
                     f"{each['memory_bytes'] / _GIB:.2f} GiB",
-                    f"{each['others']:.0%}",
+                    f"{each['other_load']:.0%}",
                 ]
                 for name, each in servers.items()
             ],
-            about="The first answer is of a new picture and counts from the start of the process. Memory is that of "
-            "all processes, what they share counted once.",
+            about="The first answer is for a new image, counted from the start of the process. Memory is that of all "
+            "processes; shared memory is counted once.",
         ),
     ]
     return [grid for grid in every if grid.rows]
@@ -158,31 +158,31 @@ def _clicks(servers: dict[str, Any]) -> Iterator[list[str]]:
     for name, server in servers.items():
         idle, loaded = (server["scenarios"].get(key, {}) for key in CLICKS)
         if "p50" in idle and "p50" in loaded:
-            beside = loaded["beside"]
+            background = loaded["background"]
             yield [
                 name,
                 *(time_text(each[share]) for each in (idle, loaded) for share in ("p50", "p95")),
                 f"{loaded['p95'] / idle['p95']:.1f}×",
                 f"{_answers(idle)}; {_answers(loaded)}",
-                f"{beside['answers']:.0f}",
-                time_text(beside["p50"]) if "p50" in beside else _NOTHING,
+                f"{background['answers']:.0f}",
+                time_text(background["p50"]) if "p50" in background else _NOTHING,
             ]
 
 
-def _around(servers: dict[str, Any]) -> Iterator[list[str]]:
+def _overhead(servers: dict[str, Any]) -> Iterator[list[str]]:
     for name, server in servers.items():
         label = name
         for key, what, again, first in (
-            ("known", "a known picture", ["decode 1"], []),
-            ("eight", "8 objects on a known picture", ["decode 8"], []),
-            ("new", "a new picture", ["encode", "decode 1"], ["encode"]),
+            ("known", "a known image", ["decode 1"], []),
+            ("eight", "8 objects on a known image", ["decode 8"], []),
+            ("new", "a new image", ["encode", "decode 1"], ["encode"]),
         ):
             numbers = server["scenarios"].get(key, {})
             if "cpu" not in numbers:
                 continue
-            # A server that keeps nothing encodes every time.
+            # A server without a cache encodes every time.
             tasks = again if first or server["keeps"] else ["encode", *again]
-            rest, own = around(numbers, server["alone"], tasks)
+            rest, own = overhead(numbers, server["model_cost"], tasks)
             yield [label, what, time_text(numbers["cpu"]), time_text(own), time_text(rest), f"{rest / own:.1%}"]
             label = ""
 
@@ -203,27 +203,27 @@ def _notes(report: Report) -> Iterator[str]:
     )
     yield (
         f"one server at a time, its clients in a process of their own on the same cores; {report['seconds'] / 60:.0f} "
-        "minutes in all"
+        "minutes in total"
     )
     yield (
-        f"JPEGs of 2 megapixels, {report['picture_bytes'] / 1e6:.2f} MB, as base64 in JSON; a click differs from "
-        "request to request; the mask comes as PNG of the picture's size. Random weights make its edges ragged, which "
-        "costs every server more PNG than a trained model's mask"
+        f"JPEGs of 2 megapixels, {report['image_bytes'] / 1e6:.2f} MB, as base64 in JSON; a click differs from "
+        "request to request; the mask is a PNG of the image's size. Random weights make its edges ragged, which makes "
+        "the PNG of every server larger than that of a trained model"
     )
-    yield "clients wait for an answer before they ask again; a request's time ends with the last byte of its answer"
+    yield "a client waits for an answer before its next request; latency ends with the last byte of the answer"
     yield (
-        "plain: FastAPI around transformers' SamHQModel as it comes (sdpa attention), `def` endpoint, a lock around "
-        "the model; cache: keeps the embeddings of the last 32 pictures by the digest of their bytes; no lock: several "
-        "threads in the model at once. It asks for no key"
+        "plain: FastAPI around transformers' SamHQModel with its defaults (sdpa attention), `def` endpoint, a lock "
+        "around the model; cache: caches the embeddings of the last 32 images by the digest of their bytes; no lock: "
+        "several threads in the model at once. It needs no key"
     )
-    others = max(server["others"] for server in report["servers"].values())
+    others = max(server["other_load"] for server in report["servers"].values())
     if others > _QUIET:
-        yield f"**not a quiet machine**: other programs took up to {others:.0%} of its cores meanwhile"
+        yield f"**not a quiet machine**: other programs used up to {others:.0%} of its cores"
     for name, why in report["failed"].items():
         yield f"**failed**: {why if why.startswith(name) else f'{name}: {why}'}"
     for name, server in report["servers"].items():
         for each in server["scenarios"].values():
             if "skipped" in each:
-                yield f"not measured of {name}, {each['title']}: {each['skipped']}"
+                yield f"not measured for {name}, {each['title']}: {each['skipped']}"
             for what, count in each.get("errors", {}).items():
                 yield f"**errors** of {name}, {each['title']}: {count} × {what}"

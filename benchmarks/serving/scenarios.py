@@ -1,130 +1,134 @@
-"""What is asked of every server, in this order."""
+"""The scenarios of every server, in order."""
 
 from dataclasses import dataclass
 
-from benchmarks.serving.work import Work
+from benchmarks.serving.workload import Workload
 
-#: Clients at the same time.
-CROWDS = (1, 4, 16)
+#: Numbers of concurrent clients.
+CLIENT_COUNTS = (1, 4, 16)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A load, and what it is called.
+    """A workload with its name.
 
     Attributes:
         key: in results.
         title: in tables.
-        work: that is measured.
-        beside: that goes on meanwhile.
+        workload: the workload to measure.
+        background: load in the background.
     """
 
     key: str
     title: str
-    work: Work
-    beside: Work | None = None
+    workload: Workload
+    background: Workload | None = None
 
     @property
     def known(self) -> bool:
-        """Whether a server that keeps pictures has seen these."""
-        return self.work.target != "new" and self.key != "new"
+        """Whether a server with a cache knows these images."""
+        return self.workload.target != "new" and self.key != "new"
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured.
+    """How much to measure.
 
     Attributes:
-        pictures: that become known.
-        fewest_new: new pictures of a server that keeps none.
-        requests: of a client on known pictures, at most.
-        seconds: of a load on known pictures.
-        new_seconds: of a load of new pictures.
-        click_seconds: of clicks while pictures are encoded, and when not.
-        patience: seconds; a crowd whose first answers would take longer is not sent.
-        alone_seconds: of each task of the model alone.
+        images: number of known images.
+        fewest_new: new images for a server without a cache.
+        requests: of a client on known images, at most.
+        seconds: of a workload on known images.
+        new_seconds: of a workload of new images.
+        click_seconds: of clicks with and without background load.
+        patience: seconds; a workload whose first answers would take longer is skipped.
+        model_seconds: of each task of the model without a server.
     """
 
-    pictures: int
+    images: int
     fewest_new: int
     requests: int
     seconds: float
     new_seconds: float
     click_seconds: float
     patience: float
-    alone_seconds: float
+    model_seconds: float
 
 
 SCALES = {
     "base": Scale(
-        pictures=5,
+        images=5,
         fewest_new=3,
         requests=50,
         seconds=4,
         new_seconds=10,
         click_seconds=16,
         patience=60,
-        alone_seconds=3,
+        model_seconds=3,
     ),
     "small": Scale(
-        pictures=4,
+        images=4,
         fewest_new=3,
         requests=20,
         seconds=1.5,
         new_seconds=2,
         click_seconds=4,
         patience=15,
-        alone_seconds=1,
+        model_seconds=1,
     ),
 }
 
-# Of a client that clicks: the time in which a person, very quick, looks at the mask.
+# Seconds between a mask and the next click: a very quick annotator.
 _PAUSE = 0.1
-_MOST_CLICKS = 400
+_MAX_CLICKS = 400
 
 
 def scenarios(scale: Scale, keeps: bool) -> list[Scenario]:
     """Args:
-    keeps: whether the server knows a picture again; from one that does not, few answers are waited for.
+    keeps: whether the server caches embeddings; one that does not is measured with fewer requests.
     """
-    first = scale.pictures if keeps else scale.fewest_new
+    first = scale.images if keeps else scale.fewest_new
     few = 3 if keeps else 2
     every = [
-        # The first time that the known pictures are sent.
-        Scenario("new", "a new picture, 1 client", Work(requests=first, least=first, pictures=first)),
-        Scenario("known", "a known picture, 1 client", Work(requests=scale.requests, seconds=scale.seconds, least=few)),
+        # Sends the known images for the first time.
+        Scenario("new", "a new image, 1 client", Workload(requests=first, min_requests=first, images=first)),
+        Scenario(
+            "known",
+            "a known image, 1 client",
+            Workload(requests=scale.requests, seconds=scale.seconds, min_requests=few),
+        ),
         Scenario(
             "prepared",
-            "a prepared picture, 1 client",
-            Work(target="prepared", requests=scale.requests, seconds=scale.seconds, least=few),
+            "a prepared image, 1 client",
+            Workload(target="prepared", requests=scale.requests, seconds=scale.seconds, min_requests=few),
         ),
         Scenario(
             "eight",
-            "8 objects on a known picture, 1 client",
-            Work(requests=scale.requests, seconds=scale.seconds, least=few, objects=8),
+            "8 objects on a known image, 1 client",
+            Workload(requests=scale.requests, seconds=scale.seconds, min_requests=few, objects=8),
         ),
     ]
-    for pictures, what in ((1, "one picture"), (scale.pictures, "many pictures")):
-        for clients in CROWDS:
-            work = Work(
+    for images, what in ((1, "one image"), (scale.images, "many images")):
+        for clients in CLIENT_COUNTS:
+            workload = Workload(
                 clients=clients,
                 requests=scale.requests * clients,
                 seconds=scale.seconds,
-                least=max(clients, few),
-                pictures=pictures,
+                min_requests=max(clients, few),
+                images=images,
             )
-            if pictures > 1 or clients > 1:
+            if images > 1 or clients > 1:
                 label = f"{what}, {clients} client{'s' * (clients > 1)}"
-                every.append(Scenario(label, label.replace("pictures", "known pictures"), work))
+                every.append(Scenario(label, label.replace("images", "known images"), workload))
     every.append(
         Scenario(
             "new, 4 clients",
-            "new pictures, 4 clients",
-            Work(target="new", clients=4, requests=100, seconds=scale.new_seconds, least=4),
+            "new images, 4 clients",
+            Workload(target="new", clients=4, requests=100, seconds=scale.new_seconds, min_requests=4),
         )
     )
-    click = Work(requests=_MOST_CLICKS, seconds=scale.click_seconds, least=few, pause=_PAUSE)
-    others = Work(target="new", requests=10**9)
-    every.append(Scenario("idle", "clicks on a known picture, nothing else", click))
-    every.append(Scenario("loaded", "clicks on a known picture, new ones meanwhile", click, others))
+    click = Workload(requests=_MAX_CLICKS, seconds=scale.click_seconds, min_requests=few, pause=_PAUSE)
+    others = Workload(target="new", requests=10**9)
+    every.append(Scenario("idle", "clicks on a known image, nothing else", click))
+    every.append(Scenario("loaded", "clicks on a known image, new images in the background", click, others))
     return every

@@ -1,4 +1,4 @@
-"""A server in a process of its own: started, watched, ended."""
+"""A server process."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ _STAGE = re.compile(r'^maskery_stage_seconds_sum\{[^}]*stage="([^"]+)"[^}]*\} (\
 
 
 class ServerFailed(Exception):  # noqa: N818 - the name states what was found
-    """The server ended or never got ready; the message ends with what it said last."""
+    """The server ended or did not become ready; the message ends with its last lines of output."""
 
 
 class Server:
@@ -32,16 +32,16 @@ class Server:
 
     Args:
         name: for messages.
-        start: how.
+        start: how to start it.
         port: that it listens on.
-        key: that it lets in.
+        key: API key.
 
     Attributes:
-        url: its address.
-        ready_seconds: from its start until it said that it is ready.
+        url: base URL.
+        ready_seconds: from its start until it is ready.
 
     Raises:
-        ServerFailed: it does not get ready.
+        ServerFailed: it did not become ready.
     """
 
     def __init__(self, name: str, start: Start, port: int, key: str) -> None:
@@ -50,7 +50,7 @@ class Server:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
         self.url = f"http://127.0.0.1:{port}"
         began = time.perf_counter()
-        # A session of its own: all that belongs to the server is found by it.
+        # A session of its own identifies all processes of the server.
         self._process = subprocess.Popen(
             start.command,
             stdout=self._log,
@@ -73,15 +73,15 @@ class Server:
         self.end()
 
     def cpu_seconds(self) -> float:
-        """That all its processes have worked until now."""
+        """CPU seconds of all its processes so far."""
         return sum(map(cpu_seconds, session(self._process.pid)))
 
     def memory_bytes(self) -> int:
-        """That all its processes hold now."""
+        """Memory of all its processes now."""
         return sum(map(memory_bytes, session(self._process.pid)))
 
     def stages(self) -> dict[str, float]:
-        """Wall seconds by stage since its start, where its `/metrics` tells them."""
+        """Wall seconds by stage since its start, from `/metrics`; empty where there are none."""
         with contextlib.suppress(httpx.HTTPError):
             answer = httpx.get(f"{self.url}/metrics", headers=self._headers, trust_env=False)
             if answer.is_success:
@@ -89,7 +89,7 @@ class Server:
         return {}
 
     def end(self) -> None:
-        """Ask it to end; kill what does not."""
+        """Terminate it; kill the processes that remain."""
         if self._log.closed:
             return
         left = set(session(self._process.pid)) if self._process.poll() is None else set()
@@ -100,14 +100,14 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
-        # Those killed give their memory back when they are next scheduled, which the next server shall not pay for.
+        # Killed processes free their memory when they are next scheduled, which must not slow the next server.
         latest = time.monotonic() + _END_SECONDS
         while any(map(memory_bytes, session(self._process.pid))) and time.monotonic() < latest:
             time.sleep(0.01)
         self._log.close()
 
-    def said(self) -> str:
-        """The last lines of its log."""
+    def last_output(self) -> str:
+        """The last lines of its output."""
         self._log.seek(0)
         return "\n".join(self._log.read().strip().splitlines()[-3:]) or "nothing"
 
@@ -115,12 +115,16 @@ class Server:
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise ServerFailed(f"{self._name} ended with status {self._process.returncode} and said: {self.said()}")
+                raise ServerFailed(
+                    f"{self._name} ended with status {self._process.returncode} and printed: {self.last_output()}"
+                )
             with contextlib.suppress(httpx.HTTPError):
                 if httpx.get(f"{self.url}/health/ready", trust_env=False).is_success:
                     return
             time.sleep(0.05)
-        raise ServerFailed(f"{self._name} was not ready after {_READY_SECONDS} seconds and said: {self.said()}")
+        raise ServerFailed(
+            f"{self._name} was not ready after {_READY_SECONDS} seconds; its last output was: {self.last_output()}"
+        )
 
 
 def stage_seconds(metrics: str) -> dict[str, float]:

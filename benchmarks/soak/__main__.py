@@ -1,10 +1,9 @@
-"""Thousands of requests, more pictures than the cache holds: is memory bounded, and is every answer the right one?
+"""Thousands of requests for more images than the cache holds: every mask is right, and memory does not grow.
 
-    python -m benchmarks.soak [--requests N] [--early N] [--pictures N] [--kept N] [--clients N]
+    python -m benchmarks.soak [--requests N] [--early N] [--images N] [--kept N] [--clients N]
 
-One server and its encoder, with a small SAM-HQ network of random weights. Ends with status 1 where an answer is not
-the one that the model gives alone, or where either process holds more than 5% more at the end than after the early
-requests.
+It runs one server and its encoder process with a small SAM-HQ network of random weights. The exit status is 1 if a mask
+differs from that of the model alone, or if the memory of either process grows by more than 5% after the early requests.
 """
 
 import argparse
@@ -19,13 +18,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.soak import model
-from benchmarks.soak.questions import answerer, picture, questions
+from benchmarks.soak.clicks import clicks, expected_masks, image
+from benchmarks.soak.clients import Clients, RequestFailed, Responses
 from benchmarks.soak.server import NotStarted, running
-from benchmarks.soak.traffic import Clients, Seen, WrongAnswer
 from maskery.models import Registry, Store
-from maskery.segmentation import open_picture
+from maskery.segmentation import open_image
 
-#: Share by which memory may grow.
+#: Fraction by which memory may grow.
 MAX_GROWTH = 0.05
 
 _MIB = 2**20
@@ -33,35 +32,35 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is asked.
+    """Size of a run.
 
     Attributes:
-        requests: in all.
-        early: of these, after which memory is looked at first.
-        pictures: different ones.
-        kept: whose embeddings the cache holds.
-        clients: at the same time.
+        requests: in total.
+        early: number of requests before the first measurement of memory.
+        images: number of different images.
+        kept: number of embeddings that the cache holds.
+        clients: requests at the same time.
     """
 
     requests: int = 2000
     early: int = 200
-    pictures: int = 200
+    images: int = 200
     kept: int = 50
     clients: int = 8
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was found.
+    """Result of a run.
 
     Attributes:
-        seen: the answers.
-        early, late: bytes of memory by process.
+        responses: of the server.
+        early, late: resident bytes by process.
         metrics: of the server, at the end.
-        seconds: that it took.
+        seconds: duration of the run.
     """
 
-    seen: Seen
+    responses: Responses
     early: dict[str, int]
     late: dict[str, int]
     metrics: dict[str, float]
@@ -69,63 +68,63 @@ class Result:
 
     @property
     def growth(self) -> dict[str, float]:
-        """By process, as a share."""
+        """Growth of memory by process, as a fraction."""
         return {name: self.late[name] / self.early[name] - 1 for name in self.early}
 
 
 def soak(plan: Plan, home: Path) -> Result:
-    """Carry a plan out.
+    """Run a plan.
 
     Args:
         home: an empty folder.
 
     Raises:
-        NotStarted, WrongAnswer: the server did not get ready, or answered with an error.
+        NotStarted, RequestFailed: the server ended before it was ready, or answered with an error.
     """
     store = Store(home / "models")
     store.install_from_folder(model.NAME, model.write(home / "network"))
-    models = Registry(store=store)
-    pictures = [picture(number) for number in range(plan.pictures)]
-    nbytes = models.get(model.NAME).encode(open_picture(pictures[0])).nbytes
-    asked = questions(plan.requests, plan.pictures)
+    network = Registry(store=store).get(model.NAME)
+    images = [image(number) for number in range(plan.images)]
+    nbytes = network.encode(open_image(images[0])).nbytes
+    requests = clicks(plan.requests, plan.images)
     settings = {"cache_bytes": str(nbytes * plan.kept), "preload": model.NAME}
     started = time.monotonic()
     with running(home, **settings) as server:
-        clients = Clients(server, model.NAME, pictures, answerer(models, model.NAME, pictures), plan.clients)
+        clients = Clients(server, model.NAME, images, expected_masks(network, images), plan.clients)
         try:
-            clients.ask(asked[: plan.early])
+            clients.run(requests[: plan.early])
             early = server.resident()
-            clients.ask(asked[plan.early :])
+            clients.run(requests[plan.early :])
             late = server.resident()
             metrics = clients.metrics()
         finally:
             clients.close()
-    return Result(clients.seen, early, late, metrics, time.monotonic() - started)
+    return Result(clients.responses, early, late, metrics, time.monotonic() - started)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     plan = _plan(arguments)
     console = Console(soft_wrap=True)
     try:
-        with tempfile.TemporaryDirectory() as folder, console.status("soaking"):
+        with tempfile.TemporaryDirectory() as folder, console.status("running"):
             result = soak(plan, Path(folder))
-    except (NotStarted, WrongAnswer) as error:
+    except (NotStarted, RequestFailed) as error:
         print(error, file=sys.stderr)
         return 2
     console.print(_memory(plan, result))
-    seen, metrics = result.seen, result.metrics
+    responses, metrics = result.responses, result.metrics
     console.print(
-        f"{sum(seen.answers.values()):,} answers in {result.seconds:.0f} s, {seen.answers['id']:,} of them by id "
-        f"({seen.prepared:,} times prepared); lowest IoU with the same asked alone {seen.lowest_iou:.4f}, "
-        f"scores differ by {seen.largest_difference:.4f} at most; "
+        f"{sum(responses.counts.values()):,} responses in {result.seconds:.0f} s, {responses.counts['id']:,} by id"
+        f" ({responses.prepared:,} images prepared); lowest IoU with the expected mask {responses.lowest_iou:.4f}, "
+        f"largest difference of scores {responses.largest_difference:.4f}; "
         f"cache: {metrics['maskery_cache_hits_total']:.0f} hits, {metrics['maskery_cache_misses_total']:.0f} misses, "
         f"{metrics['maskery_cache_evictions_total']:.0f} evictions; "
         f"{metrics['maskery_decoded_requests_total']:.0f} requests decoded in "
         f"{metrics['maskery_decode_calls_total']:.0f} calls"
     )
-    for line in seen.wrong[:10]:
+    for line in responses.wrong[:10]:
         console.print(f"wrong: {line}", style="red")
-    return int(bool(seen.wrong) or max(result.growth.values()) > MAX_GROWTH)
+    return int(bool(responses.wrong) or max(result.growth.values()) > MAX_GROWTH)
 
 
 def _memory(plan: Plan, result: Result) -> Table:

@@ -1,4 +1,4 @@
-"""A small SAM-HQ network with random weights: quick, with embeddings large enough that kept ones show in memory."""
+"""A small SAM-HQ network with random weights. Its embeddings are large enough to show in a process' memory."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ _PREPROCESSOR = {
 
 
 def write(folder: Path) -> Path:
-    """A folder in the hub's format, the same in every run."""
+    """Write the model in the format of transformers, with the same weights in every run."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(_CONFIG))
     (folder / "preprocessor_config.json").write_text(json.dumps(_PREPROCESSOR))
@@ -55,7 +55,7 @@ def write(folder: Path) -> Path:
     header: dict[str, Any] = {}
     data = bytearray()
     for name, shape in expected_shapes(SamConfig.read(folder / "config.json")).items():
-        # The format holds a matrix that two parts share once.
+        # Shared with another part of the network, and stored there.
         if name == "prompt_encoder.shared_embedding.positional_embedding":
             continue
         fan = int(np.prod(shape[1:])) if len(shape) > 1 else 100

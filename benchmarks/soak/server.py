@@ -1,4 +1,4 @@
-"""The server that is soaked: a real process, and what it and its encoder hold of memory."""
+"""The server under test, in a process of its own, and the memory of it and of its encoder process."""
 
 import os
 import re
@@ -12,8 +12,8 @@ from pathlib import Path
 _RESIDENT = re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE)
 
 
-class NotStarted(Exception):  # noqa: N818 - the name states what was found
-    """The server ended before it was ready; the message holds its log."""
+class NotStarted(Exception):  # noqa: N818
+    """The server ended before it was ready. The message is its log."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Server:
     """A running server.
 
     Attributes:
-        url: its address.
-        key: that it lets in.
-        pid: of the process that answers.
+        url: base URL.
+        key: API key.
+        pid: of the server process.
     """
 
     url: str
@@ -31,8 +31,8 @@ class Server:
     pid: int
 
     def resident(self) -> dict[str, int]:
-        """Bytes of memory by process."""
-        # A child belongs to the thread that started it.
+        """Resident bytes of the processes "server" and "encoder"."""
+        # The kernel lists children by the thread that started them.
         (encoder,) = {pid for file in Path(f"/proc/{self.pid}/task").glob("*/children") for pid in _words(file)}
         return {"server": _resident(str(self.pid)), "encoder": _resident(encoder)}
 
@@ -40,7 +40,7 @@ class Server:
 def _words(file: Path) -> list[str]:
     try:
         return file.read_text().split()
-    # A thread may end in the meantime.
+    # The thread has ended.
     except OSError:
         return []
 
@@ -52,14 +52,14 @@ def _resident(pid: str) -> int:
 
 @contextmanager
 def running(home: Path, **settings: str) -> Iterator[Server]:
-    """A server that ends with the block.
+    """A server that runs until the end of the block.
 
     Args:
-        home: with the model installed, and without keys.
-        settings: by name, beside those of the environment.
+        home: with the model installed, and without a database.
+        settings: by name; others are taken from the environment.
 
     Raises:
-        NotStarted: it does not get ready.
+        NotStarted: the server ended before it was ready.
     """
     named = {f"MASKERY_{name.upper()}": value for name, value in {"home": str(home), "port": "0", **settings}.items()}
     with (home / "server.log").open("w") as log:

@@ -26,7 +26,7 @@ def test_the_first_click_is_the_deepest_point_of_the_object() -> None:
     assert next_click(truth(region((10, 10, 31, 21))), NOTHING) == Click(15, 15, True)
 
 
-def test_the_deepest_point_is_far_from_the_pictures_border_too() -> None:
+def test_the_deepest_point_is_far_from_the_images_border_too() -> None:
     (x, y), depth = deepest(region((0, 0, 21, 21)))
     assert ((x, y), depth) == ((10, 10), 11)
 

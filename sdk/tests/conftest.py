@@ -1,9 +1,10 @@
-"""A real server on a real socket that behaves, or misbehaves, as a test says; and the two clients as one fixture."""
+"""A real server on a real socket that does what a test tells it, and the two clients as one fixture."""
 
 import asyncio
 import base64
 import io
 import json
+import random
 import socketserver
 import ssl
 import threading
@@ -16,14 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 import trustme
-from hypothesis import settings
 from PIL import Image
 
 from air import AIRefinery, AsyncAIRefinery
-
-# Two cores run all of this; CI's time is better spent on more tests than on more examples.
-settings.register_profile("sdk", max_examples=50, deadline=None)
-settings.load_profile("sdk")
 
 KEY = "sk-test-0123456789"
 
@@ -68,7 +64,10 @@ class Connection(socketserver.StreamRequestHandler):
         while (line := self.rfile.readline().decode().strip()) != "":
             name, _, value = line.partition(":")
             headers[name.strip().lower()] = value.strip()
-        body = self.rfile.read(int(headers.get("content-length", 0)))
+        length = int(headers.get("content-length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client has given up
+            return False
         stub = self.server.stub
         self.received = Received(method, path, headers, body, id(self))
         stub.requests.append(self.received)
@@ -78,6 +77,7 @@ class Connection(socketserver.StreamRequestHandler):
 class StubServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 128
     stub: "Stub"
     tls: ssl.SSLContext | None = None
 
@@ -87,7 +87,7 @@ class StubServer(socketserver.ThreadingTCPServer):
 
 
 class Stub:
-    """Plays the behaviours it was told, one a request, the last of them for ever."""
+    """Plays the given behaviours, one per request, and the last one for all further requests."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -127,6 +127,16 @@ class Stub:
     def segmented(self, delay: float = 0, **mask: Any) -> Behaviour:
         return self.reply(200, answer(**mask), {"x-request-id": "req_1"}, delay)
 
+    def numbered(self, longest_delay: float = 0) -> Behaviour:
+        """An answer whose ``created`` is the first coordinate of the prompt, to tell answers from each other."""
+
+        def behave(connection: Connection) -> bool:
+            number = connection.received.json["segment_prompt"][0][0][0]
+            body = answer(label=str(number)) | {"created": number}
+            return self.reply(200, body, delay=random.uniform(0, longest_delay))(connection)
+
+        return behave
+
     def error(self, status: int, headers: dict[str, str] | None = None, **error: Any) -> Behaviour:
         error = {"message": "no luck", "type": "some_error", "param": None, "code": None} | error
         return self.reply(status, {"error": error}, headers)
@@ -143,8 +153,8 @@ class Stub:
 
         return behave
 
-    def dribbles(self, part: str, length: bool = True) -> Behaviour:
-        """One byte now and then, for ever: each in time, the whole never."""
+    def drips(self, part: str, length: bool = True) -> Behaviour:
+        """Sends one byte now and then: each in time, the whole never."""
 
         def behave(connection: Connection) -> bool:
             if part == "body":
@@ -240,7 +250,7 @@ def serving(scheme: str, authority: trustme.CA) -> Iterator[Stub]:
         if scheme == "https":
             server.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             authority.issue_cert("127.0.0.1").configure_cert(server.tls)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.002})
         thread.start()
         yield server.stub
         server.stub.stopped.set()
@@ -275,7 +285,7 @@ def one_authority(authority_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("air._retries._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("air._budget._FIRST_WAIT", 0.01)
 
 
 @pytest.fixture

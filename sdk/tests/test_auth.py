@@ -15,7 +15,7 @@ def validate(request):
     return run
 
 
-def test_login_asks_no_server(stub, monkeypatch, key):
+def test_login_sends_no_request(stub, monkeypatch, key):
     monkeypatch.setenv("AIR_BASE_URL", stub.url)
     air.login("acme", key)
     assert stub.requests == []
@@ -39,7 +39,7 @@ def test_without_an_account_no_account_is_sent(key):
     assert air.login("", key).openai()["default_headers"] == {}
 
 
-def test_an_empty_base_means_the_environments_else_the_local_server(key, monkeypatch):
+def test_an_empty_base_url_means_the_environment_variable_else_the_local_server(key, monkeypatch):
     auth = air.login("acme", key)
     assert auth.openai()["base_url"] == "http://127.0.0.1:8484"
     monkeypatch.setenv("AIR_BASE_URL", "https://team.example/inference")
@@ -52,12 +52,12 @@ def test_a_missing_key_is_an_error_that_says_what_to_pass(missing):
         air.login("acme", missing)
 
 
-def test_the_text_none_of_an_unset_variable_is_no_key():
+def test_the_text_none_of_an_unset_variable_is_rejected_as_a_key():
     with pytest.raises(air.ConfigurationError, match="variable it was read from is not set"):
         air.login("acme", str(None))
 
 
-def test_validate_asks_the_server_that_will_be_used(validate, stub, key):
+def test_validate_checks_the_key_at_the_server_that_will_be_used(validate, stub, key):
     stub.plays(stub.reply(200, {"organization_id": "org_1", "plan": "large"}, {"x-request-id": "req_2"}))
     account = validate(air.login("acme", key), stub.url)
     assert (account.organization_id, account["plan"], account.request_id) == ("org_1", "large", "req_2")
@@ -71,7 +71,7 @@ def test_a_refused_key_is_an_authentication_error(validate, stub, key):
         validate(air.login("acme", key), stub.url)
 
 
-def test_an_answer_without_an_organization_is_no_approval(validate, stub, key):
+def test_an_answer_without_an_organization_is_a_bad_response(validate, stub, key):
     stub.plays(stub.reply(200, {"organization_id": ""}))
     with pytest.raises(air.BadResponseError, match="organization_id"):
         validate(air.login("acme", key), stub.url)

@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 
+import numpy as np
 import pytest
 
 from air import AIRefinery, APITimeoutError, AsyncAIRefinery, BadRequestError, InputError, SegmentResult
@@ -87,7 +88,7 @@ def test_no_more_than_concurrency_are_in_flight_and_that_many_are(twin, stub):
     assert most[0] == 3
 
 
-def test_requests_are_taken_only_as_places_become_free(twin, stub):
+def test_the_next_request_is_taken_when_another_has_finished(twin, stub):
     taken = []
 
     def folder():
@@ -100,8 +101,8 @@ def test_requests_are_taken_only_as_places_become_free(twin, stub):
     assert all(sent >= index - 2 for index, sent in enumerate(taken))
 
 
-def test_pictures_are_let_go_after_their_turn_even_of_requests_that_fail(twin, stub):
-    class Picture(bytearray):
+def test_images_are_freed_after_their_request_even_if_it_fails(twin, stub):
+    class TrackedImage(bytearray):
         pass
 
     alive, most = weakref.WeakSet(), 0
@@ -112,12 +113,12 @@ def test_pictures_are_let_go_after_their_turn_even_of_requests_that_fail(twin, s
     def folder():
         nonlocal most
         for _ in range(12):
-            picture = Picture(b"picture" * 1000)
-            picture.identity = Identity()
-            alive.add(picture.identity)
+            image = TrackedImage(b"image" * 1000)
+            image.identity = Identity()
+            alive.add(image.identity)
             most = max(most, len(alive))
-            yield {"image": picture, "segment_prompt": PROMPT}
-            del picture
+            yield {"image": image, "segment_prompt": PROMPT}
+            del image
 
     stub.plays(stub.error(400), stub.hangs_up(), stub.segmented())
     results = run(twin, folder(), {"max_retries": 0}, concurrency=2)
@@ -139,21 +140,28 @@ def test_progress_has_no_total_for_a_generator(twin, stub):
     assert calls == [(1, None), (2, None)]
 
 
-def test_nothing_to_do_is_done(twin, stub):
+def test_numpy_numbers_are_accepted(twin, stub):
+    results = run(twin, requests(2), concurrency=np.int64(2), timeout=np.float32(5), n=np.int8(1))
+    assert [result.error for result in results] == [None, None]
+    assert stub.requests[0].json["n"] == 1
+    assert 4 < float(stub.requests[0].headers["x-request-timeout"]) <= 5
+
+
+def test_no_requests_give_no_results(twin, stub):
     assert run(twin, []) == []
     assert stub.requests == []
 
 
-@pytest.mark.parametrize("concurrency", [0, -1, 1.5])
-def test_a_concurrency_that_cannot_be_is_refused(twin, concurrency):
+@pytest.mark.parametrize("concurrency", [0, -1, 1.5, True, None])
+def test_an_invalid_concurrency_is_refused(twin, concurrency):
     with pytest.raises(InputError, match="concurrency"):
         run(twin, requests(1), concurrency=concurrency)
 
 
 @pytest.mark.parametrize("reused", [False, True], ids=["new connections", "reused connections"])
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError])
-def test_an_interruption_ends_what_runs_at_once(twin, stub, interruption, reused):
-    """The server is silent for ever: only cutting off ends such requests before their timeout of a minute."""
+def test_an_interruption_ends_requests_in_flight_at_once(twin, stub, interruption, reused):
+    """The server never answers: only cancelling ends such requests before their timeout of a minute."""
     warm_up = 2 if reused else 0
     stub.plays(*[stub.segmented(delay=0.1)] * warm_up, stub.silent())
     before = set(threading.enumerate())
@@ -175,7 +183,7 @@ def test_an_interruption_ends_what_runs_at_once(twin, stub, interruption, reused
 
     with pytest.raises(interruption):
         run(twin, folder() if twin.kind == "sync" else async_folder(), concurrency=2)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20  # of the client's 60
     left = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("air-")]
     assert left == []
     sent = len(stub.requests)
@@ -196,7 +204,7 @@ def test_an_interruption_ends_waiting_between_retries_too(stub):
 
     with AIRefinery("some-key", stub.url) as client, pytest.raises(KeyboardInterrupt):
         client.images.segment_many(folder(), concurrency=2, model="m")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20  # of the client's 60
     assert len(stub.requests) == 1
 
 

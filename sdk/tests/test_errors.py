@@ -62,7 +62,7 @@ def test_each_status_has_its_type_and_says_what_the_server_said(twin, stub, stat
         ("x" * 1000, "x" * 300 + "…"),
     ],
 )
-def test_bodies_of_other_servers_and_proxies_are_made_a_sentence_too(twin, stub, body, sentence):
+def test_error_bodies_of_other_servers_and_proxies_become_a_message_too(twin, stub, body, sentence):
     stub.plays(stub.reply(422, body))
     with pytest.raises(air.UnprocessableEntityError) as caught:
         twin.segment()
@@ -71,7 +71,7 @@ def test_bodies_of_other_servers_and_proxies_are_made_a_sentence_too(twin, stub,
     assert caught.value.request_id is None
 
 
-def test_a_status_that_nobody_knows_without_a_body_is_still_an_error(twin, stub):
+def test_an_unknown_status_without_a_body_is_an_error(twin, stub):
     stub.plays(stub.reply(599, ""))
     with pytest.raises(air.APIStatusError, match="599: no explanation given"):
         twin.segment()
@@ -91,7 +91,7 @@ def test_a_status_that_nobody_knows_without_a_body_is_still_an_error(twin, stub)
         ({"created": 1, "data": [], "usage": {"input_tokens": 1}}, r"usage\.input_tokens_details: "),
     ],
 )
-def test_a_success_that_is_not_the_apis_is_a_bad_response(twin, stub, body, sentence):
+def test_a_success_that_does_not_follow_the_api_is_a_bad_response(twin, stub, body, sentence):
     stub.plays(stub.reply(200, body, {"x-request-id": "req_8"}))
     with pytest.raises(air.BadResponseError, match=sentence) as caught:
         twin.segment()
@@ -112,12 +112,38 @@ def test_a_success_that_is_not_the_apis_is_a_bad_response(twin, stub, body, sent
         lambda stub, key: stub.silent(),
     ],
 )
-def test_no_error_nor_its_traceback_holds_the_key_even_where_the_server_repeats_it(twin, stub, key, fault):
+def test_no_error_or_traceback_contains_the_key_even_if_the_server_repeats_it(twin, stub, key, fault):
     stub.plays(fault(stub, key))
     with pytest.raises(air.AirError) as caught:
         twin.segment(client=ONCE, timeout=0.3)
     text = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(vars(caught.value))
     assert key not in text
+
+
+def test_a_key_that_occurs_in_an_answer_does_not_change_it(twin, stub, make_answer, to_png64):
+    """A short key may well be part of a mask's base64, and an id may be the key of a demo account."""
+    body = make_answer(label="abcdef")
+    key = body["data"][0]["b64_json"][20:26]
+    stub.plays(stub.reply(200, body | {"echo": key}, {"x-request-id": key}))
+    response = twin.segment(client={"api_key": key})
+    assert response.data[0].b64_json == body["data"][0]["b64_json"]
+    assert response["echo"] == key
+    assert response.data[0].to_numpy().shape == (3, 4)
+
+
+@pytest.mark.parametrize("stub", ["https"], indirect=True)
+def test_an_untrusted_certificate_says_what_to_do(twin, stub, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(air.APIConnectionError, match=r"CERTIFICATE_VERIFY_FAILED.*SSL_CERT_FILE names a file"):
+        twin.segment(client=ONCE)
+
+
+def test_a_key_with_quotes_is_redacted_too(twin, stub):
+    key = 'qu"ote\\d-key'
+    stub.plays(stub.error(401, message=f"unknown key {key}"))
+    with pytest.raises(air.AuthenticationError, match=r"unknown key \*\*\*") as caught:
+        twin.segment(client={"api_key": key})
+    assert key not in repr(vars(caught.value))
 
 
 def test_every_error_survives_pickling(twin, stub):

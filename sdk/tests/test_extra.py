@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def without_extra(stub, tmp_path):
-    (tmp_path / "picture.png").write_bytes(b"picture")
+    (tmp_path / "image.png").write_bytes(b"image")
 
     def run(code):
         prelude = f"""
@@ -29,7 +29,7 @@ def without_extra(stub, tmp_path):
 
 def test_text_bytes_and_paths_are_segmented_and_the_mask_saved(without_extra, stub, tmp_path):
     without_extra("""
-        for image in ("aW1hZ2U=", b"image", folder / "picture.png"):
+        for image in ("aW1hZ2U=", b"image", folder / "image.png"):
             response = client.images.segment(image, [[[1, 2]]], "m", mask_prompts=[None, "iVBOR"], size=(4, 3))
         response.data[0].save(folder / "mask.png")
         client.close()
@@ -47,7 +47,7 @@ def test_pixels_name_the_extra_to_install(without_extra):
         for ask in (
             lambda: client.images.segment(Array(), [[[1, 2]]], "m"),
             lambda: client.images.segment("aW1hZ2U=", [[[1, 2]]], "m", mask_prompts=[Array()]),
-            mask.to_numpy, mask.to_image, mask.segments[0].to_numpy, lambda: mask.overlay(b"picture"),
+            mask.to_numpy, mask.to_image, mask.segments[0].to_numpy, lambda: mask.overlay(b"image"),
         ):
             try:
                 ask()
@@ -58,3 +58,9 @@ def test_pixels_name_the_extra_to_install(without_extra):
     lines = printed.splitlines()
     assert len(lines) == 6
     assert all(line.endswith('needs numpy and Pillow: pip install "maskery-sdk[images]"') for line in lines)
+
+
+def test_importing_the_package_imports_neither():
+    code = "import sys, air; print({'numpy', 'PIL'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n"

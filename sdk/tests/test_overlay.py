@@ -1,4 +1,4 @@
-"""The picture with its mask drawn over it."""
+"""The image with its mask drawn over it."""
 
 import base64
 import io
@@ -27,7 +27,7 @@ def png_file(array):
     return file.getvalue()
 
 
-def test_segments_are_tinted_outlined_and_the_rest_is_left_alone(mask):
+def test_segments_are_tinted_and_outlined_and_the_rest_is_unchanged(mask):
     drawn = np.asarray(mask.overlay(GREY, alpha=0.5))
     assert drawn.shape == GREY.shape
     assert (drawn[VALUES == 0] == 100).all()
@@ -37,7 +37,7 @@ def test_segments_are_tinted_outlined_and_the_rest_is_left_alone(mask):
         assert tuple(drawn[edge]) == colour(value)
 
 
-def test_alpha_goes_from_the_picture_alone_to_solid_colour(mask):
+def test_alpha_goes_from_the_image_alone_to_solid_colour(mask):
     assert tuple(np.asarray(mask.overlay(GREY, alpha=0))[12, 12]) == (100, 100, 100)
     assert tuple(np.asarray(mask.overlay(GREY, alpha=1))[12, 12]) == colour(1)
 
@@ -47,11 +47,11 @@ def test_the_outline_is_thin(mask):
     assert ((drawn != 100).any(axis=2)).sum() == (4 * 15 - 4) + (2 * (15 + 20) - 4)
 
 
-def test_the_same_mask_is_always_drawn_alike(mask):
+def test_the_same_mask_is_always_drawn_the_same(mask):
     assert mask.overlay(GREY).tobytes() == mask.overlay(GREY).tobytes()
 
 
-def test_the_picture_passed_is_not_changed(mask):
+def test_the_image_passed_is_not_changed(mask):
     image = Image.fromarray(GREY)
     array = GREY.copy()
     mask.overlay(image)
@@ -60,7 +60,7 @@ def test_the_picture_passed_is_not_changed(mask):
     assert (array == 100).all()
 
 
-def test_every_kind_of_picture_is_taken(mask, tmp_path):
+def test_every_kind_of_image_is_accepted(mask, tmp_path):
     expected = mask.overlay(GREY).tobytes()
     file = png_file(GREY)
     (tmp_path / "grey.png").write_bytes(file)
@@ -94,7 +94,7 @@ def test_every_orientation_of_every_format_is_read_as_the_server_does(to_png64, 
     upright[:8, :8] = 0
     across = orientation > 4
     flips = turned[orientation] if not across else {5: [], 6: [1], 7: [0, 1], 8: [0]}[orientation]
-    # A stored picture is flipped along `flips`, then transposed, to be upright; here the way back.
+    # A stored image is flipped along `flips`, then transposed, to be upright; here the way back.
     stored = np.flip(upright, flips).transpose(1, 0, 2) if across else np.flip(upright, flips)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -123,7 +123,7 @@ def test_transparent_parts_are_seen_on_white_as_the_server_sees_them(to_png64):
     assert (np.asarray(empty.overlay(file.getvalue())) == 255).all()
 
 
-def test_a_mask_of_another_size_is_scaled_to_the_picture(to_png64):
+def test_a_mask_of_another_size_is_scaled_to_the_image(to_png64):
     small = Mask(b64_json=to_png64(np.array([[1, 0], [0, 2]], np.uint8)))
     drawn = np.asarray(small.overlay(GREY, alpha=1))
     assert drawn.shape == GREY.shape
@@ -141,7 +141,7 @@ def test_overlapping_segments_are_drawn_the_small_over_the_large():
     assert tuple(drawn[5, 5]) == colour(2)
 
 
-def test_an_empty_mask_leaves_the_picture_as_it_is(to_png64):
+def test_an_empty_mask_leaves_the_image_unchanged(to_png64):
     assert (np.asarray(Mask(b64_json=to_png64(VALUES * 0)).overlay(GREY)) == 100).all()
 
 
@@ -154,30 +154,30 @@ def test_every_value_has_a_colour_of_its_own_and_the_first_ones_are_far_apart():
 
 
 @pytest.mark.parametrize("arguments", [{"alpha": 1.5}, {"alpha": float("nan")}, {"exif": "maybe"}])
-def test_odd_arguments_are_refused(mask, arguments):
+def test_invalid_arguments_are_refused(mask, arguments):
     with pytest.raises(InputError):
         mask.overlay(GREY, **arguments)
 
 
-def test_a_file_that_is_no_picture_is_refused(mask):
-    with pytest.raises(InputError, match="not a picture file"):
+def test_a_file_that_is_not_an_image_is_refused(mask):
+    with pytest.raises(InputError, match="not an image file"):
         mask.overlay(b"hello")
 
 
-def test_a_notebook_shows_every_value_in_its_colour_on_nothing(mask):
+def test_a_notebook_shows_each_value_in_its_colour_on_a_transparent_background(mask):
     shown = np.asarray(Image.open(io.BytesIO(mask._repr_png_())))
     assert (shown[VALUES == 0] == 0).all()
     for value in (1, 2):
         assert (shown[value == VALUES] == (*colour(value), 255)).all()
 
 
-def test_a_notebook_is_shown_large_masks_small_and_empty_ones_too(to_png64):
+def test_a_notebook_shows_large_masks_small_and_empty_ones_too(to_png64):
     large = np.zeros((1000, 2000), np.uint8)
     for mask in (large, np.where(np.arange(2000) < 900, np.uint8(1), large)):
         with Image.open(io.BytesIO(Mask(b64_json=to_png64(mask))._repr_png_())) as shown:
             assert shown.size == (800, 400)
 
 
-def test_a_notebook_shows_the_text_of_what_has_no_pixels():
+def test_a_notebook_shows_the_text_of_a_mask_without_pixels():
     assert Mask(b64_json="AAAA")._repr_png_() is None
     assert Mask()._repr_png_() is None

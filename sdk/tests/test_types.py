@@ -1,6 +1,7 @@
 """Answers: typed, and dict-like too."""
 
 import pickle
+from collections.abc import MutableMapping
 
 import pytest
 
@@ -61,9 +62,9 @@ def test_the_dump_is_the_body(response, body):
     assert dumped == body
 
 
-@pytest.mark.parametrize(("told", "score"), [("0.75", 0.75), (None, None), (1, 1.0)])
-def test_a_score_may_be_numeric_text(make_answer, told, score):
-    assert SegmentationResponse.model_validate(make_answer(score=told)).data[0].score == score
+@pytest.mark.parametrize(("sent", "score"), [("0.75", 0.75), (None, None), (1, 1.0)])
+def test_a_score_may_be_numeric_text(make_answer, sent, score):
+    assert SegmentationResponse.model_validate(make_answer(score=sent)).data[0].score == score
 
 
 def test_the_repr_is_short_however_large_the_mask(make_answer):
@@ -85,3 +86,22 @@ def test_an_answer_survives_pickling(response):
     assert copy == response
     assert copy.request_id == "req_9"
     assert copy.data[0].segments[0].to_numpy().sum() == 3
+
+
+def test_fields_can_be_assigned_by_key(response):
+    response["usage"] = None
+    response["data"][0]["label"] = "cat"
+    response.update({"created": 5}, novelty=1)
+    response.data[0].update(score=0.5)
+    assert (response.usage, response.data[0].label, response.data[0].score) == (None, "cat", 0.5)
+    assert (response.created, response["novelty"], response.novelty) == (5, 1, 1)
+    with pytest.raises(TypeError, match="fields of SegmentationResponse cannot be deleted"):
+        del response["usage"]
+    assert isinstance(response, MutableMapping)
+    assert response.setdefault("created", 1) == 5
+
+
+def test_str_begins_with_the_name_of_the_class(response):
+    assert str(response).startswith("SegmentationResponse(created=1700000000, data=[Mask(")
+    assert str(response.data[0].segments[0]).startswith("Segment(value=1, ")
+    assert f"{response.usage}".startswith("Usage(")

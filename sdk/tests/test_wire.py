@@ -36,7 +36,7 @@ def test_the_first_six_arguments_may_be_positional(twin, stub):
     assert 6 < float(stub.request.headers["x-request-timeout"]) <= 7
 
 
-def test_every_request_carries_the_key_and_says_who_sends_it(twin, stub, key):
+def test_every_request_carries_the_key_and_the_sdks_version(twin, stub, key):
     twin.segment()
     headers = stub.request.headers
     assert headers["authorization"] == f"Bearer {key}"
@@ -46,7 +46,7 @@ def test_every_request_carries_the_key_and_says_who_sends_it(twin, stub, key):
     assert headers["user-agent"] == f"maskery-sdk/{air.__version__} python/{platform.python_version()}"
 
 
-def test_options_stand_at_the_top_level_and_those_left_out_do_not(twin, stub):
+def test_options_are_sent_at_the_top_level_unless_left_out(twin, stub):
     options = {
         "point_labels": [[1, 0], None],
         "boxes": [None, [0, 0, 5.5, 5]],
@@ -65,14 +65,14 @@ def test_options_stand_at_the_top_level_and_those_left_out_do_not(twin, stub):
     assert len(sent) == len(options) + 4
 
 
-def test_parameters_unknown_to_this_release_are_sent_as_they_are(twin, stub):
+def test_unknown_parameters_are_sent_unchanged(twin, stub):
     twin.segment(novelty=[1, 2], absent=None, upload="theirs")
     assert stub.request.json["novelty"] == [1, 2]
     assert stub.request.json["upload"] == "theirs"
     assert stub.request.json["absent"] is None
 
 
-def test_the_timeout_is_told_in_a_header_and_not_in_the_body(twin, stub):
+def test_the_timeout_is_sent_in_a_header_and_not_in_the_body(twin, stub):
     twin.segment(timeout=12)
     assert "timeout" not in stub.request.json
     assert 11 < float(stub.request.headers["x-request-timeout"]) <= 12
@@ -95,15 +95,15 @@ def test_extra_headers_override_default_headers_in_any_case_of_letters(twin, stu
 
 
 def test_multipart_sends_the_file_itself_and_the_rest_as_json(twin, stub):
-    picture = bytes(range(256)) * 4
+    image = bytes(range(256)) * 4
     # A default Content-Type, which users of the reference API set, must not break the form's.
     client = {"upload": "multipart", "default_headers": {"content-type": "application/json"}}
-    twin.segment(picture, POINTS, client, n=2)
+    twin.segment(image, POINTS, client, n=2)
     head = f"Content-Type: {stub.request.headers['content-type']}\r\n\r\n".encode()
     form = message_from_bytes(head + stub.request.body)
     parts = {part.get_param("name", header="content-disposition"): part for part in form.get_payload()}
     assert set(parts) == {"image", "request"}
-    assert parts["image"].get_payload(decode=True) == picture
+    assert parts["image"].get_payload(decode=True) == image
     assert parts["image"].get_filename() == "image"
     fields = json.loads(parts["request"].get_payload(decode=True))
     assert fields == {"model": "some/model", "segment_prompt": POINTS, "extra_body": None, "n": 2}
@@ -121,7 +121,7 @@ def test_multipart_refuses_text_that_is_not_base64(twin, stub):
     assert stub.requests == []
 
 
-def test_numpy_numbers_may_stand_anywhere(twin, stub):
+def test_numpy_numbers_are_accepted_anywhere(twin, stub):
     twin.segment(
         prompt=np.array([[[1, 2]]]),
         point_labels=np.array([[True]]),
@@ -138,8 +138,25 @@ def test_numpy_numbers_may_stand_anywhere(twin, stub):
     assert (sent["n"], sent["merge_iou"], sent["extra_body"]) == (2, 0.5, {"deep": [0, 1]})
 
 
+def test_numpy_scalars_are_accepted_for_every_option(twin, stub):
+    twin.segment(
+        timeout=np.int64(5),
+        n=np.uint8(2),
+        compose=np.bool_(False),
+        merge_iou=np.float64(0.5),
+        size=(np.int64(6), np.int16(4)),
+        user=np.str_("ann"),
+        exif=np.str_("apply"),
+        novelty={"deep": np.float32(1.5)},
+    )
+    sent = stub.request.json
+    assert (sent["n"], sent["compose"], sent["merge_iou"], sent["size"]) == (2, False, 0.5, "6x4")
+    assert (sent["user"], sent["exif"], sent["novelty"]) == ("ann", "apply", {"deep": 1.5})
+    assert 4 < float(stub.request.headers["x-request-timeout"]) <= 5
+
+
 @pytest.mark.parametrize("arguments", [{"merge_iou": float("nan")}, {"extra_body": [float("inf")]}])
-def test_numbers_that_json_lacks_are_refused_before_sending(twin, stub, arguments):
+def test_nan_and_infinity_in_options_are_refused_before_sending(twin, stub, arguments):
     with pytest.raises(air.InputError, match="NaN or infinity"):
         twin.segment(**arguments)
     assert stub.requests == []

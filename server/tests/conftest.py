@@ -1,8 +1,9 @@
-"""What the tests of the server share: a home folder of their own, and the real application on a real port."""
+"""Fixtures of the server's tests: a home folder per test, and the real application on a real port."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,86 +12,101 @@ import pytest
 import uvicorn
 from samples import MODEL, b64, png, squares
 
-from maskery.accounts import Records
-from maskery.api import create_app
-from maskery.cli.server import configure
+from maskery.accounts import AccountStore
+from maskery.api.app import create_app
+from maskery.serving.server import configure, listen
 from maskery.settings import Settings
 
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test reads or writes the home folder of who runs it."""
+    """No test reads or writes the user's own home folder."""
     home = tmp_path / "home"
     monkeypatch.setenv("MASKERY_HOME", str(home))
     return home
 
 
 @pytest.fixture(scope="session")
-def picture() -> bytes:
+def image() -> bytes:
     return png(squares())
 
 
 @pytest.fixture
-def body(picture: bytes) -> dict[str, Any]:
-    """A request that is right: tests change one thing of it."""
-    return {"model": MODEL, "image_prompt": b64(picture), "segment_prompt": [[[20, 20]]]}
+def body(image: bytes) -> dict[str, Any]:
+    """A valid request; tests change one field of it."""
+    return {"model": MODEL, "image_prompt": b64(image), "segment_prompt": [[[20, 20]]]}
 
 
 @pytest.fixture
-def records(own_home: Path) -> Iterator[Records]:
+def store(own_home: Path) -> Iterator[AccountStore]:
     """Accounts and keys of the servers of this test."""
-    records = Records.open(own_home / "maskery.db")
-    yield records
-    records.close()
+    store = AccountStore.open(own_home / "maskery.db")
+    yield store
+    store.close()
 
 
 @pytest.fixture
 def make_key(own_home: Path) -> Callable[..., str]:
-    """A key of an account, as text, for servers of this test; further arguments as of `KeyStore.create`."""
+    """A key of an account, as text, for servers of this test; further arguments as of `KeyRepository.create`."""
 
     def make(account: str = "team", database: str | Path = own_home / "maskery.db", **more: Any) -> str:
-        records = Records.open(database)
-        _, text = records.keys.create(account, **more)
-        records.close()
+        store = AccountStore.open(database)
+        _, text = store.keys.create(account, **more)
+        store.close()
         return text
 
     return make
 
 
-@pytest.fixture
-def make_client(make_key: Callable[..., str]) -> Iterator[Callable[..., httpx.Client]]:
-    """A client, with a key of account `team`, of a server in this process; settings as keyword arguments."""
-    stops: list[Callable[[], None]] = []
-
-    def make(**settings: Any) -> httpx.Client:
-        # Loading ahead would go through whatever a test has put in the models' place.
-        loaded = Settings.load(**{"port": 0, "preload": (), **settings})
-        key = make_key("team", database=loaded.database)
-        config = configure(create_app(loaded), loaded)
-        config.port = 0
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started and thread.is_alive():
-            time.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        client = httpx.Client(
+@contextmanager
+def serve(home: Path, **settings: Any) -> Iterator[httpx.Client]:
+    """A client, with a key of account `team`, of a server in this process."""
+    # Preloading would run the models that a test has replaced.
+    loaded = Settings.load(**{"home": home, "port": 0, "preload": (), **settings})
+    store = AccountStore.open(loaded.database)
+    _, key = store.keys.create("team")
+    store.close()
+    # Whatever a test calls its host, the server listens on loopback, or on every address.
+    listener = listen(loaded if loaded.host == "::" else loaded.model_copy(update={"host": "127.0.0.1"}))
+    port = listener.getsockname()[1]
+    server = uvicorn.Server(configure(create_app(loaded), loaded))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.005)
+    try:
+        with httpx.Client(
             base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}, timeout=60
-        )
+        ) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
 
-        def stop() -> None:
-            client.close()
-            server.should_exit = True
-            thread.join()
 
-        stops.append(stop)
-        return client
-
-    yield make
-    for stop in stops:
-        stop()
+@pytest.fixture
+def make_client(own_home: Path) -> Iterator[Callable[..., httpx.Client]]:
+    """Starts a server in the test's home folder; settings as keyword arguments."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(serve(own_home, **settings))
 
 
 @pytest.fixture
 def client(make_client: Callable[..., httpx.Client]) -> httpx.Client:
+    """A client of a server of this test alone."""
     return make_client()
+
+
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home folder of the module's shared server."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def shared_client(shared_home: Path) -> Iterator[httpx.Client]:
+    """A client of a server that the module's tests share, for tests that do not depend on each other's effects."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MASKERY_HOME", str(shared_home))
+        with serve(shared_home) as client:
+            yield client

@@ -1,6 +1,6 @@
-"""Real services that tests speak to: Redis and PostgreSQL from the system's packages, started when first needed.
+"""Fixtures of real services: Redis and PostgreSQL from the system's packages, started when a test needs them.
 
-Each runs in a folder and on a port or socket of its own, keeps nothing, and ends with the tests.
+Each has its own folder and its own port or socket, keeps no data, and ends with the tests.
 """
 
 import os
@@ -12,30 +12,35 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
+_FIXTURES = {"redis_server", "redis_url", "own_redis", "postgres_server", "postgres_url", "own_postgres"}
 
-def leave_out(reason: str) -> NoReturn:
-    """Skip what cannot be tested here; where everything is to be tested, nothing is left out in silence."""
-    (pytest.fail if os.environ.get("MASKERY_TEST_EVERYTHING") else pytest.skip)(reason)
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that need a service: they use a fixture of this module, or have a parameter "redis" or "postgres"."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        values = [each for each in callspec.params.values() if isinstance(each, str)] if callspec else []
+        if not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) or "redis" in values or "postgres" in values:
+            item.add_marker(pytest.mark.services)
 
 
 class Service:
-    """A program in a folder of its own, as a user without rights where tests run as root: PostgreSQL insists."""
+    """A program in a folder of its own, as an unprivileged user if tests run as root: PostgreSQL insists."""
 
     user = "nobody" if os.geteuid() == 0 else None
 
     def __init__(self) -> None:
-        # Not pytest's own folder, into which nobody else may go; and short, as sockets' paths must be.
+        # Not in pytest's folder, which other users cannot enter; and short, because paths of sockets must be.
         self.folder = Path(tempfile.mkdtemp(prefix="maskery-"))
         if self.user:
             shutil.chown(self.folder, self.user)
         self.process: subprocess.Popen[bytes] | None = None
 
     def run(self, *command: str | Path) -> None:
-        """A command of the same user, to its end."""
+        """Run a command as the same user, and wait for it."""
         done = subprocess.run(command, user=self.user, cwd=self.folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
@@ -64,7 +69,7 @@ class Service:
 
 
 class RedisServer(Service):
-    """A Redis, or Valkey, that can be stopped and started again at the same address, then empty."""
+    """A Redis or Valkey. It can be stopped, and started again at the same address without its data."""
 
     def __init__(self, program: str) -> None:
         super().__init__()
@@ -75,11 +80,11 @@ class RedisServer(Service):
 
     def start(self, *options: str) -> None:
         usual = f"--bind 127.0.0.1 --port {self.port} --appendonly no --databases 4"
-        # Any answer will do, also that a password is needed.
+        # Any response will do, also an error that a password is needed.
         self.begin([self._program, *usual.split(), "--save", "", *options], lambda: bool(self._ask("PING")))
 
     def freeze(self) -> None:
-        """It takes connections, and answers nobody until it is thawed."""
+        """It accepts connections and does not respond until it is thawed."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
@@ -105,7 +110,7 @@ class RedisServer(Service):
 
 
 class PostgresServer(Service):
-    """A PostgreSQL reached through a socket in its folder, that can be stopped and started again."""
+    """A PostgreSQL with a socket in its folder. It can be stopped and started again."""
 
     def __init__(self, programs: Path) -> None:
         super().__init__()
@@ -127,13 +132,13 @@ class PostgresServer(Service):
         self.begin([self._programs / "postgres", "-D", data, *flags], self._is_ready)
 
     def stop(self) -> None:
-        # The "fast" way: it does not wait for those who are still connected.
+        # A "fast" shutdown, which does not wait for clients.
         if self.process is not None:
             self.process.send_signal(signal.SIGINT)
         super().stop()
 
     def new_database(self) -> str:
-        """Its name."""
+        """Create a database and return its name."""
         self._databases += 1
         name = f"test_{self._databases}"
         self.execute(f"CREATE DATABASE {name}")
@@ -143,7 +148,7 @@ class PostgresServer(Service):
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def url(self, database: str) -> str:
-        """For SQLAlchemy, with psycopg 3."""
+        """For SQLAlchemy with psycopg 3."""
         return f"postgresql+psycopg://maskery@/{database}?host={self.folder}"
 
     def execute(self, statement: str) -> None:
@@ -158,18 +163,20 @@ class PostgresServer(Service):
 
 def _redis_program() -> str:
     found = shutil.which("redis-server") or shutil.which("valkey-server")
-    return found or leave_out("What servers share is tested where Redis is installed: apt-get install redis-server.")
+    if not found:
+        pytest.fail("these tests need Redis: apt-get install redis-server")
+    return found
 
 
 def _postgres_programs() -> Path:
-    # Debian keeps them, of each release, beside the PATH.
+    # Debian installs each release outside of the PATH.
     folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
     on_path = shutil.which("postgres")
     if folders:
         return max(folders, key=lambda folder: int(folder.parent.name))
     if on_path:
         return Path(on_path).parent
-    leave_out("What servers share is tested where PostgreSQL is installed: apt-get install postgresql.")
+    pytest.fail("these tests need PostgreSQL: apt-get install postgresql")
 
 
 def _running_redis() -> Iterator[RedisServer]:
@@ -181,7 +188,7 @@ def _running_redis() -> Iterator[RedisServer]:
         server.remove()
 
 
-#: One for all tests, and one for a single test, which may stop it.
+#: One for the session, and one for a single test, which may stop it.
 redis_server = pytest.fixture(scope="session", name="redis_server")(_running_redis)
 own_redis = pytest.fixture(name="own_redis")(_running_redis)
 

@@ -1,22 +1,22 @@
-"""Pictures and prompts of every kind, for comparing networks: shared with the comparison with transformers."""
+"""Images and prompts of every kind for comparing networks, also used by the comparison with transformers."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from maskery.segmentation import ObjectPrompt, Picture, Size, parse_prompt
+from maskery.segmentation import Image, ObjectPrompt, Size, parse_prompt
 
 SIZES = [Size(128, 128), Size(160, 90), Size(70, 200), Size(31, 17), Size(1, 1), Size(333, 127), Size(9, 400)]
 
 
-def picture(size: Size, seed: int = 0) -> Picture:
+def image(size: Size, seed: int = 0) -> Image:
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 255, (size.height // 8 + 1, size.width // 8 + 1, 3), dtype=np.uint8)
-    return Picture(np.kron(coarse, np.ones((8, 8, 1), np.uint8))[: size.height, : size.width])
+    return Image(np.kron(coarse, np.ones((8, 8, 1), np.uint8))[: size.height, : size.width])
 
 
 def prompts(size: Size) -> Iterator[list[ObjectPrompt]]:
-    """1 to 5 objects of 1 to 4 points, labels, boxes, ragged, masks to start from."""
+    """1 to 5 objects of 1 to 4 points, labels, boxes, different lengths, mask prompts."""
     rng = np.random.default_rng(size.pixels)
 
     def points(count: int) -> list[list[float]]:

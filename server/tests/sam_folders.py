@@ -1,4 +1,4 @@
-"""Folders of small SAM and SAM-HQ networks with random weights, written without the libraries that read them."""
+"""Writes small SAM and SAM-HQ networks with random weights, without the libraries that read them."""
 
 import json
 import math
@@ -53,7 +53,7 @@ def config(architecture: str = "sam_hq", **vision: Any) -> dict[str, Any]:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], **types: str) -> None:
-    """Tensors in order; `types` names the stored type where numpy has none of that name."""
+    """Write tensors in order; `types` names the types that numpy does not have."""
     names = {"float32": "F32", "float16": "F16", "float64": "F64", "uint8": "U8", "int64": "I64"}
     header, offset = {}, 0
     for name, tensor in tensors.items():
@@ -72,7 +72,7 @@ def write_raw(path: Path, header: Any, data: bytes) -> None:
 
 
 def random_tensors(folder: Path, dtype: type = np.float32, seed: int = 0) -> dict[str, np.ndarray]:
-    """What the folder's `config.json` asks for, as transformers would save it: the shared matrix once."""
+    """Random tensors for the folder's `config.json`, as transformers saves them: the shared matrix once."""
     random = np.random.default_rng(seed)
     return {
         name: (random.standard_normal(shape) / math.sqrt(shape[-1])).astype(dtype)
@@ -84,7 +84,7 @@ def random_tensors(folder: Path, dtype: type = np.float32, seed: int = 0) -> dic
 def write_model(
     folder: Path, architecture: str = "sam_hq", extra: Mapping[str, np.ndarray] | None = None, seed: int = 0
 ) -> Path:
-    """A whole folder, as `save_pretrained` leaves it."""
+    """Write a complete folder, as `save_pretrained` does."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config(architecture)))
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))

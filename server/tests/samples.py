@@ -1,4 +1,4 @@
-"""Small pictures whose objects are known, and what to make of answers."""
+"""Small images with known objects, and helpers for responses."""
 
 import base64
 import io
@@ -36,5 +36,5 @@ def b64(data: bytes) -> str:
 
 
 def values_of(answer: dict[str, Any], index: int = 0) -> np.ndarray:
-    """The categorical mask of an answer as an array."""
+    """The categorical mask of a response as an array."""
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["data"][index]["b64_json"]))))

@@ -1,4 +1,4 @@
-"""Log lines: for programs or for people, each with its request's id, and none with a key or a picture."""
+"""Log lines as text or JSON: request ids, and no keys or images."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ from sam_folders import write_model
 from samples import MODEL, b64, jpeg, png, squares
 
 from maskery import logs
-from maskery.engine.threads import run_in
+from maskery.engine.threads import run_in_thread
 from maskery.models import Store
 
 ROUTE = "/v1/images/segmentations"
@@ -30,7 +30,7 @@ WRONG = "msk_0123456789abcdef0123456789abcdef"
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
-    """The root logger, given back as it was."""
+    """The root logger, restored after the test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield root
@@ -46,7 +46,7 @@ Read = Callable[[], list[str]]
 
 @pytest.fixture
 def written(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> Read:
-    """The lines that were written since the last time."""
+    """Returns the lines written since the previous call."""
 
     def read() -> list[str]:
         return capsys.readouterr().err.splitlines()
@@ -54,69 +54,69 @@ def written(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> Read:
     return read
 
 
-def test_a_line_for_programs_is_one_json_object(written: Read) -> None:
+def test_json_lines_are_objects(written: Read) -> None:
     logs.configure("info", "json")
-    logging.getLogger("maskery.test").info("%d pictures\nare here", 3, extra={"stages": {"wait": 1.5}, "user": None})
+    logging.getLogger("maskery.test").info("%d images\nare here", 3, extra={"stages": {"wait": 1.5}, "user": None})
     (line,) = written()
     found = json.loads(line)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", found.pop("time"))
     assert found == {
         "level": "INFO",
         "logger": "maskery.test",
-        "message": "3 pictures\nare here",
+        "message": "3 images\nare here",
         "stages": {"wait": 1.5},
         "user": None,
     }
 
 
-def test_a_failure_for_programs_stays_in_its_line(written: Read) -> None:
+def test_json_lines_contain_tracebacks(written: Read) -> None:
     logs.configure("info", "json")
     try:
         raise ValueError("broken")
     except ValueError:
         logging.getLogger("maskery.test").exception("failed")
     (line,) = written()
-    trace = json.loads(line)["exc_info"]
-    assert trace[0] == "Traceback (most recent call last):"
-    assert trace[-1] == "ValueError: broken"
+    timings = json.loads(line)["exc_info"]
+    assert timings[0] == "Traceback (most recent call last):"
+    assert timings[-1] == "ValueError: broken"
 
 
-def test_a_line_for_people_ends_with_its_request(written: Read) -> None:
+def test_text_lines_end_with_the_request_id(written: Read) -> None:
     logs.configure("info", "text")
-    logging.getLogger("maskery.test").warning("nobody asked")
+    logging.getLogger("maskery.test").warning("outside")
     token = logs.request_id.set("r-1")
     try:
-        logging.getLogger("maskery.test").warning("somebody asked")
+        logging.getLogger("maskery.test").warning("inside")
     finally:
         logs.request_id.reset(token)
     outside, inside = written()
-    assert outside.endswith(" WARNING maskery.test nobody asked")
-    assert inside.endswith(" WARNING maskery.test somebody asked request=r-1")
+    assert outside.endswith(" WARNING maskery.test outside")
+    assert inside.endswith(" WARNING maskery.test inside request=r-1")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_lines_below_the_level_are_not_written(written: Read, form: logs.LogFormat) -> None:
+def test_lines_below_the_level_are_dropped(written: Read, form: logs.LogFormat) -> None:
     logs.configure("warning", form)
     logging.getLogger("maskery.test").info("not now")
     assert written() == []
 
 
-def test_configuring_again_does_not_write_everything_twice(written: Read) -> None:
+def test_configuring_again_does_not_duplicate_lines(written: Read) -> None:
     for _ in range(3):
         logs.configure("info", "text")
     logging.getLogger("maskery.test").info("once")
     assert len(written()) == 1
 
 
-async def test_lines_of_threads_carry_the_request_that_they_work_for(written: Read) -> None:
+async def test_lines_of_threads_have_the_request_id(written: Read) -> None:
     logs.configure("info", "json")
     log = logging.getLogger("maskery.test")
     with ThreadPoolExecutor(1) as pool:
         for name in ("one", "two"):
             logs.request_id.set(name)
-            await run_in(pool, lambda: log.info("working in %s", threading.current_thread().name))
+            await run_in_thread(pool, lambda: log.info("working in %s", threading.current_thread().name))
         logs.request_id.set("")
-        await run_in(pool, lambda: log.info("for nobody"))
+        await run_in_thread(pool, lambda: log.info("without a request"))
     found = [json.loads(line) for line in written()]
     assert [each.get("request_id") for each in found] == ["one", "two", None]
     assert all("MainThread" not in each["message"] for each in found)
@@ -129,11 +129,11 @@ def anyio_backend() -> str:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a server process wrote while it was asked all sorts of things, and what it must not have written.
+    """The log of a server process after many kinds of requests, and what it must not contain.
 
     Attributes:
         lines: of its log, the encoder's process' among them.
-        secrets: keys and pictures that were sent.
+        secrets: keys and images that were sent.
     """
 
     lines: list[str]
@@ -144,10 +144,10 @@ class Traffic:
 
 
 def drive(home: Path, form: str) -> Traffic:
-    """Start a server, ask it, stop it."""
+    """Start a server, send requests, stop it."""
     store = Store(home / "models")
     store.install_from_folder(SAM, write_model(home / "folder"))
-    settings = {"HOME": str(home), "LOG_FORMAT": form, "LOG_LEVEL": "debug", "PORT": "0"}
+    settings = {"HOME": str(home), "LOG_FORMAT": form, "LOG_LEVEL": "debug", "PORT": "0", "PRELOAD": MODEL}
     environment = {**os.environ, **{f"MASKERY_{name}": value for name, value in settings.items()}}
     with (home / "log").open("w") as log:
         process = subprocess.Popen(
@@ -170,10 +170,10 @@ def drive(home: Path, form: str) -> Traffic:
 
 
 def ask(client: httpx.Client, key: str) -> list[str]:
-    """All sorts of things; the pictures that were sent, in base64, in part."""
-    picture, broken = b64(png(squares())), b64(jpeg(squares())[:-600])
+    """Send many kinds of requests; returns parts of the images' base64."""
+    image, broken = b64(png(squares())), b64(jpeg(squares())[:-600])
     right = {"Authorization": f"Bearer {key}"}
-    body = {"model": MODEL, "image_prompt": picture, "segment_prompt": [[[20, 20]]]}
+    body = {"model": MODEL, "image_prompt": image, "segment_prompt": [[[20, 20]]]}
 
     def post(content: Any, name: str, headers: dict[str, str] | None = None, **more: Any) -> int:
         headers = {**(right if headers is None else headers), "x-request-id": name}
@@ -183,7 +183,7 @@ def ask(client: httpx.Client, key: str) -> list[str]:
     assert post({**body, "model": SAM}, "apart") == 200
     assert post({**body, "model": SAM}, "known") == 200
     assert post({**body, "model": SAM, "image_prompt": broken}, "broken") == 415
-    assert post({**body, "segment_prompt": picture}, "picture-as-prompt") == 422
+    assert post({**body, "segment_prompt": image}, "image-as-prompt") == 422
     for number, header in enumerate(
         (f"Bearer {WRONG}", f"Basic {WRONG}", WRONG, f"Bearer  {key} {WRONG}", f"Bearer{key}", f"Bearer {key}x")
     ):
@@ -204,64 +204,65 @@ def ask(client: httpx.Client, key: str) -> list[str]:
     )
     assert answer.status_code == 200
     assert client.get("/metrics", headers=right).status_code == 200
-    return [picture[100:130], broken[100:130]]
+    return [image[100:130], broken[100:130]]
 
 
 @pytest.fixture(scope="module")
-def for_programs(tmp_path_factory: pytest.TempPathFactory) -> Traffic:
+def json_traffic(tmp_path_factory: pytest.TempPathFactory) -> Traffic:
     return drive(tmp_path_factory.mktemp("json"), "json")
 
 
 @pytest.fixture(scope="module")
-def for_people(tmp_path_factory: pytest.TempPathFactory) -> Traffic:
+def text_traffic(tmp_path_factory: pytest.TempPathFactory) -> Traffic:
     return drive(tmp_path_factory.mktemp("text"), "text")
 
 
-def test_every_line_of_a_server_is_a_json_object(for_programs: Traffic) -> None:
-    for found in for_programs.objects():
+def test_every_json_line_of_a_server_is_an_object(json_traffic: Traffic) -> None:
+    for found in json_traffic.objects():
         assert {"time", "level", "logger", "message"} <= set(found)
         assert found["level"] in {"DEBUG", "INFO", "WARNING", "ERROR"}
         assert "\x1b" not in str(found), "colours are for terminals"
 
 
-def test_a_request_has_one_line_that_says_all_of_it(for_programs: Traffic) -> None:
-    access = [found for found in for_programs.objects() if found["logger"] == "maskery.access"]
+def test_a_request_has_one_complete_access_log_line(json_traffic: Traffic) -> None:
+    access = [found for found in json_traffic.objects() if found["logger"] == "maskery.access"]
     (good,) = [found for found in access if found["request_id"] == "good"]
     assert (good["method"], good["path"], good["status"]) == ("POST", ROUTE, 200)
     assert (good["account"], good["user"], good["model"]) == ("local", "ann\nINFO forged", MODEL)
-    assert good["picture"] == "new"
+    assert good["embedding"] == "new"
     assert set(good["stages"]) == {"read", "wait", "decode_image", "encode", "decode", "compose", "write"}
     assert 0 < sum(good["stages"].values()) <= good["milliseconds"] + 1
     (known,) = [found for found in access if found["request_id"] == "known"]
-    assert known["picture"] == "known"
+    assert known["embedding"] == "known"
     (wrong,) = [found for found in access if found["request_id"] == "wrong-0"]
     assert (wrong["status"], wrong["account"]) == (401, None)
 
 
-def test_lines_of_threads_and_of_the_encoders_process_carry_the_request(for_programs: Traffic) -> None:
-    """The model is loaded twice for the same request: in a thread, to decode, and in the process that encodes."""
-    loading = [found for found in for_programs.objects() if found["message"] == f"loading {SAM}"]
+def test_lines_of_threads_and_the_encoder_process_have_the_request_id(json_traffic: Traffic) -> None:
+    """One request loads the model twice: in a thread for decoding, and in the encoder process."""
+    loading = [found for found in json_traffic.objects() if found["message"] == f"loading {SAM}"]
     assert [found["request_id"] for found in loading] == ["apart", "apart"]
 
 
-def test_lines_for_people_carry_the_request_too(for_people: Traffic) -> None:
-    loading = [line for line in for_people.lines if f"loading {SAM}" in line]
+def test_text_lines_of_threads_have_the_request_id(text_traffic: Traffic) -> None:
+    loading = [line for line in text_traffic.lines if f"loading {SAM}" in line]
     assert len(loading) == 2
     assert all(line.endswith(" request=apart") for line in loading)
-    (good,) = [line for line in for_people.lines if "request=good " in line]
+    (good,) = [line for line in text_traffic.lines if "request=good " in line]
     said = rf"POST {ROUTE} 200 [\d.]+ms request=good client=127\.0\.0\.1 account=local user="
     assert re.search(rf" INFO maskery\.access {said}", good)
     assert "forged" in good
-    assert "encode=" in good
+    assert " embedding=new read=" in good
+    assert " encode=" in good
 
 
-def test_every_line_for_people_has_its_time_and_level(for_people: Traffic) -> None:
+def test_every_text_line_has_time_and_level(text_traffic: Traffic) -> None:
     pattern = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) \S+ ")
-    assert [line for line in for_people.lines if not pattern.match(line)] == []
+    assert [line for line in text_traffic.lines if not pattern.match(line)] == []
 
 
-@pytest.mark.parametrize("form", ["for_programs", "for_people"])
-def test_no_key_and_no_picture_is_ever_written(request: pytest.FixtureRequest, form: str) -> None:
+@pytest.mark.parametrize("form", ["json_traffic", "text_traffic"])
+def test_keys_and_images_are_never_logged(request: pytest.FixtureRequest, form: str) -> None:
     traffic: Traffic = request.getfixturevalue(form)
     everything = "\n".join(traffic.lines)
     assert "maskery.access" in everything
@@ -269,5 +270,5 @@ def test_no_key_and_no_picture_is_ever_written(request: pytest.FixtureRequest, f
         assert secret not in everything
 
 
-def test_wrong_pictures_and_prompts_are_no_errors_of_the_server(for_programs: Traffic) -> None:
-    assert [found for found in for_programs.objects() if found["level"] in ("WARNING", "ERROR")] == []
+def test_invalid_images_and_prompts_are_not_server_errors(json_traffic: Traffic) -> None:
+    assert [found for found in json_traffic.objects() if found["level"] in ("WARNING", "ERROR")] == []

@@ -8,7 +8,7 @@ from maskery.settings import Settings, SettingsError, misspelled
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_environment_goes_before_the_file_and_the_call_before_both(
+def test_arguments_precede_the_environment_which_precedes_the_file(
     own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own_home.mkdir()
@@ -30,12 +30,12 @@ def test_the_file_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert Settings.load().port == 7
 
 
-def test_a_file_that_is_named_by_nothing_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_file_name_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASKERY_CONFIG", "")
     assert Settings.load().port == 8484
 
 
-def test_a_file_that_cannot_be_read_is_named(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_named(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own_home.mkdir()
     file = own_home / "maskery.toml"
     file.write_bytes('host = "ä"'.encode("latin-1"))
@@ -45,7 +45,7 @@ def test_a_file_that_cannot_be_read_is_named(own_home: Path, monkeypatch: pytest
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    # The administrator, as whom tests may run, can read every file.
+    # Tests may run as root, which can read every file.
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(SettingsError, match=r"maskery\.toml cannot be read: Permission denied"):
         Settings.load()
@@ -69,7 +69,7 @@ def test_aliases_are_json_or_pairs(monkeypatch: pytest.MonkeyPatch, text: str) -
         ("MASKERY_TLS_CERTIFICATE", "certificate.pem", "belong together"),
     ],
 )
-def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+def test_an_invalid_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=re.escape(says)):
         Settings.load()
@@ -104,7 +104,7 @@ def test_only_addresses_and_networks_are_trusted(monkeypatch: pytest.MonkeyPatch
         "https://",
     ],
 )
-def test_only_exact_origins_are_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_only_exact_origins_are_accepted(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("MASKERY_CORS_ORIGINS", f"https://good.example,{value}")
     with pytest.raises(SettingsError, match="is not an origin as browsers send it"):
         Settings.load()
@@ -122,10 +122,10 @@ def test_proxies_and_origins_are_read_from_lists(monkeypatch: pytest.MonkeyPatch
     assert Settings.load().cors_origins == ("https://b.example",)
 
 
-def test_an_unknown_setting_in_the_file_is_refused(own_home: Path) -> None:
+def test_an_unknown_setting_in_the_file_is_rejected(own_home: Path) -> None:
     own_home.mkdir()
     (own_home / "maskery.toml").write_text("prot = 1")
-    with pytest.raises(SettingsError, match="no setting prot"):
+    with pytest.raises(SettingsError, match="unknown setting prot"):
         Settings.load()
     (own_home / "maskery.toml").write_text("port = ")
     with pytest.raises(SettingsError, match=r"maskery\.toml"):
@@ -136,7 +136,7 @@ def test_an_unknown_setting_in_the_file_is_refused(own_home: Path) -> None:
     ("host", "loopback"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.9.9.9", True), ("0.0.0.0", False), ("::", False)],
 )
-def test_loopback_is_known(host: str, loopback: bool) -> None:
+def test_loopback_addresses_are_recognised(host: str, loopback: bool) -> None:
     assert Settings.load(host=host).on_loopback is loopback
 
 
@@ -152,10 +152,54 @@ def test_every_setting_is_read_somewhere() -> None:
         assert re.search(rf"(settings|self)\.{name}\b", code), f"nothing reads the setting {name}"
 
 
-def test_variables_that_are_no_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASKERY_REQUEST_PER_MINUTE", "5")
     monkeypatch.setenv("MASKERY_API_KEY", "for the command line")
     monkeypatch.setenv("MASKERY_PORT", "1")
     assert misspelled() == [
-        "MASKERY_REQUEST_PER_MINUTE is no setting and changes nothing; perhaps MASKERY_REQUESTS_PER_MINUTE was meant"
+        "MASKERY_REQUEST_PER_MINUTE is not a setting and has no effect; did you mean MASKERY_REQUESTS_PER_MINUTE?"
     ]
+
+
+def test_a_tilde_is_the_users_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MASKERY_HOME", "~/maskery")
+    monkeypatch.setenv("MASKERY_TLS_KEY", "~/key.pem")
+    monkeypatch.setenv("MASKERY_TLS_CERTIFICATE", "~/certificate.pem")
+    settings = Settings.load()
+    assert settings.home == tmp_path / "maskery"
+    assert settings.models == tmp_path / "maskery" / "models"
+    assert (settings.tls_key, settings.tls_certificate) == (tmp_path / "key.pem", tmp_path / "certificate.pem")
+    (tmp_path / "maskery.toml").write_text('home = "~/other"')
+    monkeypatch.setenv("MASKERY_CONFIG", "~/maskery.toml")
+    monkeypatch.delenv("MASKERY_HOME")
+    assert Settings.load().home == tmp_path / "other"
+
+
+@pytest.mark.parametrize(("home", "says"), [(None, "set MASKERY_HOME"), ("~/maskery", "~/maskery cannot be expanded")])
+def test_a_user_without_a_home_folder_gets_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, home: str | None, says: str
+) -> None:
+    """As in containers and cron: HOME is not set, and the user id has no entry in the password database."""
+
+    def no_entry(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for variable in ("HOME", "XDG_DATA_HOME", "MASKERY_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    if home:
+        monkeypatch.setenv("MASKERY_HOME", home)
+    monkeypatch.setattr("pwd.getpwuid", no_entry)
+    with pytest.raises(SettingsError, match=says):
+        Settings.load()
+
+
+@pytest.mark.parametrize(("value", "path"), [("", ""), ("/", ""), ("/maskery/", "/maskery"), ("/a/b-c", "/a/b-c")])
+def test_a_root_path_has_no_slash_at_its_end(value: str, path: str) -> None:
+    assert Settings.load(root_path=value).root_path == path
+
+
+@pytest.mark.parametrize("value", ["maskery", "//evil.example", "https://evil.example", "/a b", "/a?b"])
+def test_only_plain_paths_are_root_paths(value: str) -> None:
+    with pytest.raises(SettingsError, match="is not a path such as /maskery"):
+        Settings.load(root_path=value)

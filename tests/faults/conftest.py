@@ -1,4 +1,4 @@
-"""Servers for the tests of faults, each ended with its test or module."""
+"""Servers for these tests. They are killed at the end of the test or module."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,18 +30,18 @@ def _starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
                 server.process.stdout.close()
         for encoder in encoders:
             if encoder:
-                eventually(lambda pid=encoder: not is_alive(pid), "an encoder to end after its server")
+                eventually(lambda pid=encoder: not is_alive(pid), "an encoder process to end after its server")
 
 
 @pytest.fixture
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts servers that end with the test."""
+    """Starts servers that run until the end of the test."""
     with _starter(tmp_path_factory) as start:
         yield start
 
 
 @pytest.fixture(scope="module")
 def start_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts servers that end with the module."""
+    """Starts servers that run until the end of the module."""
     with _starter(tmp_path_factory) as start:
         yield start

@@ -1,4 +1,4 @@
-"""Servers whose models fail on request, and clients that see exactly what comes back."""
+"""Servers whose models fail on request, and clients that read raw responses."""
 
 import base64
 import io
@@ -23,31 +23,31 @@ from PIL import Image
 
 _HERE = Path(__file__).parent
 
-#: Encodes in the encoder's process.
-APART = "test/apart"
+#: A model that encodes in the encoder process.
+SLOW = "test/slow"
 
-#: Encodes in the server's own process.
-HERE = "test/here"
+#: A model that encodes in the server process.
+QUICK = "test/quick"
 
-#: Number of the picture that models are warmed with.
+#: Number of the image that models are warmed up with.
 WARMING = 96 * 256 + 96
 
-# For what happens in a moment; a machine that is busy with other things takes longer.
-PATIENCE = 30.0
+# Seconds to wait for something that takes a moment on an idle machine.
+PATIENCE = 60.0
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Wait until the condition holds; what it returned then."""
+    """Wait until the condition is true, and return its value."""
     latest = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < latest, f"still waiting after {seconds:g} s: {what}"
+        assert time.monotonic() < latest, f"not within {seconds:g} s: {what}"
         time.sleep(0.01)
     return found
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client has read."""
+    """A response."""
 
     status: int
     headers: HTTPMessage
@@ -63,16 +63,16 @@ class Answer:
 
     @property
     def eighths(self) -> int:
-        """Of the picture that the mask covers."""
+        """How many eighths of the image the mask covers."""
         mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(self.json["data"][0]["b64_json"]))))
         return round(8 * np.count_nonzero(mask) / mask.size)
 
 
-def expected_eighths(picture: int) -> int:
-    return picture % 7 + 1
+def expected_eighths(image: int) -> int:
+    return image % 7 + 1
 
 
-def picture_file(number: int) -> bytes:
+def image_file(number: int) -> bytes:
     pixels = np.full((64, 64, 3), 128, np.uint8)
     pixels[0, 0] = (number // 256, number % 256, 0)
     file = io.BytesIO()
@@ -80,13 +80,13 @@ def picture_file(number: int) -> bytes:
     return file.getvalue()
 
 
-def body_of(picture: int, column: int = 30, model: str = APART, nbytes: int = 0) -> bytes:
-    """A request's JSON, filled up with blanks to a length."""
+def body_of(image: int, column: int = 30, model: str = SLOW, nbytes: int = 0) -> bytes:
+    """The JSON body of a request, padded with spaces to a length."""
     return (
         json.dumps(
             {
                 "model": model,
-                "image_prompt": base64.b64encode(picture_file(picture)).decode(),
+                "image_prompt": base64.b64encode(image_file(image)).decode(),
                 "segment_prompt": [[[column, 30]]],
             }
         )
@@ -96,7 +96,7 @@ def body_of(picture: int, column: int = 30, model: str = APART, nbytes: int = 0)
 
 
 def head_of(nbytes: int, kind: str = "application/json", **headers: str) -> bytes:
-    """The head of a request whose body is going to have that many bytes."""
+    """The head of a request with a body of that many bytes."""
     more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     return (
         f"POST /v1/images/segmentations HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
@@ -105,14 +105,14 @@ def head_of(nbytes: int, kind: str = "application/json", **headers: str) -> byte
 
 
 class Faults:
-    """The test's end of the folder that `model/sitecustomize.py` describes."""
+    """Controls the models of a server through the folder that `model/sitecustomize.py` describes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @contextmanager
-    def told(self, what: str) -> Iterator[Path]:
-        """Have the models do this; until the end of the block, or until the file is removed."""
+    def set(self, what: str) -> Iterator[Path]:
+        """Have the models do this until the end of the block, or until the file is removed."""
         file = self.folder / what
         file.touch()
         try:
@@ -121,7 +121,7 @@ class Faults:
             file.unlink(missing_ok=True)
 
     def begun(self, what: str) -> int:
-        """How often the models have begun it."""
+        """How many times the models have begun it."""
         with suppress(FileNotFoundError):
             return (self.folder / "begun").read_text().splitlines().count(what)
         return 0
@@ -132,7 +132,7 @@ class Faults:
 
 @dataclass(frozen=True)
 class Server:
-    """A `maskery serve` in a process of its own."""
+    """A `maskery serve` process."""
 
     process: subprocess.Popen[str]
     log_file: Path
@@ -143,27 +143,27 @@ class Server:
         return HTTPConnection("127.0.0.1", self.port, timeout=2 * PATIENCE)
 
     def dial(self) -> socket.socket:
-        """A bare connection."""
+        """A TCP connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=2 * PATIENCE)
 
     def get(self, path: str) -> Answer:
         return self._send("GET", path)
 
-    def ask(
+    def segment(
         self,
-        picture: int,
+        image: int,
         column: int = 30,
-        model: str = APART,
+        model: str = SLOW,
         nbytes: int = 0,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One segmentation on a connection of its own."""
-        body = body_of(picture, column, model, nbytes)
-        return self._send("POST", "/v1/images/segmentations", body, headers or {})
+        """Send a segmentation request on a new connection."""
+        body = body_of(image, column, model, nbytes)
+        return self._send("POST", "/v1/images/segmentations", body, headers)
 
-    def prepare(self, picture: int, model: str = APART) -> Any:
-        """What is said of a picture that was prepared."""
-        fields = json.loads(body_of(picture, model=model))
+    def prepare(self, image: int, model: str = SLOW) -> Any:
+        """Prepare an image; the JSON of the response."""
+        fields = json.loads(body_of(image, model=model))
         del fields["segment_prompt"]
         answer = self._send("POST", "/v1/images", json.dumps(fields).encode())
         assert answer.status == 201, answer.body
@@ -197,16 +197,16 @@ class Server:
         return self.process.pid
 
     def encoder(self) -> int | None:
-        """The process id of the encoder, while there is one."""
+        """Process id of the encoder process, if it is running."""
         return next(iter(children(self.pid)), None)
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = PATIENCE) -> int:
-        """Its exit status after a signal."""
+        """Send a signal and wait for the exit status."""
         self.process.send_signal(number)
         return self.process.wait(seconds)
 
 
-#: Starts a server; settings as keyword arguments, `ready=False` not to wait for it, its `folder`, `environment`.
+#: Starts a server: settings as keyword arguments, `ready=False` to return at once, `folder`, `environment`.
 Start = Callable[..., Server]
 
 
@@ -216,7 +216,7 @@ def read(connection: HTTPConnection) -> Answer:
 
 
 def read_raw(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and bytes of all that comes until the server closes the connection."""
+    """Status and bytes of everything until the server closes the connection."""
     data = b""
     while piece := connection.recv(65536):
         data += piece
@@ -225,7 +225,7 @@ def read_raw(connection: socket.socket) -> tuple[int, bytes]:
 
 
 def children(pid: int) -> list[int]:
-    """Processes whose parent this is, those that have ended not counted."""
+    """Running child processes."""
     pids = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
     return [each for each in pids if _parent_of(each) == pid]
 
@@ -235,7 +235,7 @@ def is_alive(pid: int) -> bool:
 
 
 def _parent_of(pid: int) -> int | None:
-    """The parent of a process that runs."""
+    """The parent of a running process."""
     try:
         state, parent = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[:2]
     except (OSError, ValueError):
@@ -249,11 +249,11 @@ def free_port() -> int:
 
 
 def launch(folder: Path, environment: Mapping[str, str] | None = None, **settings: object) -> Server:
-    """Start a server without waiting for it; settings as keyword arguments."""
+    """Start a server and return at once; settings as keyword arguments."""
     port = free_port()
     faults = Faults(folder)
     named = {f"MASKERY_{name.upper()}": str(value) for name, value in settings.items()}
-    defaults = {"MASKERY_ANONYMOUS": "true", "MASKERY_OPEN_METRICS": "true", "MASKERY_PRELOAD": HERE}
+    defaults = {"MASKERY_ANONYMOUS": "true", "MASKERY_OPEN_METRICS": "true", "MASKERY_PRELOAD": QUICK}
     log_file = folder / "server.log"
     with log_file.open("w") as log:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The encoder's process ends, or hangs; and it does not outlive its server."""
+"""The encoder process crashes or hangs, and it ends with its server."""
 
 import os
 import signal
@@ -21,15 +21,15 @@ def server(start_for_all: Start) -> Server:
 
 
 @contextmanager
-def clicking(server: Server, picture: int) -> Iterator[list[Answer]]:
-    """Two clients that click on a known picture without a pause; their answers."""
-    assert server.ask(picture).status == 200
+def clicking(server: Server, image: int) -> Iterator[list[Answer]]:
+    """Two clients that send prompts for a known image without a pause; yields their responses."""
+    assert server.segment(image).status == 200
     answers: list[Answer] = []
     enough = threading.Event()
 
     def click() -> None:
         while not enough.is_set():
-            answers.append(server.ask(picture))
+            answers.append(server.segment(image))
 
     with ThreadPoolExecutor(2) as clients:
         done = [clients.submit(click) for _ in range(2)]
@@ -45,7 +45,7 @@ def kill_encoder(server: Server) -> None:
     encoder = server.encoder()
     assert encoder
     os.kill(encoder, signal.SIGKILL)
-    eventually(lambda: not is_alive(encoder), "the encoder to end")
+    eventually(lambda: not is_alive(encoder), "the encoder process to end")
 
 
 def assert_lost(answer: Answer) -> None:
@@ -53,94 +53,95 @@ def assert_lost(answer: Answer) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-def test_only_the_picture_that_was_being_encoded_notices_that_the_encoder_was_killed(server: Server) -> None:
+def test_a_crash_of_the_encoder_process_affects_only_the_image_that_it_encodes(server: Server) -> None:
     restarts = server.metric(RESTARTS)
     with ThreadPoolExecutor(2) as clients, clicking(server, 10) as clicks:
-        with server.faults.told("hold-encode-11"):
-            lost = clients.submit(server.ask, 11)
+        with server.faults.set("hold-encode-11"):
+            lost = clients.submit(server.segment, 11)
             server.faults.wait_for("encode 11")
-            waiting = clients.submit(server.ask, 12)
-            server.wait_for_metric('maskery_lane_waiting{lane="encode"}', 1)
+            waiting = clients.submit(server.segment, 12)
+            server.wait_for_metric('maskery_queue_waiting{queue="encode"}', 1)
             before = len(clicks)
             kill_encoder(server)
             assert_lost(lost.result())
         assert waiting.result().eighths == expected_eighths(12)
-        assert server.ask(11).eighths == expected_eighths(11)
+        assert server.segment(11).eighths == expected_eighths(11)
         eventually(lambda: len(clicks) > before + 4, "clicks to be answered")
     assert {answer.status for answer in clicks} == {200}
     assert {answer.eighths for answer in clicks} == {expected_eighths(10)}
     assert server.metric(RESTARTS) == restarts + 1
 
 
-def test_an_encoder_that_ended_while_it_had_nothing_to_do_is_not_missed(server: Server) -> None:
-    assert server.ask(20).status == 200
+def test_a_crash_while_idle_affects_no_request(server: Server) -> None:
+    assert server.segment(20).status == 200
     restarts = server.metric(RESTARTS)
     kill_encoder(server)
-    assert server.ask(21).eighths == expected_eighths(21)
+    assert server.segment(21).eighths == expected_eighths(21)
     assert server.metric(RESTARTS) == restarts + 1
 
 
-def test_an_encoder_that_is_ending_when_a_picture_comes_is_not_missed(server: Server) -> None:
-    assert server.ask(20).status == 200
+def test_a_crash_before_the_image_is_read_affects_no_request(server: Server) -> None:
+    assert server.segment(20).status == 200
     restarts = server.metric(RESTARTS)
     encoder = server.encoder()
     assert encoder
-    # It reads nothing any more, as one that is being ended.
+    # It does not read any more, like a process that is being killed.
     os.kill(encoder, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as clients:
-        answer = clients.submit(server.ask, 22)
-        server.wait_for_metric('maskery_lane_running{lane="encode"}', 1)
+        answer = clients.submit(server.segment, 22)
+        server.wait_for_metric('maskery_queue_running{queue="encode"}', 1)
         time.sleep(0.3)
         os.kill(encoder, signal.SIGKILL)
         assert answer.result().eighths == expected_eighths(22)
     assert server.metric(RESTARTS) == restarts + 1
 
 
-def test_a_picture_that_kills_the_encoder_each_time_harms_nobody_else(server: Server) -> None:
-    # Four new pictures and one that is known, waiting at the same time; the killer comes twice and is waited for twice.
+def test_an_image_that_crashes_the_encoder_process_each_time_fails_alone(server: Server) -> None:
+    # Four new images and two requests for the one that crashes the process wait at the same time.
     with (
         ThreadPoolExecutor(8) as clients,
-        server.faults.told("kill-encode-30"),
-        server.faults.told("hold-encode-31") as hold,
+        server.faults.set("kill-encode-30"),
+        server.faults.set("hold-encode-31") as hold,
     ):
-        first = clients.submit(server.ask, 31)
+        first = clients.submit(server.segment, 31)
         server.faults.wait_for("encode 31")
-        killers = [clients.submit(server.ask, 30) for _ in range(2)]
-        server.wait_for_metric("maskery_requests_here", 3)
-        others = [clients.submit(server.ask, picture) for picture in (32, 33, 34)]
-        server.wait_for_metric("maskery_requests_here", 6)
+        crashing = [clients.submit(server.segment, 30) for _ in range(2)]
+        server.wait_for_metric("maskery_requests_in_flight", 3)
+        others = [clients.submit(server.segment, image) for image in (32, 33, 34)]
+        server.wait_for_metric("maskery_requests_in_flight", 6)
         hold.unlink()
-        for killer in killers:
-            assert_lost(killer.result())
+        for crashed in crashing:
+            assert_lost(crashed.result())
         assert [each.result().eighths for each in (first, *others)] == [expected_eighths(31 + i) for i in range(4)]
-        assert_lost(server.ask(30))
-        assert server.ask(31).status == 200
-    assert server.ask(30).eighths == expected_eighths(30)
+        assert_lost(server.segment(30))
+        assert server.segment(31).status == 200
+    assert server.segment(30).eighths == expected_eighths(30)
 
 
-def test_an_encoder_that_hangs_is_replaced(start: Start) -> None:
-    # The limit holds for a process that comes up, too: on a busy machine it may take more than one.
-    server = start(encode_timeout=3)
-    eventually(lambda: server.ask(1).status == 200, "an encoder to come up")
+def test_an_encoder_process_that_exceeds_its_time_limit_is_replaced(start: Start) -> None:
+    server = start(encode_timeout=0.5)
+    assert server.segment(1).status == 200
     encoder = server.encoder()
     assert encoder
-    with server.faults.told("hold-encode-2"):
-        assert_lost(server.ask(2))
-        eventually(lambda: not is_alive(encoder), "the encoder that hung to end")
-    eventually(lambda: server.ask(2).status == 200, "another encoder to come up")
+    with server.faults.set("hold-encode-2"):
+        answer = server.segment(2)
+        assert_lost(answer)
+        assert "MASKERY_ENCODE_TIMEOUT" in answer.json["error"]["message"]
+        eventually(lambda: not is_alive(encoder), "the encoder process to end")
+    assert server.segment(2).status == 200
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_an_encoder_ends_with_its_server_however_that_ends(start: Start, busy: bool) -> None:
+def test_the_encoder_process_ends_with_its_server(start: Start, busy: bool) -> None:
     server = start()
-    assert server.ask(1).status == 200
+    assert server.segment(1).status == 200
     encoder = server.encoder()
     assert encoder
-    with ThreadPoolExecutor(1) as clients, server.faults.told("hold-encode-2"):
+    with ThreadPoolExecutor(1) as clients, server.faults.set("hold-encode-2"):
         if busy:
-            asked = clients.submit(server.ask, 2)
+            pending = clients.submit(server.segment, 2)
             server.faults.wait_for("encode 2")
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
-        eventually(lambda: not is_alive(encoder), "the encoder to end", 10)
+        eventually(lambda: not is_alive(encoder), "the encoder process to end", 10)
         if busy:
-            assert isinstance(asked.exception(), ConnectionError)
+            assert isinstance(pending.exception(), ConnectionError)

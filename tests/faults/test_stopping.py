@@ -1,4 +1,4 @@
-"""Told to stop, under load: what was accepted is answered, the rest refused, and in the end nothing is left."""
+"""Stopping under load: accepted requests are answered, others refused, and no process is left."""
 
 import http.client
 import signal
@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.faults.running import (
-    APART,
-    HERE,
     PATIENCE,
+    QUICK,
+    SLOW,
     WARMING,
     Server,
     Start,
@@ -27,17 +27,17 @@ from tests.faults.running import (
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
-# Seconds that an exit may take beside what it waits for, on a busy machine.
-SLACK = 6
+# Seconds for the exit itself, on a busy machine.
+SLACK = 20
 
 
 class Loop:
-    """A client that asks and asks, until it finds nobody there.
+    """A client that sends requests until a connection is refused.
 
     Attributes:
-        outcomes: how many requests were "answered"; "refused", because nobody listened; "closed", where the server
-            closed a connection that had been used before and had no request on it, as either side may at any time;
-            or were "lost", which is what may not be.
+        outcomes: number of requests by outcome: "answered"; "refused": the connection was refused; "closed": the server
+            closed a kept connection between two requests, as it may at any time; "lost": it closed the connection of a
+            request, which it must not.
     """
 
     def __init__(self, server: Server, reuse: bool) -> None:
@@ -82,8 +82,8 @@ class Loop:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_every_request_that_was_accepted_is_answered_before_the_server_ends(start: Start, number: int) -> None:
-    server = start(workers=2, preload=f"{HERE},{APART}")
-    assert server.ask(1).status == 200
+    server = start(workers=2, preload=f"{QUICK},{SLOW}")
+    assert server.segment(1).status == 200
     family = children(server.pid)
     assert family
     loops = [Loop(server, reuse) for reuse in (False, True) * 4]
@@ -91,23 +91,23 @@ def test_every_request_that_was_accepted_is_answered_before_the_server_ends(star
     with (
         ThreadPoolExecutor(16) as clients,
         server.dial() as upload,
-        server.faults.told("hold-decode-50") as decode,
-        server.faults.told("hold-encode-2") as encode,
+        server.faults.set("hold-decode-50") as decode,
+        server.faults.set("hold-encode-2") as encode,
     ):
         upload.sendall(head_of(len(body)) + body[:50])
-        slow = [clients.submit(server.ask, 1, 50), clients.submit(server.ask, 2)]
+        slow = [clients.submit(server.segment, 1, 50), clients.submit(server.segment, 2)]
         server.faults.wait_for("decode 50")
         server.faults.wait_for("encode 2")
-        slow.append(clients.submit(server.ask, 3))
-        server.wait_for_metric('maskery_lane_waiting{lane="encode"}', 1)
-        server.wait_for_metric("maskery_requests_here_bytes", 50 + sum(map(len, map(body_of, (1, 2, 3)))))
+        slow.append(clients.submit(server.segment, 3))
+        server.wait_for_metric('maskery_queue_waiting{queue="encode"}', 1)
+        server.wait_for_metric("maskery_request_bytes_in_flight", 50 + sum(map(len, map(body_of, (1, 2, 3)))))
         running = [clients.submit(loop.run) for loop in loops]
         eventually(lambda: all(loop.outcomes["answered"] for loop in loops), "all clients to be answered")
         server.process.send_signal(number)
         for each in running:
             each.result(60)
-        time.sleep(1)
-        assert server.process.poll() is None, "it waits for what it has accepted"
+        time.sleep(0.3)
+        assert server.process.poll() is None, "it waits for accepted requests"
         upload.sendall(body[50:])
         encode.unlink()
         decode.unlink()
@@ -115,11 +115,11 @@ def test_every_request_that_was_accepted_is_answered_before_the_server_ends(star
         answers = [each.result(60) for each in slow]
     assert server.process.wait(SLACK) == 0
     assert [answer.status for answer in answers] == [200] * 3
-    assert [answer.eighths for answer in answers] == [expected_eighths(picture) for picture in (1, 2, 3)]
+    assert [answer.eighths for answer in answers] == [expected_eighths(image) for image in (1, 2, 3)]
     assert {answer.headers["Connection"] for answer in answers} == {"close"}
     outcomes = sum((loop.outcomes for loop in loops), Counter())
     print(dict(outcomes))
-    # Of a connection between two requests the server may let go, but each client has only one.
+    # The server may close a connection between two requests; each client has only one.
     assert set(outcomes) <= {"answered", "refused", "closed"}, outcomes
     assert outcomes["closed"] <= 4, outcomes
     assert outcomes["refused"] == len(loops)
@@ -127,12 +127,12 @@ def test_every_request_that_was_accepted_is_answered_before_the_server_ends(star
     assert "Traceback" not in server.log
 
 
-def test_a_connection_that_nobody_has_accepted_yet_is_answered(start: Start) -> None:
-    # The kernel makes connections for a server that is busy with something else, such as noticing that it shall stop.
+def test_connections_that_are_not_accepted_yet_are_answered(start: Start) -> None:
+    # The kernel completes connections while the event loop is busy.
     server = start()
     assert server.get("/health/ready").status == 200
-    body = body_of(1, model=HERE)
-    with server.faults.told("hold-stop-0") as stop:
+    body = body_of(1, model=QUICK)
+    with server.faults.set("hold-stop-0") as stop:
         server.process.send_signal(signal.SIGTERM)
         server.faults.wait_for("stop 0")
         connections = [server.dial() for _ in range(20)]
@@ -146,9 +146,9 @@ def test_a_connection_that_nobody_has_accepted_yet_is_answered(start: Start) -> 
     assert server.process.wait(SLACK) == 0
 
 
-def test_what_comes_on_open_connections_while_the_server_stops_is_answered_and_the_last(start: Start) -> None:
+def test_requests_on_open_connections_are_answered_while_the_server_stops(start: Start) -> None:
     server = start()
-    with server.faults.told("hold-stop-0") as stop:
+    with server.faults.set("hold-stop-0") as stop:
         connections = [server.connect() for _ in range(2)]
         for connection in connections:
             connection.request("GET", "/health/ready")
@@ -157,7 +157,7 @@ def test_what_comes_on_open_connections_while_the_server_stops_is_answered_and_t
         server.faults.wait_for("stop 0")
         connections[0].request("GET", "/health/ready")
         connections[1].request(
-            "POST", "/v1/images/segmentations", body_of(1, model=HERE), {"Content-Type": "application/json"}
+            "POST", "/v1/images/segmentations", body_of(1, model=QUICK), {"Content-Type": "application/json"}
         )
         stop.unlink()
         health, answer = [read(connection) for connection in connections]
@@ -169,27 +169,27 @@ def test_what_comes_on_open_connections_while_the_server_stops_is_answered_and_t
     assert server.process.wait(SLACK) == 0
 
 
-def test_what_takes_longer_than_the_grace_period_is_cut_off_and_told_so(start: Start) -> None:
+def test_requests_that_exceed_the_grace_period_are_answered_503(start: Start) -> None:
     server = start(grace_period=1)
-    assert server.ask(1).status == 200
+    assert server.segment(1).status == 200
     family = children(server.pid)
     with (
         ThreadPoolExecutor(3) as clients,
         server.dial() as upload,
-        server.faults.told("hold-decode-50"),
-        server.faults.told("hold-encode-2"),
+        server.faults.set("hold-decode-50"),
+        server.faults.set("hold-encode-2"),
     ):
         upload.sendall(head_of(1000) + b"{")
-        # In a thread, which nothing can end; in the encoder's process; and waiting for that.
-        asked = [clients.submit(server.ask, 1, 50), clients.submit(server.ask, 2)]
+        # One in a thread, which cannot be stopped; one in the encoder process; one in its queue.
+        pending = [clients.submit(server.segment, 1, 50), clients.submit(server.segment, 2)]
         server.faults.wait_for("decode 50")
         server.faults.wait_for("encode 2")
-        asked.append(clients.submit(server.ask, 3))
-        server.wait_for_metric('maskery_lane_waiting{lane="encode"}', 1)
+        pending.append(clients.submit(server.segment, 3))
+        server.wait_for_metric('maskery_queue_waiting{queue="encode"}', 1)
         started = time.monotonic()
         status = server.stop()
         seconds = time.monotonic() - started
-        answers = [each.result() for each in asked]
+        answers = [each.result() for each in pending]
         assert read_raw(upload)[0] == 503
     assert status == 0
     assert 1 <= seconds < 1 + SLACK
@@ -200,22 +200,22 @@ def test_what_takes_longer_than_the_grace_period_is_cut_off_and_told_so(start: S
     assert "Traceback" not in server.log
 
 
-def test_a_second_interrupt_waits_for_nothing(start: Start) -> None:
+def test_a_second_interrupt_stops_the_server_at_once(start: Start) -> None:
     server = start()
-    with ThreadPoolExecutor(1) as clients, server.faults.told("hold-decode-50"):
-        asked = clients.submit(server.ask, 1, 50, HERE)
+    with ThreadPoolExecutor(1) as clients, server.faults.set("hold-decode-50"):
+        pending = clients.submit(server.segment, 1, 50, QUICK)
         server.faults.wait_for("decode 50")
         server.process.send_signal(signal.SIGINT)
-        eventually(lambda: "Shutting down" in server.log, "the first to be seen")
+        eventually(lambda: "Shutting down" in server.log, "the first interrupt to be handled")
         assert server.process.poll() is None
         assert server.stop(signal.SIGINT, SLACK) == 0
-        assert asked.exception() or asked.result().status == 503
+        assert pending.exception() or pending.result().status == 503
 
 
-@pytest.mark.parametrize("model", [HERE, APART])
-def test_a_server_that_is_still_starting_stops_at_once(start: Start, model: str) -> None:
+@pytest.mark.parametrize("model", [QUICK, SLOW])
+def test_a_server_that_is_starting_stops_at_once(start: Start, model: str) -> None:
     server = start(ready=False, preload=model)
-    with server.faults.told(f"hold-encode-{WARMING}"):
+    with server.faults.set(f"hold-encode-{WARMING}"):
         server.faults.wait_for(f"encode {WARMING}")
         family = children(server.pid)
         assert server.get("/health/live").json == {"status": "alive"}
@@ -223,4 +223,4 @@ def test_a_server_that_is_still_starting_stops_at_once(start: Start, model: str)
         eventually(lambda: not any(map(is_alive, family)), "its processes to end")
     assert "Traceback" not in server.log
     assert server.process.stdout
-    assert not server.process.stdout.read(), "it never said that it was ready"
+    assert not server.process.stdout.read(), "it printed its address"

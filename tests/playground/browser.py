@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright: where it is, and how it is started."""
+"""Finds and starts Debian's Chromium for Playwright."""
 
 import importlib.util
 import os
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# It speaks to no host of its own accord.
+# No requests of the browser's own.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -23,23 +23,23 @@ ARGUMENTS = [
 
 
 def chromium() -> str | None:
-    """Path of the installed browser; `CHROMIUM` names another one."""
+    """Path of the installed browser. The variable `CHROMIUM` takes precedence."""
     names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     return next((found for name in names if name and (found := shutil.which(name))), None)
 
 
 def missing() -> str | None:
-    """A sentence on what keeps the playground from being tested here; None: nothing."""
+    """Say what is missing to test the playground; None if nothing is."""
     if importlib.util.find_spec("playwright") is None:
-        return "The playground is tested where Playwright is installed: pip install playwright."
+        return "The playground's tests need Playwright: pip install playwright."
     if chromium() is None:
-        return "The playground is tested where Chromium is installed: apt-get install chromium."
+        return "The playground's tests need Chromium: apt-get install chromium."
     return None
 
 
 @contextmanager
 def launch() -> Iterator["Browser"]:
-    """The browser, for as long as the block runs."""
+    """Run the browser during the block."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

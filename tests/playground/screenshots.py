@@ -1,4 +1,4 @@
-"""The playground as the documentation shows it: `make screenshots` writes docs/images/playground-*.png."""
+"""Takes the screenshots of the documentation: `make screenshots` writes docs/images/playground-*.png."""
 
 import sys
 import tempfile
@@ -39,28 +39,32 @@ def main() -> None:
 
 def _objects(page: Driver) -> None:
     page.load()
-    page.click(285, 150)
-    page.click(285, 225)
-    page.click(270, 8, shift=True)
+    with page.painted():
+        page.drag((170, 15), (418, 310))
+    for point in ((285, 40), (235, 270), (280, 215)):
+        page.click(*point)
+    for point in ((410, 80), (365, 280)):
+        page.click(*point, shift=True)
+    _name(page, "Cup")
+    page.press("n")
+    with page.painted():
+        page.drag((200, 92), (372, 190))
     _name(page, "Espresso")
-    page.page.get_by_role("button", name="New object").first.click()
-    with page.answered():
-        page.drag((328, 222), (432, 322))
-    _name(page, "Spoon")
-    page.page.get_by_role("button", name="New object").first.click()
+    page.press("n")
     page.click(130, 200)
     page.click(420, 330)
-    page.click(285, 150, shift=True)
-    page.click(365, 280, shift=True)
-    page.click(150, 45, shift=True)
-    page.click(95, 340, shift=True)
+    for point in ((285, 150), (365, 280), (150, 45), (95, 340)):
+        page.click(*point, shift=True)
     _name(page, "Saucer")
+    page.press("n")
+    page.click(365, 280)
+    _name(page, "Spoon")
 
 
 def _coffee(page: Driver) -> None:
     _objects(page)
-    page.page.click("#readings summary")
-    page.page.wait_for_selector(".reading")
+    page.page.click("#candidates summary")
+    page.page.wait_for_selector(".candidate")
     page.page.mouse.move(5, 5)
 
 

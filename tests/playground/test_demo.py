@@ -1,4 +1,4 @@
-"""`maskery demo`: one command to a page with a picture in it."""
+"""`maskery demo` opens the playground with a sample."""
 
 import os
 import signal
@@ -11,9 +11,11 @@ from typing import Any
 
 import httpx
 
+from tests.playground.driver import MODEL
 
-def test_the_demo_opens_the_page_with_a_picture_and_ends_with_its_key(open_page: Any, tmp_path: Path) -> None:
-    environment = {**os.environ, "MASKERY_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+
+def test_the_demo_opens_a_sample_and_revokes_its_key_at_the_end(open_page: Any, tmp_path: Path) -> None:
+    environment = {**os.environ, "MASKERY_HOME": str(tmp_path), "MASKERY_PRELOAD": MODEL, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "maskery", "demo", "--no-open", "--port", "0"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -24,8 +26,10 @@ def test_the_demo_opens_the_page_with_a_picture_and_ends_with_its_key(open_page:
             url, _, fragment = address.partition("/#")
             key, _, sample = fragment.removeprefix("key=").partition("&")
             assert sample == "sample=coffee"
-            page = open_page(at=SimpleNamespace(url=url, key=key), visit=False)
+            page = open_page(at=SimpleNamespace(url=url, key=key), connect=False)
             page.page.goto(address)
+            page.page.wait_for_selector("#model option", state="attached")
+            page.page.select_option("#model", MODEL)
             page.page.wait_for_selector("#toolbar:visible")
             page.click(285, 60)
             assert httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
@@ -39,10 +43,16 @@ def test_the_demo_opens_the_page_with_a_picture_and_ends_with_its_key(open_page:
     assert "active" not in listed.stdout
 
 
-def test_the_demo_takes_a_free_port_where_the_usual_one_is_taken(tmp_path: Path) -> None:
+def test_the_demo_uses_a_free_port_if_the_default_port_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        environment = {**os.environ, "MASKERY_HOME": str(tmp_path), "MASKERY_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+        environment = {
+            **os.environ,
+            "MASKERY_HOME": str(tmp_path),
+            "MASKERY_PORT": str(port),
+            "MASKERY_PRELOAD": MODEL,
+            "PYTHONUNBUFFERED": "1",
+        }
         command = [sys.executable, "-m", "maskery", "demo", "--no-open"]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as demo:
             try:

@@ -1,10 +1,10 @@
-"""The API's own page at /docs, in a browser and under its policy."""
+"""The API documentation at /docs, in a browser and under its Content-Security-Policy."""
 
 from typing import Any
 
 
-def test_the_page_of_the_api_shows_every_route_and_can_call_one(open_page: Any) -> None:
-    driver = open_page(visit=False)
+def test_the_documentation_shows_all_routes_and_can_call_them(open_page: Any) -> None:
+    driver = open_page(connect=False)
     page = driver.page
     page.goto(f"{driver.url}/docs")
     page.wait_for_selector(".opblock")
@@ -13,7 +13,6 @@ def test_the_page_of_the_api_shows_every_route_and_can_call_one(open_page: Any) 
     page.get_by_role("button", name="Execute").click()
     page.wait_for_selector(".responses-table.live-responses-table")
     assert '"alive"' in page.locator(".live-responses-table").inner_text()
-    # With the key, as a person who reads it would do it.
     page.locator(".btn.authorize").first.click()
     page.locator(".auth-container input").fill(driver.key)
     page.locator(".auth-btn-wrapper .authorize").click()
@@ -24,8 +23,8 @@ def test_the_page_of_the_api_shows_every_route_and_can_call_one(open_page: Any) 
     assert driver.key not in page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
 
 
-def test_the_policy_of_the_page_is_in_force(open_page: Any) -> None:
-    driver = open_page(visit=False)
+def test_the_content_security_policy_is_enforced(open_page: Any) -> None:
+    driver = open_page(connect=False)
     page = driver.page
     page.goto(f"{driver.url}/docs")
     page.wait_for_selector(".opblock")

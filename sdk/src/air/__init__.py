@@ -11,9 +11,12 @@
     response.data[0].save("mask.png")
 """
 
+from . import _guidance as _guidance  # first: it explains why the others cannot be imported
+
+# isort: split
 from ._batch import SegmentResult
-from ._prepared import PreparedImage
-from ._version import __version__
+from ._config import __version__
+from ._prepared_images import PreparedImage
 from .auth import Authenticator, login
 from .client import AIRefinery, AsyncAIRefinery
 from .errors import (
@@ -39,7 +42,7 @@ from .errors import (
     UnprocessableEntityError,
     UnsupportedMediaTypeError,
 )
-from .types import RLE, Account, Mask, Model, ModelList, Segment, SegmentationResponse, Usage
+from .types import RLE, Account, Mask, Model, ModelList, ModelPermission, Segment, SegmentationResponse, Usage
 
 __all__ = [
     "RLE",
@@ -64,6 +67,7 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "ModelList",
+    "ModelPermission",
     "NotFoundError",
     "PayloadTooLargeError",
     "PermissionDeniedError",

@@ -1,28 +1,27 @@
 """Many requests, a few at a time."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-from ._cutoff import Abort
-from .errors import InputError
-from .types import SegmentationResponse
+from ._config import checked_count
+from ._segment_request import SegmentArguments
+from .types.images import SegmentationResponse
 
 Progress = Callable[[int, int | None], object]
-
-_REQUIRED = ("image", "segment_prompt", "model")
 
 
 @dataclass(frozen=True)
 class SegmentResult:
-    """What became of one request of ``segment_many``: a response or an error, never both.
+    """The result of one request of ``segment_many``: a response or an error, never both.
 
     Attributes:
-        index: the request's place among the requests, from 0.
+        index: the position of the request among the requests, from 0.
         response: the answer; None if the request failed.
-        error: why it failed: what ``segment`` would have raised; None if it did not.
+        error: what ``segment`` would have raised; None if the request succeeded.
     """
 
     index: int
@@ -38,22 +37,23 @@ class SegmentResult:
 
 def run_all(
     requests: Iterable[Mapping[str, Any]],
-    segment: Callable[[dict[str, Any], Abort], SegmentationResponse],
-    defaults: dict[str, Any],
+    segment: Callable[[SegmentArguments, threading.Event], SegmentationResponse],
+    defaults: Mapping[str, Any],
     concurrency: int,
     progress: Progress | None,
 ) -> list[SegmentResult]:
-    """In threads. Takes the next request only when one of ``concurrency`` is free."""
-    _check_concurrency(concurrency)
-    abort = Abort()
+    """In threads. Takes the next request when one of ``concurrency`` has finished."""
+    concurrency = checked_count(concurrency, "concurrency", least=1)
+    cancelled = threading.Event()
     results = _Results(requests, progress)
     running: set[Future[SegmentResult]] = set()
 
     def one(index: int, request: Mapping[str, Any]) -> SegmentResult:
         try:
-            return SegmentResult(index, response=segment(_merged(defaults, request), abort))
-        except Exception as error:  # noqa: BLE001 - it is the result of this one; the others go on
-            return SegmentResult(index, error=_lightened(error))
+            arguments = SegmentArguments.from_request(request, defaults)
+            return SegmentResult(index, response=segment(arguments, cancelled))
+        except Exception as error:  # noqa: BLE001 - it is the result of this request; the others continue
+            return SegmentResult(index, error=_without_traceback(error))
 
     def collect() -> None:
         finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -70,28 +70,29 @@ def run_all(
             while running:
                 collect()
         except BaseException:  # Ctrl-C, or the caller's iterable or progress failed
-            abort.ask()
+            cancelled.set()
             raise
     return results.in_order()
 
 
 async def run_all_async(
     requests: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
-    segment: Callable[[dict[str, Any]], Awaitable[SegmentationResponse]],
-    defaults: dict[str, Any],
+    segment: Callable[[SegmentArguments], Awaitable[SegmentationResponse]],
+    defaults: Mapping[str, Any],
     concurrency: int,
     progress: Progress | None,
 ) -> list[SegmentResult]:
-    """`run_all`'s twin, in tasks."""
-    _check_concurrency(concurrency)
+    """The same in tasks."""
+    concurrency = checked_count(concurrency, "concurrency", least=1)
     results = _Results(requests, progress)
     running: set[asyncio.Task[SegmentResult]] = set()
 
     async def one(index: int, request: Mapping[str, Any]) -> SegmentResult:
         try:
-            return SegmentResult(index, response=await segment(_merged(defaults, request)))
+            arguments = SegmentArguments.from_request(request, defaults)
+            return SegmentResult(index, response=await segment(arguments))
         except Exception as error:  # noqa: BLE001 - as above
-            return SegmentResult(index, error=_lightened(error))
+            return SegmentResult(index, error=_without_traceback(error))
 
     async def collect() -> None:
         finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -142,22 +143,7 @@ async def _each(
             yield request
 
 
-def _check_concurrency(concurrency: int) -> None:
-    if not isinstance(concurrency, int) or concurrency < 1:
-        raise InputError(f"concurrency must be a positive integer, got {concurrency!r}")
-
-
-def _merged(defaults: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(request, Mapping):
-        raise InputError(f"a request must be a mapping of segment()'s arguments, got {type(request).__name__}")
-    arguments = {**defaults, **request}
-    missing = [name for name in _REQUIRED if name not in arguments]
-    if missing:
-        raise InputError(f"a request lacks {' and '.join(missing)}")
-    return arguments
-
-
-def _lightened(error: Exception) -> Exception:
-    """Without what leads back to the picture: a failed request must not keep it in memory."""
+def _without_traceback(error: Exception) -> Exception:
+    """Without references that would keep the image of a failed request in memory."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)

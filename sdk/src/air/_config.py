@@ -1,31 +1,37 @@
-"""What a client was told, checked, with the environment filling the gaps."""
+"""The settings of a client: checked arguments, completed from the environment."""
 
 import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 
-from ._version import __version__
+from ._encoding import plain
+from ._proxy import Proxy, environment_proxy
 from .errors import ConfigurationError, InputError
+
+__version__ = "0.1.0"
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8484"
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_MAX_RETRIES = 2
+LONGEST_TIMEOUT = 86_400.0
 
 Upload = Literal["json", "multipart"]
 
 
 @dataclass(frozen=True)
 class Config:
-    """A client's settings.
+    """The settings of a client.
 
     Attributes:
         base_url: ``scheme://host[:port][/path]``, without a slash at its end.
-        headers: sent with every request, the key among them (httpx hides it from its repr).
+        headers: sent with every request, among them the key, which httpx hides from their repr.
         timeout: seconds for one call, retries included.
+        max_retries: attempts after the first one.
+        proxy: the environment's, unless the caller's own HTTP client decides.
     """
 
     base_url: str
@@ -33,6 +39,12 @@ class Config:
     timeout: float
     max_retries: int
     upload: Upload
+    proxy: Proxy | None = None
+
+    @property
+    def server(self) -> str:
+        """The server and the proxy before it, for messages."""
+        return f"{self.base_url} through {self.proxy}" if self.proxy else self.base_url
 
     @classmethod
     def resolve(
@@ -43,10 +55,9 @@ class Config:
         timeout: float,
         max_retries: int,
         upload: Upload,
+        http_client: httpx.Client | httpx.AsyncClient | None,
     ) -> "Config":
-        """Raises ConfigurationError for what cannot work."""
-        if not isinstance(max_retries, int) or max_retries < 0:
-            raise ConfigurationError(f"max_retries must be 0 or a positive integer, got {max_retries!r}")
+        """Raises ConfigurationError for settings that cannot work."""
         if upload not in ("json", "multipart"):
             raise ConfigurationError(f"upload must be 'json' or 'multipart', got {upload!r}")
         key = checked_api_key(api_key or os.environ.get("AIR_API_KEY"), "pass api_key=… or set AIR_API_KEY")
@@ -61,25 +72,28 @@ class Config:
         )
         try:
             headers.update(checked_headers(default_headers))
-            checked_timeout(timeout)
+            timeout = checked_timeout(timeout)
+            max_retries = checked_count(max_retries, "max_retries", least=0)
         except InputError as error:
             raise ConfigurationError(str(error)) from None
-        return cls(resolve_base_url(base_url), headers, timeout, max_retries, upload)
+        address = resolve_base_url(base_url)
+        proxy = None if http_client is not None else environment_proxy(address)
+        return cls(address, headers, timeout, max_retries, upload, proxy)
 
     def headers_with(self, extra_headers: Mapping[str, str] | None) -> httpx.Headers:
-        """One call's headers, its own over the client's. Raises InputError for what HTTP cannot carry."""
+        """The headers of one call. Raises InputError for headers that HTTP cannot carry."""
         headers = self.headers.copy()
         headers.update(checked_headers(extra_headers))
         return headers
 
 
 def resolve_base_url(base_url: str | None) -> str:
-    """The server's address: as given, else the environment's ``AIR_BASE_URL``, else the local server's.
+    """The address of the server: the argument, else the environment's ``AIR_BASE_URL``, else the local server.
 
-    People paste addresses that end in ``/``, ``/v1``, ``/inference`` or ``/inference/v1``: all are cut off.
+    An ending of ``/``, ``/v1``, ``/inference`` or ``/inference/v1`` is cut off: people paste such addresses.
 
     Raises:
-        ConfigurationError: it is not an http(s) address, or it holds more than an address.
+        ConfigurationError: it is not an http(s) address, or contains more than an address.
     """
     text = (base_url or "").strip() or os.environ.get("AIR_BASE_URL", "").strip() or DEFAULT_BASE_URL
     try:
@@ -87,35 +101,37 @@ def resolve_base_url(base_url: str | None) -> str:
     except httpx.InvalidURL as error:
         raise ConfigurationError(f"base_url is not an address: {error}") from None
     if url.userinfo:
-        raise ConfigurationError("base_url must not hold a user name or password; pass api_key instead")
+        raise ConfigurationError("base_url must not contain a user name or password; pass api_key instead")
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigurationError(f"base_url must look like http://host:port or https://host, got {text!r}")
     if url.query or url.fragment:
-        raise ConfigurationError(f"base_url must not hold '?' or '#', got {text!r}")
+        raise ConfigurationError(f"base_url must not contain '?' or '#', got {text!r}")
     path = url.path.rstrip("/")
     while path.endswith(("/v1", "/inference")):
         path = path.rpartition("/")[0].rstrip("/")
     return str(url.copy_with(path=path or "/")).rstrip("/")
 
 
-def checked_api_key(api_key: str | None, remedy: str) -> str:
-    """The key without blanks around it. No message holds the key.
+def checked_api_key(api_key: object, remedy: str) -> str:
+    """The key without surrounding whitespace. No message contains the key.
 
     Raises:
-        ConfigurationError: there is none, or it cannot stand in a header.
+        ConfigurationError: it is missing, or cannot be sent in a header.
     """
+    if api_key is not None and not isinstance(api_key, str):
+        raise ConfigurationError(f"api_key must be a str, got {type(api_key).__name__}")
     key = (api_key or "").strip()
     if not key:
         raise ConfigurationError(f"no API key: {remedy}")
     if key == "None":
         raise ConfigurationError("the API key is the text 'None': the environment variable it was read from is not set")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigurationError("the API key holds blanks or characters outside ASCII; was it pasted whole?")
+    if not _is_printable_ascii(key) or " " in key:
+        raise ConfigurationError("the API key contains whitespace or characters outside ASCII; was it pasted whole?")
     return key
 
 
 def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """The headers as they are. Values may be secrets, so no message holds one.
+    """The headers unchanged. Values may be secrets, so no message contains one.
 
     Raises:
         InputError: a name or value that HTTP cannot carry.
@@ -123,7 +139,7 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise InputError(f"header {name!r}: name and value must be str")
-        if not name or not all(_is_printable_ascii(text) for text in (name, value)) or set(name) & set(" :"):
+        if not name or not _is_printable_ascii(name + value) or set(name) & set(" :"):
             raise InputError(f"header {name!r}: HTTP carries printable ASCII only")
     return dict(headers or {})
 
@@ -132,12 +148,17 @@ def _is_printable_ascii(text: str) -> bool:
     return text.isascii() and text.isprintable()
 
 
-#: Seconds. Clocks and sockets take no time of any length; nobody waits longer for a mask.
-LONGEST_TIMEOUT = 86_400.0
-
-
-def checked_timeout(seconds: float) -> float:
-    """Raises InputError unless ``seconds`` is above 0 and at most `LONGEST_TIMEOUT`."""
+def checked_timeout(timeout: Any) -> float:
+    """``timeout`` as a float. Raises InputError unless it is a number above 0, and at most `LONGEST_TIMEOUT`."""
+    seconds = plain(timeout)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_TIMEOUT:
-        raise InputError(f"timeout must be a positive number of seconds, at most a day, got {seconds!r}")
-    return seconds
+        raise InputError(f"timeout must be a positive number of seconds, at most a day, got {timeout!r}")
+    return float(seconds)
+
+
+def checked_count(count: Any, name: str, least: int) -> int:
+    """``count`` as an int. Raises InputError unless it is an integer of ``least`` or more."""
+    number = plain(count)
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise InputError(f"{name} must be an integer of at least {least}, got {count!r}")
+    return number

@@ -1,42 +1,31 @@
-"""How a call becomes HTTP requests, and when it is tried again.
+"""How a call becomes HTTP requests, and when it is retried.
 
-`Attempts` decides everything, once, for both kinds of client: what is sent, what a response or a failure means,
-whether and when to try again. What takes several calls is a `Program`, once for both kinds too. `Transport` and
-`AsyncTransport` only do the waiting.
+`Attempts` decides for both kinds of client what is sent and what a response or a failure means. What takes several
+calls is a `Flow`, also the same for both. `Transport` and `AsyncTransport` run flows: they only wait.
 """
 
 import asyncio
-import logging
-import time
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import httpx
 
-from ._answers import AnswerT, read_answer
-from ._config import Config, checked_timeout
-from ._cutoff import Abort, Cutoff, Sockets
-from ._retries import is_worth_repeating, seconds_to_wait
-from .errors import (
-    AirError,
-    APIConnectionError,
-    APITimeoutError,
-    ConfigurationError,
-)
+from ._budget import Budget
+from ._config import Config
+from ._encoding import Body
+from ._network import LoopClients, ProcessClients, make_async_client, make_client
+from ._proxy import ssl_context
+from ._responses import AnswerT, read_answer
+from .errors import AirError, APIConnectionError, ConfigurationError
 
-_log = logging.getLogger("air")
-
-# A host that is up accepts within seconds; one that is down should be found out while there is time to retry.
+# A running server accepts within seconds; finding out early that none does leaves time for a retry.
 _CONNECT_TIMEOUT = 5.0
 
-
-@dataclass(frozen=True)
-class Body:
-    content: bytes = field(repr=False)
-    content_type: str
+_CLOSED = "the client has been closed; make a new one"
 
 
 @dataclass(frozen=True)
@@ -44,7 +33,7 @@ class Call(Generic[AnswerT]):
     """One call of the API.
 
     Attributes:
-        body: makes the body; called once, in a thread where the client is async, since it may read files.
+        body: makes the body; called once, in a thread if the client is async, since it may read files.
         headers: override the client's.
     """
 
@@ -57,52 +46,17 @@ class Call(Generic[AnswerT]):
 
 ResultT = TypeVar("ResultT")
 
-#: What a program asks for: an answer, what a slow function returns, or what another thread or task will have done.
+#: What a flow yields: a call, a slow function, or a future that another thread or task completes.
 Step: TypeAlias = Call[Any] | Callable[[], Any] | Future[Any]
 
-#: Yields its steps, is sent what came of each or thrown its error, and returns its result. It never waits by itself.
-Program: TypeAlias = Generator[Step, Any, ResultT]
+#: As `httpx.Auth.auth_flow`: to dispatch a step, ``yield`` it. The result or the error comes back from the ``yield``.
+Flow: TypeAlias = Generator[Step, Any, ResultT]
 
 
-def ask(call: Call[AnswerT]) -> Program[AnswerT]:
-    """The call's answer, for a program that says ``yield from``."""
+def dispatch(call: Call[AnswerT]) -> Flow[AnswerT]:
+    """The flow of a single call; in another flow, ``yield from`` it."""
     answer: AnswerT = yield call
     return answer
-
-
-class Budget:
-    """The time and the retries that a program may take, over all its calls. The clock starts here."""
-
-    def __init__(self, config: Config, timeout: float | None) -> None:
-        self._config = config
-        self._timeout = checked_timeout(config.timeout if timeout is None else timeout)
-        self._deadline = time.monotonic() + self._timeout
-        self._failures = 0
-
-    def remaining(self) -> float:
-        """Seconds left. Raises APITimeoutError when there are none."""
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise self.timed_out()
-        return left
-
-    def wait_after(self, error: AirError) -> float:
-        """Seconds to wait before the next attempt. Raises ``error`` when there should be none."""
-        if not is_worth_repeating(error):
-            raise error
-        self._failures += 1
-        if self._failures > self._config.max_retries:
-            raise error
-        wait = seconds_to_wait(error, self._failures)
-        if time.monotonic() + wait >= self._deadline:
-            raise error
-        _log.info("trying again in %.2f s (%d of %d): %s", wait, self._failures, self._config.max_retries, error)
-        return wait
-
-    def timed_out(self) -> APITimeoutError:
-        return APITimeoutError(
-            f"no answer from {self._config.base_url} within {self._timeout:g} s; pass timeout=… to wait longer"
-        )
 
 
 class Attempts(Generic[AnswerT]):
@@ -114,162 +68,199 @@ class Attempts(Generic[AnswerT]):
         self._budget = budget
         self._headers = config.headers_with(call.headers)
         self._content: bytes | None = None
+        self._connect_timeout = _CONNECT_TIMEOUT
 
     def prepare(self) -> None:
-        """Make the body. May read files and compress pictures."""
+        """Make the body. May read files and compress images."""
         if self._call.body is not None:
             body = self._call.body()
             self._content = body.content
-            # Last, over the caller's: "application/json" as a default header must not break a multipart body.
+            # Last, so that "application/json" as a default header does not break a multipart body.
             self._headers["Content-Type"] = body.content_type
 
-    def request(self) -> dict[str, Any]:
-        """The arguments of ``httpx.Client.build_request`` for the next attempt."""
+    def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        """The request of the next attempt. Raises APITimeoutError if no time is left for one."""
         left = self._budget.remaining()
+        self._connect_timeout = min(left, _CONNECT_TIMEOUT)
         headers = self._headers.copy()
         headers.setdefault("x-request-timeout", f"{left:.3f}")
-        return {
-            "method": self._call.method,
-            "url": self._config.base_url + self._call.path,
-            "headers": headers,
-            "content": self._content,
-            "timeout": httpx.Timeout(left, connect=min(left, _CONNECT_TIMEOUT)),
-        }
+        return http.build_request(
+            self._call.method,
+            self._config.base_url + self._call.path,
+            headers=headers,
+            content=self._content,
+            timeout=httpx.Timeout(left, connect=self._connect_timeout),
+        )
 
     @contextmanager
-    def typed_failures(self) -> Iterator[None]:
-        """Turns what httpx raises in the body into this package's errors."""
-        base_url = self._config.base_url
+    def typed_failures(self, http: httpx.Client | httpx.AsyncClient) -> Iterator[None]:
+        """Convert what httpx raises in the body of the ``with`` to the errors of this package."""
+        server = self._config.server
         try:
             yield
-        except httpx.ConnectTimeout as error:
-            self._budget.remaining()
-            raise APIConnectionError(f"{base_url} does not accept connections ({_CONNECT_TIMEOUT:g} s)") from error
         except httpx.TimeoutException as error:
+            if isinstance(error, httpx.ConnectTimeout) and self._connect_timeout == _CONNECT_TIMEOUT:
+                raise APIConnectionError(f"{server} does not accept connections ({_CONNECT_TIMEOUT:g} s)") from error
             raise self._budget.timed_out() from error
         except httpx.ConnectError as error:
-            raise APIConnectionError(
-                f"cannot connect to {base_url} ({error}); is the server running there? "
-                "base_url and AIR_BASE_URL name another"
-            ) from error
+            advice = "is the server running there? base_url and AIR_BASE_URL name another"
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                advice = "SSL_CERT_FILE names a file of certificates to trust instead"
+            raise APIConnectionError(f"cannot connect to {server} ({error}); {advice}") from error
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise APIConnectionError(f"the connection to {base_url} broke: {error}") from error
+            raise APIConnectionError(f"the connection to {server} broke: {error}") from error
+        except RuntimeError as error:
+            if http.is_closed:
+                raise ConfigurationError(_CLOSED) from error
+            if isinstance(http, httpx.AsyncClient) and "loop" in str(error):
+                raise ConfigurationError(f"http_client works in the event loop that used it first: {error}") from error
+            raise
 
-    def answer(self, response: httpx.Response) -> AnswerT:
-        """What the response says. Raises APIStatusError or BadResponseError."""
-        return read_answer(response, self._call.answer, self._secret())
+    def answer(self, response: httpx.Response, content: bytes) -> AnswerT:
+        """The typed answer. Raises APIStatusError or BadResponseError."""
+        return read_answer(response, content, self._call.answer, self._secret(), self._config.proxy)
 
     def _secret(self) -> str:
         key = self._headers.get("authorization", "").rpartition(" ")[2]
-        return key if len(key) > 5 else ""  # a shorter one is nobody's secret, and occurs in words
+        return key if len(key) > 5 else ""  # a shorter one protects nothing, and occurs in words
 
 
 class Transport:
-    """Blocking HTTP on one connection pool. Safe to share between threads."""
+    """Blocking HTTP on one connection pool. Safe to share between threads, and usable after a fork."""
 
     def __init__(self, config: Config, http_client: httpx.Client | None) -> None:
         if http_client is not None and not isinstance(http_client, httpx.Client):
             raise ConfigurationError("http_client must be an httpx.Client")
         self.config = config
-        self._owns_http = http_client is None
-        self._http = httpx.Client() if http_client is None else http_client
-        self._sockets = Sockets()
+        self.closed = False
+        self._http_client = http_client
+        if http_client is None:
+            context = ssl_context(config.base_url, config.proxy)
+            self._clients = ProcessClients(lambda: make_client(config, context))
 
     def send(self, call: Call[AnswerT]) -> AnswerT:
-        """Raises APIConnectionError, APITimeoutError, BadResponseError or APIStatusError."""
-        return self.run(ask(call))
+        """Run a single call within the client's timeout. Raises as `run` does."""
+        return self.run(dispatch(call))
 
-    def run(self, program: Program[ResultT], timeout: float | None = None, abort: Abort | None = None) -> ResultT:
-        """What the program returns, within ``timeout`` seconds for all its steps. Raises what it raises."""
-        budget, abort = Budget(self.config, timeout), abort or Abort()
-        with closing(program):
+    def run(
+        self, flow: Flow[ResultT], timeout: float | None = None, cancelled: threading.Event | None = None
+    ) -> ResultT:
+        """The result of the flow, within ``timeout`` seconds for all its steps.
+
+        Args:
+            cancelled: ends the time when it is set.
+
+        Raises:
+            APIConnectionError, APITimeoutError, BadResponseError, APIStatusError: see `air.errors`.
+            Exception: what the flow raises.
+        """
+        budget = Budget(self.config, timeout, cancelled)
+        with closing(flow):
             try:
-                step = next(program)
+                step = next(flow)
                 while True:
                     try:
-                        outcome = self._outcome(step, budget, abort)
-                    except Exception as error:  # noqa: BLE001 - the program's to judge
-                        step = program.throw(error)
+                        outcome = self._outcome(step, budget)
+                    except Exception as error:  # noqa: BLE001 - for the flow to handle
+                        step = flow.throw(error)
                     else:
-                        step = program.send(outcome)
+                        step = flow.send(outcome)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
 
-    def _outcome(self, step: Step, budget: Budget, abort: Abort) -> Any:
+    def _outcome(self, step: Step, budget: Budget) -> Any:
         if isinstance(step, Call):
-            return self._answer(step, budget, abort)
+            return self._answer(step, budget)
         if isinstance(step, Future):
-            abort.wait_for(step, budget.remaining())
-            if not step.done():
-                raise budget.timed_out()
+            while not step.done():
+                budget.remaining()
+                wait([step], budget.block_time(), FIRST_COMPLETED)
             return step.result()
         return step()
 
-    def _answer(self, call: Call[AnswerT], budget: Budget, abort: Abort) -> AnswerT:
+    def _answer(self, call: Call[AnswerT], budget: Budget) -> AnswerT:
         attempts = Attempts(self.config, call, budget)
         attempts.prepare()
         while True:
             try:
-                return attempts.answer(self._exchange(attempts, budget, abort))
+                return attempts.answer(*self._exchange(attempts, budget))
             except AirError as error:
-                wait = budget.wait_after(error)
-            abort.sleep(wait)
+                budget.sleep(budget.wait_after(error))
 
-    def _exchange(self, attempts: Attempts[AnswerT], budget: Budget, abort: Abort) -> httpx.Response:
-        cutoff = Cutoff(self._sockets)
-        request = self._http.build_request(**attempts.request(), extensions={"trace": cutoff.trace})
-        with attempts.typed_failures(), abort.covers(cutoff), cutoff.after(budget.remaining()):
-            response = self._http.send(request, stream=True, auth=None, follow_redirects=False)
-            try:
-                cutoff.saw(response)
-                response.read()
-            finally:
-                response.close()
-        return response
+    def _exchange(self, attempts: Attempts[Any], budget: Budget) -> tuple[httpx.Response, bytes]:
+        http = self._http()
+        request = attempts.request(http)
+        with attempts.typed_failures(http), budget.applied():
+            response = http.send(request, stream=True, auth=None, follow_redirects=False)
+            with closing(response):
+                chunks = []
+                for chunk in response.iter_bytes():
+                    chunks.append(chunk)
+                    budget.remaining()
+        return response, b"".join(chunks)
+
+    def _http(self) -> httpx.Client:
+        if self.closed:
+            raise ConfigurationError(_CLOSED)
+        return self._clients.get() if self._http_client is None else self._http_client
 
     def close(self) -> None:
-        if self._owns_http:
-            self._http.close()
+        self.closed = True
+        if self._http_client is None:
+            self._clients.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return _state(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["config"], None)  # type: ignore[misc]
+        self.closed = state["closed"]
 
 
 class AsyncTransport:
-    """The same for asyncio: `Transport`'s twin."""
+    """The same for asyncio. Usable in several event loops, one after the other or at once."""
 
     def __init__(self, config: Config, http_client: httpx.AsyncClient | None) -> None:
         if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
             raise ConfigurationError("http_client must be an httpx.AsyncClient")
         self.config = config
-        self._owns_http = http_client is None
-        self._http = httpx.AsyncClient() if http_client is None else http_client
+        self.closed = False
+        self._http_client = http_client
+        if http_client is None:
+            context = ssl_context(config.base_url, config.proxy)
+            self._clients = LoopClients(lambda: make_async_client(config, context))
 
     async def send(self, call: Call[AnswerT]) -> AnswerT:
-        """Raises APIConnectionError, APITimeoutError, BadResponseError or APIStatusError."""
-        return await self.run(ask(call))
+        """Run a single call within the client's timeout. Raises as `run` does."""
+        return await self.run(dispatch(call))
 
-    async def run(self, program: Program[ResultT], timeout: float | None = None) -> ResultT:  # noqa: ASYNC109
-        """What the program returns, within ``timeout`` seconds for all its steps. Raises what it raises."""
+    async def run(self, flow: Flow[ResultT], timeout: float | None = None) -> ResultT:  # noqa: ASYNC109
+        """The result of the flow, within ``timeout`` seconds for all its steps. Raises as `Transport.run` does."""
         budget = Budget(self.config, timeout)
+        limit = asyncio.timeout(budget.left())
         try:
-            with closing(program):
-                async with asyncio.timeout(budget.remaining()):
-                    step = next(program)
+            with closing(flow):
+                async with limit:
+                    step = next(flow)
                     while True:
                         try:
                             outcome = await self._outcome(step, budget)
-                        except Exception as error:  # noqa: BLE001 - the program's to judge
-                            step = program.throw(error)
+                        except Exception as error:  # noqa: BLE001 - for the flow to handle
+                            step = flow.throw(error)
                         else:
-                            step = program.send(outcome)
+                            step = flow.send(outcome)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         except TimeoutError as error:
-            raise budget.timed_out() from error
+            if limit.expired():
+                raise budget.timed_out() from error
+            raise
 
     async def _outcome(self, step: Step, budget: Budget) -> Any:
         if isinstance(step, Call):
             return await self._answer(step, budget)
         if isinstance(step, Future):
-            return await _landed(step)
+            return await _completed(step)
         return await asyncio.to_thread(step)
 
     async def _answer(self, call: Call[AnswerT], budget: Budget) -> AnswerT:
@@ -277,29 +268,51 @@ class AsyncTransport:
         await asyncio.to_thread(attempts.prepare)
         while True:
             try:
-                return attempts.answer(await self._exchange(attempts))
+                return attempts.answer(*await self._exchange(attempts))
             except AirError as error:
-                wait = budget.wait_after(error)
-            await asyncio.sleep(wait)
+                pause = budget.wait_after(error)
+            await asyncio.sleep(pause)
 
-    async def _exchange(self, attempts: Attempts[AnswerT]) -> httpx.Response:
-        request = self._http.build_request(**attempts.request())
-        with attempts.typed_failures():
-            return await self._http.send(request, auth=None, follow_redirects=False)
+    async def _exchange(self, attempts: Attempts[Any]) -> tuple[httpx.Response, bytes]:
+        http = await self._http()
+        request = attempts.request(http)
+        with attempts.typed_failures(http):
+            response = await http.send(request, auth=None, follow_redirects=False)
+        return response, response.content
+
+    async def _http(self) -> httpx.AsyncClient:
+        if self.closed:
+            raise ConfigurationError(_CLOSED)
+        return await self._clients.get() if self._http_client is None else self._http_client
 
     async def close(self) -> None:
-        if self._owns_http:
-            await self._http.aclose()
+        self.closed = True
+        if self._http_client is None:
+            await self._clients.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return _state(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["config"], None)  # type: ignore[misc]
+        self.closed = state["closed"]
 
 
-async def _landed(future: Future[Any]) -> Any:
-    """Its result, once another thread or task has set it. Being cancelled here is nothing to the others who wait."""
-    loop, landed = asyncio.get_running_loop(), asyncio.Event()
+def _state(transport: Transport | AsyncTransport) -> dict[str, Any]:
+    """What a pickle or a deep copy consists of: the settings, the key among them, and no connection."""
+    if transport._http_client is not None:
+        raise ConfigurationError("a client with its own http_client cannot be pickled or copied: make a new one")
+    return {"config": transport.config, "closed": transport.closed}
+
+
+async def _completed(future: Future[Any]) -> Any:
+    """The result of a future that another thread or task completes. Cancelling the wait leaves the future alone."""
+    loop, completed = asyncio.get_running_loop(), asyncio.Event()
 
     def wake(_: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits here any more
-            loop.call_soon_threadsafe(landed.set)
+        with suppress(RuntimeError):  # the loop has been closed since
+            loop.call_soon_threadsafe(completed.set)
 
     future.add_done_callback(wake)
-    await landed.wait()
+    await completed.wait()
     return future.result()

@@ -1,37 +1,37 @@
-"""Everything this package raises on purpose.
+"""The exceptions that this package raises.
 
 ::
 
     AirError
-    ├── ConfigurationError              a client or login that cannot work: no key, a bad base_url
+    ├── ConfigurationError              a client or login that cannot work: no key, a bad base_url or proxy
     │   └── MissingExtraError           needs numpy and Pillow, which are not installed
-    ├── InputError (ValueError)         an argument that cannot be sent, found before sending
-    ├── MaskError (ValueError)          an answered mask that cannot be turned into what was asked
-    ├── APIConnectionError              no answer: unknown host, refused, cut off
-    ├── APITimeoutError                 no whole answer within ``timeout``
-    ├── BadResponseError                an answer of 2xx that is not what the API promises
+    ├── InputError (ValueError)         an argument that cannot be sent; nothing was sent
+    ├── MaskError (ValueError)          a mask that cannot be converted to an array or image
+    ├── APIConnectionError (ConnectionError)  no answer: unknown host, refused, broken off
+    │   └── APITimeoutError (TimeoutError)    no complete answer within ``timeout``
+    ├── BadResponseError                a 2xx answer that does not follow the API
     └── APIStatusError                  any other status
         ├── BadRequestError             400  malformed JSON or base64
-        ├── AuthenticationError         401  no key, or not a valid one
-        ├── PermissionDeniedError       403  the key lacks the right
+        ├── AuthenticationError         401  no API key, or an invalid one
+        ├── PermissionDeniedError       403  the key lacks the scope
         ├── NotFoundError               404  unknown model
-        │   └── ImageNotPreparedError   404  a prepared picture is gone, or was never there
+        │   └── ImageNotPreparedError   404  a prepared image has expired, was deleted or never existed
         ├── PayloadTooLargeError        413  too many bytes or pixels
-        ├── UnsupportedMediaTypeError   415  not an image the server reads
-        ├── UnprocessableEntityError    422  a wrong prompt; ``param`` is the path to it
+        ├── UnsupportedMediaTypeError   415  not an image format that the server reads
+        ├── UnprocessableEntityError    422  an invalid prompt; ``param`` is the path to it
         ├── RateLimitError              429  see ``retry_after``
-        ├── InternalServerError         500
-        ├── ServiceUnavailableError     503  busy or starting; see ``retry_after``
-        └── GatewayTimeoutError         504  the server's own deadline
+        └── InternalServerError         500 and above
+            ├── ServiceUnavailableError 503  busy or starting; see ``retry_after``
+            └── GatewayTimeoutError     504  the server's own deadline
 
-No message holds an API key. All of them can be pickled.
+No message contains the API key. All exceptions can be pickled.
 """
 
 from typing import Any
 
 
 class AirError(Exception):
-    """The root: whatever this package raises on purpose is one of these."""
+    """Base class of the exceptions that this package raises."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are rebuilt from their positional arguments by default; ours have keyword-only ones.
@@ -46,11 +46,11 @@ def _rebuild(kind: type[AirError], args: tuple[Any, ...], attributes: dict[str, 
 
 
 class ConfigurationError(AirError):
-    """A client or a login was set up so that it cannot work."""
+    """A client or a login is configured in a way that cannot work, or the client has been closed."""
 
 
 class MissingExtraError(ConfigurationError):
-    """Something was asked that needs numpy and Pillow: ``pip install "maskery-sdk[images]"``."""
+    """numpy and Pillow are needed: ``pip install "maskery-sdk[images]"``."""
 
 
 class InputError(AirError, ValueError):
@@ -58,28 +58,28 @@ class InputError(AirError, ValueError):
 
 
 class MaskError(AirError, ValueError):
-    """An answered mask cannot be turned into the array or picture that was asked for."""
+    """A mask in an answer cannot be converted to an array or image."""
 
 
-class APIConnectionError(AirError):
-    """The server gave no answer, and retries did not help."""
+class APIConnectionError(AirError, ConnectionError):
+    """The server did not answer, and retries did not help."""
 
 
-class APITimeoutError(AirError):
-    """``timeout`` seconds passed, with retries and waiting, before the answer was complete."""
+class APITimeoutError(APIConnectionError, TimeoutError):
+    """The answer was not complete within ``timeout`` seconds, including retries and waits."""
 
 
 class BadResponseError(AirError):
-    """The server reported success, but its body is not what the API promises.
+    """The status is 2xx, but the body does not follow the API.
 
     Attributes:
         status_code: the HTTP status.
-        request_id: the server's ``x-request-id``, which its log has too; None if it sent none.
-        body: the body, as parsed JSON where it is JSON, else as text.
+        request_id: the server's ``x-request-id``, also in its log; None if it sent none.
+        body: the body: parsed if it is JSON, otherwise text.
     """
 
     def __init__(self, message: str, *, status_code: int, request_id: str | None, body: object) -> None:
-        super().__init__(message + _in_request(request_id))
+        super().__init__(message + _request_suffix(request_id))
         self.message = message
         self.status_code = status_code
         self.request_id = request_id
@@ -87,17 +87,17 @@ class BadResponseError(AirError):
 
 
 class APIStatusError(AirError):
-    """The server refused or failed.
+    """The server answered with an error status.
 
     Attributes:
         status_code: the HTTP status.
-        message: the server's own sentence.
-        type: the family of the error, such as ``"invalid_request_error"``; None if not told.
-        param: path of the field that is wrong, such as ``"segment_prompt[0][1]"``; None if not told.
-        code: a name for programs, such as ``"model_not_found"``; None if not told.
-        request_id: the server's ``x-request-id``, which its log has too; None if it sent none.
-        body: the body, as parsed JSON where it is JSON, else as text.
-        retry_after: seconds to wait before asking again; None if the server did not say.
+        message: the server's message.
+        type: the category of the error, such as ``"invalid_request_error"``; None if not given.
+        param: path of the invalid field, such as ``"segment_prompt[0][1]"``; None if not given.
+        code: a code for programs, such as ``"model_not_found"``; None if not given.
+        request_id: the server's ``x-request-id``, also in its log; None if it sent none.
+        body: the body: parsed if it is JSON, otherwise text.
+        retry_after: seconds to wait before the next request; None if the server did not say.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class APIStatusError(AirError):
         body: object = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(f"{status_code}: {message}{_in_request(request_id)}")
+        super().__init__(f"{status_code}: {message}{_request_suffix(request_id)}")
         self.message = message
         self.status_code = status_code
         self.type = type
@@ -123,7 +123,7 @@ class APIStatusError(AirError):
         self.retry_after = retry_after
 
 
-def _in_request(request_id: str | None) -> str:
+def _request_suffix(request_id: str | None) -> str:
     return f" [request {request_id}]" if request_id else ""
 
 
@@ -132,19 +132,19 @@ class BadRequestError(APIStatusError):
 
 
 class AuthenticationError(APIStatusError):
-    """401: no API key, or not a valid one."""
+    """401: no API key, or an invalid one."""
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the API key lacks the right."""
+    """403: the API key lacks the scope."""
 
 
 class NotFoundError(APIStatusError):
-    """404: unknown model; the message lists those installed."""
+    """404: unknown model; the message lists the installed ones."""
 
 
 class ImageNotPreparedError(NotFoundError):
-    """404: no prepared picture has this id, for this account and model: it expired, was dropped or never was there."""
+    """404: no prepared image has this id for this account and model: it has expired, was deleted or never existed."""
 
 
 class PayloadTooLargeError(APIStatusError):
@@ -152,30 +152,30 @@ class PayloadTooLargeError(APIStatusError):
 
 
 class UnsupportedMediaTypeError(APIStatusError):
-    """415: not an image the server reads."""
+    """415: not an image format that the server reads."""
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422: a prompt or option is wrong; ``param`` is the path to it."""
+    """422: a prompt or option is invalid; ``param`` is the path to it."""
 
 
 class RateLimitError(APIStatusError):
-    """429: too many requests; ``retry_after`` says when to come back."""
+    """429: too many requests; wait ``retry_after`` seconds."""
 
 
 class InternalServerError(APIStatusError):
-    """500: the server failed."""
+    """500 and above: the server, or a proxy in front of it, failed."""
 
 
-class ServiceUnavailableError(APIStatusError):
-    """503: busy or starting; ``retry_after`` says when to come back."""
+class ServiceUnavailableError(InternalServerError):
+    """503: busy or starting; wait ``retry_after`` seconds."""
 
 
-class GatewayTimeoutError(APIStatusError):
-    """504: the server gave up at its own deadline."""
+class GatewayTimeoutError(InternalServerError):
+    """504: the server reached its own deadline."""
 
 
-BY_STATUS: dict[int, type[APIStatusError]] = {
+_BY_STATUS: dict[int, type[APIStatusError]] = {
     400: BadRequestError,
     401: AuthenticationError,
     403: PermissionDeniedError,
@@ -184,11 +184,13 @@ BY_STATUS: dict[int, type[APIStatusError]] = {
     415: UnsupportedMediaTypeError,
     422: UnprocessableEntityError,
     429: RateLimitError,
-    500: InternalServerError,
     503: ServiceUnavailableError,
     504: GatewayTimeoutError,
 }
 
-BY_STATUS_AND_CODE: dict[tuple[int, str | None], type[APIStatusError]] = {
-    (404, "image_not_prepared"): ImageNotPreparedError,
-}
+
+def status_error_class(status_code: int, code: str | None) -> type[APIStatusError]:
+    """The exception class for an HTTP status and the ``code`` of the error in the body."""
+    if status_code == 404 and code == "image_not_prepared":
+        return ImageNotPreparedError
+    return _BY_STATUS.get(status_code, InternalServerError if status_code >= 500 else APIStatusError)

@@ -1,28 +1,27 @@
-"""``client.images``: segmenting pictures, and preparing them for it."""
+"""``client.images``: segmenting images, and preparing them."""
 
+import threading
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, Literal
 
 from ._batch import Progress, SegmentResult, run_all, run_all_async
-from ._cutoff import Abort
-from ._pictures import Picture
-from ._prepared import PreparedImage
-from ._preparing import deletion, preparation
-from ._prompts import Boxes, MaskPrompts, PointLabels, SegmentPrompt
-from ._segmentation import segmentation
+from ._guidance import SegmentationOnly
+from ._image_input import ImageInput
+from ._prepared_images import PreparedImage, deletion, preparation
+from ._segment_request import Boxes, MaskPrompts, PointLabels, SegmentArguments, SegmentPrompt, segmentation
 from ._transport import AsyncTransport, Transport
-from .types import SegmentationResponse
+from .types.images import SegmentationResponse
 
 
-class Images:
-    """Segments pictures and prepares them, blocking the caller."""
+class Images(SegmentationOnly):
+    """Segments and prepares images; methods block."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def segment(
         self,
-        image: Picture,
+        image: ImageInput,
         segment_prompt: SegmentPrompt | None,
         model: str,
         timeout: float | None = None,
@@ -41,73 +40,58 @@ class Images:
         user: str | None = None,
         **kwargs: Any,
     ) -> SegmentationResponse:
-        """Ask which pixels belong to the objects that the prompt points at.
+        """Segment the objects that the prompt points at.
 
         Args:
-            image: the picture. A str is base64, with or without ``data:`` prefix; bytes are a picture file's; a
-                `pathlib.Path` is read; a PIL image or an array (uint8 [height, width], [height, width, 3] RGB or
-                [height, width, 4] RGBA) is sent as its pixels stand. Of a prepared picture only the id is sent; it
-                is uploaded again, within the same ``timeout``, where the server has dropped it, and once for each
-                other model, server or account. A str ``"id:img_..."`` is a prepared picture's id alone.
-            segment_prompt: for each object its points: ``[[[x, y], ...], ...]``, in pixels from the upper left
-                corner of the picture as a person sees it. Points in one inner list refine one object; a further
-                inner list asks for a further object. JSON text of such a list is passed on as it is.
-                None where ``boxes`` or ``mask_prompts`` say it all.
-            model: a name that ``models.list()`` answers.
-            timeout: seconds for everything: retries, waiting, and the answer's last byte. None: the client's.
+            image: the image. A str is base64, with or without ``data:`` prefix; bytes are an image file or its base64;
+                a `pathlib.Path` is read; the pixels of a PIL image or an array (uint8 [height, width],
+                [height, width, 3] RGB or [height, width, 4] RGBA) are sent as PNG. Of a `PreparedImage` only the id is
+                sent; it is uploaded again, within the same ``timeout``, if the server has dropped it, and once for each
+                other model, server or account. A str ``"id:img_..."`` is the id of a prepared image.
+            segment_prompt: for each object its points: ``[[[x, y], ...], ...]``, in pixels from the upper left corner
+                of the upright image. Points in one inner list refine one object; each inner list is one object. JSON
+                text of such a list is sent unchanged. None if ``boxes`` or ``mask_prompts`` describe the objects.
+            model: a name that ``models.list()`` returns.
+            timeout: seconds for the whole call, with retries, up to the last byte of the answer. None: the client's.
             extra_headers: override the client's headers.
             extra_body: sent as the body's key ``extra_body``.
             point_labels: for each object for each point 1 (on the object) or 0 (not on it), or None for an object
                 whose points are all on it.
             boxes: for each object ``[x0, y0, x1, y1]`` in pixels around it, or None.
-            mask_prompts: for each object a mask to start from, or None: COCO RLE, base64 of a PNG, a PNG's bytes
-                or path, a PIL image, or bool or uint8 [height, width]; whatever is not 0 is on the object.
-            n: how many readings of an ambiguous prompt to answer, 1 to 3, best first.
-            size: of the answered mask, ``"WIDTHxHEIGHT"`` or (width, height); the picture's own if None.
-                Coordinates refer to the picture that is sent in any case.
-            exif: "apply" (the server's default) turns the picture as its EXIF orientation says; "ignore" does not.
-                Settled already where the picture is a prepared one.
+            mask_prompts: for each object a mask to refine, or None: COCO RLE, base64 of a PNG, a PNG's bytes or path,
+                a PIL image, or bool or uint8 [height, width]; values other than 0 are on the object.
+            n: how many candidates of an ambiguous prompt to return, 1 to 3, best first.
+            size: of the answered mask, ``"WIDTHxHEIGHT"`` or (width, height); None: the image's own. Coordinates
+                always refer to the image that is sent.
+            exif: "apply" (the server's default) turns the image as its EXIF orientation says; "ignore" does not. A PIL
+                image is sent as its pixels are, and turned only with "apply". A prepared image has its own.
             response_format: "b64_json" (a PNG), "rle" or "polygons".
-            compose: False answers each object's whole mask, so that they may overlap; needs "rle" or "polygons".
-            merge_iou: objects whose masks overlap at least so much, 0 to 1, are one; 1 keeps all apart.
+            compose: False returns each object's whole mask, so that they may overlap; needs "rle" or "polygons".
+            merge_iou: objects whose masks have at least this IoU, 0 to 1, become one; 1 keeps all apart.
             user: your name for the end user, for the server's log.
             **kwargs: sent as further keys of the body.
 
         Returns:
-            As many masks as ``n``, and what they cost.
+            As many masks as ``n``, and the usage.
 
         Raises:
             InputError: an argument cannot be sent; nothing was.
-            OSError: the picture's file cannot be read.
+            OSError: the image's file cannot be read.
             MissingExtraError: pixels were passed, and numpy or Pillow is not installed.
-            ImageNotPreparedError: the prepared picture is gone, and was not kept; or it was passed by its id; or it
-                was uploaded again, and is gone again.
+            ImageNotPreparedError: the server has dropped the prepared image, which does not hold its file or was
+                passed by its id; or dropped it again right after it was uploaded.
             APIConnectionError: no answer.
-            APITimeoutError: no whole answer in time.
-            BadResponseError: an answer that is not what the API promises.
-            APIStatusError: the server refused or failed; one subclass for each status, see `air.errors`.
+            APITimeoutError: no complete answer in time.
+            BadResponseError: an answer that does not follow the API.
+            APIStatusError: an error status; one subclass for each, see `air.errors`.
+            ConfigurationError: the client has been closed.
         """
         return self._segment(
-            {
-                "image": image,
-                "segment_prompt": segment_prompt,
-                "model": model,
-                "timeout": timeout,
-                "extra_headers": extra_headers,
-                "extra_body": extra_body,
-                "point_labels": point_labels,
-                "boxes": boxes,
-                "mask_prompts": mask_prompts,
-                "n": n,
-                "size": size,
-                "exif": exif,
-                "response_format": response_format,
-                "compose": compose,
-                "merge_iou": merge_iou,
-                "user": user,
-                **kwargs,
-            }
-        )
+            SegmentArguments(
+                image, segment_prompt, model, timeout, extra_headers, extra_body, point_labels, boxes, mask_prompts, n,
+                size, exif, response_format, compose, merge_iou, user, kwargs,
+            )
+        )  # fmt: skip
 
     def segment_many(
         self,
@@ -117,31 +101,30 @@ class Images:
         progress: Progress | None = None,
         **defaults: Any,
     ) -> list[SegmentResult]:
-        """Ask for many pictures, a few at a time.
+        """Segment many images, a few at a time.
 
         Args:
-            requests: for each picture a mapping of `segment`'s arguments. Read as places become free, so that a
-                generator over a folder never has more than ``concurrency`` pictures in memory. A Path costs no
-                memory until its turn.
-            concurrency: how many requests are in flight at most.
-            progress: called after each request with the number of those done and of all, or None where
-                ``requests`` has no length. Always called from the caller's thread.
-            **defaults: arguments of `segment` for the requests that do not set them, such as ``model=...``.
+            requests: for each image a mapping of `segment`'s arguments. The next one is taken when a request has
+                finished, so that a generator over a folder never has more than ``concurrency`` images in memory. A Path
+                is read when its request starts.
+            concurrency: how many requests run at the same time at most.
+            progress: called after each request with the number of finished requests and the total, or None if
+                ``requests`` has no length. Always called in the caller's thread.
+            **defaults: arguments of `segment` for requests that do not set them, such as ``model=...``.
 
         Returns:
-            One result per request, in their order. A request that fails does not stop the others: its result holds
-            the error.
+            One result per request, in their order. If a request fails, its result holds the error and the others
+            continue.
 
         Raises:
             InputError: ``concurrency`` is not a positive integer.
-            Exception: whatever ``requests`` or ``progress`` raises, KeyboardInterrupt too; requests in flight are
-                cut off first.
+            Exception: what ``requests`` or ``progress`` raises, or KeyboardInterrupt; running requests end first.
         """
         return run_all(requests, self._segment, defaults, concurrency, progress)
 
     def prepare(
         self,
-        image: Picture,
+        image: ImageInput,
         model: str,
         timeout: float | None = None,
         extra_headers: Mapping[str, str] | None = None,
@@ -150,28 +133,28 @@ class Images:
         user: str | None = None,
         keep: bool = True,
     ) -> PreparedImage:
-        """Upload a picture once, have it encoded ahead, and segment it many times without sending it again.
+        """Upload an image once and encode it in advance, to segment it many times without sending it again.
 
         Args:
-            image: the picture, as anything that `segment` takes but an id. A prepared one is prepared anew.
-            model: the model to encode it for. `segment` may name another: the picture is then uploaded once for that.
+            image: in any form that `segment` accepts but an id. A `PreparedImage` is prepared again.
+            model: the model to encode it for. It is uploaded again for any other model that `segment` names.
             timeout: as for `segment`.
             extra_headers: as for `segment`.
-            exif: as for `segment`, for all that will be asked about the picture. None: as a prepared ``image`` was
-                prepared, else the server's default, "apply".
-            user: as for `segment`; sent with every upload of the picture.
-            keep: hold the picture's file in memory, so that it can be uploaded again when the server has dropped it.
-                False saves that memory; `segment` then raises ImageNotPreparedError when the picture is gone.
+            exif: as for `segment`, for all requests with this image. None: that of a `PreparedImage`, else the
+                server's default, "apply".
+            user: as for `segment`; sent with every upload of the image.
+            keep: hold the image file in memory, to upload it again if the server has dropped it. False saves that
+                memory; `segment` then raises ImageNotPreparedError.
 
         Returns:
             What to pass to `segment` as ``image``.
 
         Raises:
             AirError: as for `segment`.
-            OSError: the picture's file cannot be read.
+            OSError: the image's file cannot be read.
         """
-        program = preparation(self._transport.config, image, model, extra_headers, exif, user, keep)
-        return self._transport.run(program, timeout)
+        flow = preparation(self._transport.config, image, model, extra_headers, exif, user, keep)
+        return self._transport.run(flow, timeout)
 
     def delete(
         self,
@@ -179,35 +162,34 @@ class Images:
         timeout: float | None = None,
         extra_headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Have the server drop a prepared picture now, for all models. One that is gone already is no error.
+        """Delete a prepared image from the server, for all models. It is not an error if the server has dropped it.
 
-        A `PreparedImage` that holds its picture can still be segmented afterwards: it is uploaded again.
+        A `PreparedImage` that holds its file can still be segmented afterwards: it is uploaded again.
 
         Args:
-            image: the prepared picture, or its id, ``"img_..."`` or ``"id:img_..."``.
+            image: the prepared image, or its id, ``"img_..."`` or ``"id:img_..."``.
             timeout: as for `segment`.
             extra_headers: as for `segment`.
 
         Raises:
-            InputError: the picture was prepared at another server, or the text is no id.
+            InputError: the image was prepared on another server, or the text is not an id.
             AirError: as for `segment`.
         """
         self._transport.run(deletion(self._transport.config, image, extra_headers), timeout)
 
-    def _segment(self, arguments: dict[str, Any], abort: Abort | None = None) -> SegmentationResponse:
-        timeout = arguments.pop("timeout", None)
-        return self._transport.run(segmentation(self._transport.config, **arguments), timeout, abort)
+    def _segment(self, arguments: SegmentArguments, cancelled: threading.Event | None = None) -> SegmentationResponse:
+        return self._transport.run(segmentation(self._transport.config, arguments), arguments.timeout, cancelled)
 
 
-class AsyncImages:
-    """Segments pictures and prepares them from asyncio: `Images`' twin."""
+class AsyncImages(SegmentationOnly):
+    """Segments and prepares images from asyncio: the same methods as `Images`, awaited."""
 
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
 
     async def segment(
         self,
-        image: Picture,
+        image: ImageInput,
         segment_prompt: SegmentPrompt | None,
         model: str,
         timeout: float | None = None,  # noqa: ASYNC109 - the API's own argument
@@ -226,32 +208,16 @@ class AsyncImages:
         user: str | None = None,
         **kwargs: Any,
     ) -> SegmentationResponse:
-        """Ask which pixels belong to the objects that the prompt points at.
+        """Segment the objects that the prompt points at.
 
-        The same arguments, answer and errors as `Images.segment`. Files are read and pixels compressed in a
-        thread.
+        The same arguments, answer and errors as `Images.segment`. Files are read and pixels compressed in a thread.
         """
         return await self._segment(
-            {
-                "image": image,
-                "segment_prompt": segment_prompt,
-                "model": model,
-                "timeout": timeout,
-                "extra_headers": extra_headers,
-                "extra_body": extra_body,
-                "point_labels": point_labels,
-                "boxes": boxes,
-                "mask_prompts": mask_prompts,
-                "n": n,
-                "size": size,
-                "exif": exif,
-                "response_format": response_format,
-                "compose": compose,
-                "merge_iou": merge_iou,
-                "user": user,
-                **kwargs,
-            }
-        )
+            SegmentArguments(
+                image, segment_prompt, model, timeout, extra_headers, extra_body, point_labels, boxes, mask_prompts, n,
+                size, exif, response_format, compose, merge_iou, user, kwargs,
+            )
+        )  # fmt: skip
 
     async def segment_many(
         self,
@@ -261,16 +227,16 @@ class AsyncImages:
         progress: Progress | None = None,
         **defaults: Any,
     ) -> list[SegmentResult]:
-        """Ask for many pictures, a few at a time.
+        """Segment many images, a few at a time.
 
-        The same arguments and results as `Images.segment_many`; ``requests`` may be async. Cancelling it cancels
-        the requests in flight, and waits until they have ended.
+        The same arguments and results as `Images.segment_many`; ``requests`` may be async. Cancelling it cancels the
+        running requests, and waits until they have ended.
         """
         return await run_all_async(requests, self._segment, defaults, concurrency, progress)
 
     async def prepare(
         self,
-        image: Picture,
+        image: ImageInput,
         model: str,
         timeout: float | None = None,  # noqa: ASYNC109 - as above
         extra_headers: Mapping[str, str] | None = None,
@@ -279,12 +245,12 @@ class AsyncImages:
         user: str | None = None,
         keep: bool = True,
     ) -> PreparedImage:
-        """Upload a picture once, have it encoded ahead, and segment it many times without sending it again.
+        """Upload an image once and encode it in advance, to segment it many times without sending it again.
 
         The same arguments, answer and errors as `Images.prepare`. Files are read and pixels compressed in a thread.
         """
-        program = preparation(self._transport.config, image, model, extra_headers, exif, user, keep)
-        return await self._transport.run(program, timeout)
+        flow = preparation(self._transport.config, image, model, extra_headers, exif, user, keep)
+        return await self._transport.run(flow, timeout)
 
     async def delete(
         self,
@@ -292,12 +258,11 @@ class AsyncImages:
         timeout: float | None = None,  # noqa: ASYNC109 - as above
         extra_headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Have the server drop a prepared picture now, for all models. One that is gone already is no error.
+        """Delete a prepared image from the server, for all models. It is not an error if the server has dropped it.
 
         The same arguments and errors as `Images.delete`.
         """
         await self._transport.run(deletion(self._transport.config, image, extra_headers), timeout)
 
-    async def _segment(self, arguments: dict[str, Any]) -> SegmentationResponse:
-        timeout = arguments.pop("timeout", None)
-        return await self._transport.run(segmentation(self._transport.config, **arguments), timeout)
+    async def _segment(self, arguments: SegmentArguments) -> SegmentationResponse:
+        return await self._transport.run(segmentation(self._transport.config, arguments), arguments.timeout)

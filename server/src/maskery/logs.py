@@ -1,4 +1,4 @@
-"""Log lines for people or for programs, each with the id of the request that it belongs to, and none with a secret."""
+"""Logging as text or JSON. Every line has its request's id; secrets are redacted."""
 
 import logging
 import re
@@ -10,11 +10,11 @@ from pythonjsonlogger.json import JsonFormatter
 
 LogFormat = Literal["text", "json"]
 
-#: Of the request that is being answered here; empty outside of one.
+#: The id of the current request; empty outside of a request.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
-# The secret of a key and, where a client has encoded a path twice, what became of the line before it. The ID stays:
-# whoever finds it in a log knows which key to revoke.
+# The secret part of an API key, also after a client has percent-encoded its underscore (repeatedly). The key's id is
+# kept, so that a leaked key can be identified and revoked.
 _KEY = re.compile(r"([0-9A-Fa-f]{12})(?:_|%(?:25)*5[Ff])[A-Za-z0-9_%-]+")
 
 # As in postgresql://name:password@host?password=...
@@ -24,11 +24,11 @@ _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s%(request)s"
 
 
 def configure(level: str, form: LogFormat) -> None:
-    """Send log lines to standard error.
+    """Write logs to standard error.
 
     Args:
         level: debug, info, warning or error.
-        form: text; json: one object a line, with what `extra` gave beside the message.
+        form: text, or json: one object per line, including the fields of `extra`.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_WithoutSecrets(_json() if form == "json" else logging.Formatter(_TEXT)))
@@ -37,12 +37,12 @@ def configure(level: str, form: LogFormat) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """The text less the secrets of keys and the passwords of addresses in it."""
+    """The text with API key secrets and passwords in URLs replaced by dots."""
     return _PASSWORD.sub(r"\1\2...", _KEY.sub(r"\1_...", text))
 
 
 class _WithoutSecrets(logging.Formatter):
-    """Whatever a line or its traceback quotes: a key that a client put in the wrong place, a database's address."""
+    """Redacts secrets in messages and tracebacks: API keys in wrong fields, database URLs."""
 
     def __init__(self, form: logging.Formatter) -> None:
         super().__init__()
@@ -56,14 +56,14 @@ def _json() -> logging.Formatter:
     return JsonFormatter(
         "%(asctime)s %(levelname)s %(name)s %(message)s",
         rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-        # uvicorn gives its messages along in colours too.
+        # uvicorn adds a coloured copy of its messages.
         reserved_attrs=[*RESERVED_ATTRS, "request", "color_message"],
         exc_info_as_array=True,
     )
 
 
 def _name_request(record: logging.LogRecord) -> bool:
-    """Give the line its request's id, unless it brought one along."""
+    """Add the request id to the record, unless it has one."""
     record.request = ""
     if not hasattr(record, "request_id") and (named := request_id.get()):
         record.request_id = named

@@ -1,7 +1,10 @@
-"""All settings of a server, from the environment (`MASKERY_*`) or a TOML file.
+"""The server's settings, read from the environment (`MASKERY_*`) or a TOML file.
 
-Order: command line, environment, the TOML file named by `MASKERY_CONFIG` (else `maskery.toml` in the home folder, if
-there is one), defaults. `docs/settings.md` lists them all; a test compares it with this class, both ways.
+Order of precedence: command line, environment, the TOML file named by `MASKERY_CONFIG` (default: `maskery.toml` in the
+home folder, if it exists), defaults. A test compares `docs/settings.md` with this class in both directions.
+
+Every command imports this module, so it imports nothing heavy. `maskery.api.container` builds the limits and options
+of the engine and of accounts from it.
 """
 
 import difflib
@@ -24,122 +27,153 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from maskery.accounts import Limits
-from maskery.engine import EncoderOptions, EngineLimits, memory, processors
+from maskery.errors import UserError
 from maskery.logs import LogFormat
-from maskery.models import BUILT_IN
-from maskery.segmentation import ImageLimits, PromptLimits
+from maskery.resources import memory, processors
 
-# Read elsewhere; the last by the tests.
+# Variables that other code reads; the last one is for tests.
 _NO_SETTINGS = {"MASKERY_CONFIG", "MASKERY_API_KEY", "MASKERY_TEST_EVERYTHING"}
 
-# What browsers send in the header Origin, hosts of other scripts in their ASCII form.
+# The value of the Origin header as browsers send it; internationalised host names are in their ASCII form.
 _ORIGIN = re.compile(r"https?://([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 
-class SettingsError(ValueError):
-    """A setting is wrong; the message names it and says what would be right."""
+#: A path of plain segments, without a slash at its end.
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+
+class SettingsError(UserError, ValueError):
+    """A setting is invalid. The message names the setting and says what it accepts."""
 
 
 def default_home() -> Path:
-    """`MASKERY_HOME`, else the platform's folder for application data."""
+    """The folder named by `MASKERY_HOME`, or the platform's folder for application data."""
     named = os.environ.get("MASKERY_HOME")
-    return Path(named) if named else Path(platformdirs.user_data_dir("maskery"))
+    if named:
+        return expand_user(Path(named))
+    try:
+        # Some releases of platformdirs leave the tilde in place.
+        return Path(platformdirs.user_data_dir("maskery")).expanduser()
+    except RuntimeError:
+        raise SettingsError(
+            "this user has no home folder: set MASKERY_HOME to a folder for the server's files"
+        ) from None
+
+
+def expand_user(path: Path) -> Path:
+    """A path with a leading `~` replaced by the user's home folder.
+
+    Raises:
+        SettingsError: the user has no home folder.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise SettingsError(f"{path} cannot be expanded, because this user has no home folder") from None
 
 
 def affordable_pixels() -> int:
-    """Pixels whose segmentation, on every processor at once, takes at most half of the memory there is.
+    """The default for `max_image_pixels`: with every processor busy, images take at most half of the memory.
 
-    A pixel in flight was measured to cost up to 20 bytes (transparent and turned by EXIF), and its file comes on top.
+    One pixel in flight costs up to 20 bytes (measured: transparent, rotated by EXIF), plus the image's file.
     """
     return min(64_000_000, memory() // 2 // (24 * processors()))
 
 
 class Settings(BaseSettings):
-    """What can be set. Make one with `Settings.load`, which turns mistakes into `SettingsError`."""
+    """The server's settings. `Settings.load` reports invalid values as `SettingsError`."""
 
     model_config = SettingsConfigDict(
         env_prefix="MASKERY_", extra="forbid", frozen=True, env_ignore_empty=True, protected_namespaces=()
     )
 
     home: Path = Field(
-        default_factory=default_home, description="Folder for everything a server keeps: keys, models, caches."
+        default_factory=default_home, description="Folder for all of the server's files: accounts, models, caches."
     )
     host: str = Field(
-        "127.0.0.1", min_length=1, description="Address to listen on. Loopback prints a key at first start."
+        "127.0.0.1", min_length=1, description="Address to listen on. On loopback, the first start prints a key."
     )
-    port: int = Field(8484, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    anonymous: bool = Field(False, description="Answer without a key. Meant for a machine that nobody else reaches.")
+    port: int = Field(8484, ge=0, le=65535, description="Port to listen on; 0 selects a free port.")
+    anonymous: bool = Field(
+        False, description="Answer requests without a key. Only for a machine that no one else can reach."
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Host names that requests may carry; empty: loopback names on loopback, any elsewhere."
+        (), description="Accepted host names; empty: loopback names on loopback, any name elsewhere."
     )
     tls_certificate: Path | None = Field(
-        None, description="PEM file with the server's certificate and those that lead to its authority."
+        None, description="PEM file with the server's certificate, followed by its intermediate certificates."
     )
     tls_key: Path | None = Field(None, description="PEM file with the certificate's key, without a passphrase.")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Addresses or networks of proxies that say whom they ask for; empty: nobody is believed."
+        (), description="Addresses or networks of proxies whose X-Forwarded-* headers are used; empty: none."
+    )
+    root_path: str = Field("", description="Path below which a proxy serves the server, such as /maskery; empty: none.")
+    hsts_seconds: int = Field(
+        0, ge=0, description="max-age of the header Strict-Transport-Security on HTTPS responses; 0: no header."
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Other origins whose pages may call the server, such as https://app.example; empty: none."
     )
     aliases: Annotated[dict[str, str], NoDecode] = Field(
-        {}, description="Model names answered by another, installed model, as JSON or `NAME=MODEL,…`."
+        {}, description="Further names for installed models, as JSON or `NAME=MODEL,…`."
     )
     model_memory: int = Field(
         default_factory=lambda: memory() // 2,
         ge=0,
-        description="Bytes of memory for loaded models, by estimate; the least recently used makes room.",
+        description="Bytes of memory for loaded models (estimated); the least recently used model is unloaded first.",
     )
     precision: Literal["auto", "f32", "bf16", "int8"] = Field(
-        "auto", description="How installed models compute; auto: bf16 where the processor does, else f32."
+        "auto", description="Precision of installed models; auto: bf16 if the processor supports it, else f32."
     )
     hq_token_only: bool = Field(
-        False, description="SAM-HQ answers by its own token's mask alone, without adding it to SAM's masks."
+        False, description="SAM-HQ returns the mask of its HQ token alone instead of adding it to SAM's masks."
     )
-    preload: Annotated[tuple[str, ...], NoDecode] = Field(
-        BUILT_IN, description="Models loaded and run once before the server says that it is ready."
+    preload: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None, description="Models to load and run once before the server is ready; default: the built-in models."
     )
-    workers: int = Field(default_factory=processors, ge=1, description="Calls of models at the same time.")
+    workers: int = Field(default_factory=processors, ge=1, description="Model calls that run at the same time.")
     max_queue: int = Field(
-        256, ge=0, description="Requests that may wait, beside one for each worker; more are answered 503."
+        256, ge=0, description="Requests that may wait, in addition to one per worker; further ones get 503."
     )
-    max_encode_queue: int = Field(
-        32, ge=0, description="New pictures that may wait to be encoded; more are answered 503."
-    )
+    max_encode_queue: int = Field(32, ge=0, description="New images that may wait to be encoded; further ones get 503.")
     encode_timeout: float = Field(
         120.0,
         gt=0,
         allow_inf_nan=False,
-        description="Seconds for one picture, after which the encoder is taken for hung and restarted.",
+        description="Seconds for encoding one image; after that the encoder process is restarted.",
+    )
+    compile_cache: Path = Field(
+        default_factory=lambda settings: settings["home"] / "cache" / "compiled",
+        description="Folder for compiled networks, which halve the time to load a model.",
     )
     cache_bytes: int = Field(
-        default_factory=lambda: memory() // 8, ge=0, description="Bytes of kept embeddings, over all pictures."
+        default_factory=lambda: memory() // 8, ge=0, description="Bytes of cached embeddings, over all images."
     )
-    share_pictures: bool = Field(
-        False, description="One account's embeddings serve every other that sends the same file."
-    )
+    share_images: bool = Field(False, description="Accounts that send the same file share its embedding.")
     prepared_seconds: float = Field(
-        3600.0, gt=0, allow_inf_nan=False, description="Seconds that a prepared picture lives on after its last use."
+        3600.0, gt=0, allow_inf_nan=False, description="Seconds until an unused prepared image expires."
     )
     max_upload_bytes: int = Field(
         default_factory=lambda: max(2**28, memory() // 16),
         ge=1,
-        description="Bytes of the bodies of all requests in flight; more are answered 503.",
+        description="Bytes of the bodies of all requests in flight; further ones get 503.",
     )
     default_timeout: float = Field(
         60.0,
         gt=0,
         allow_inf_nan=False,
-        description="Seconds for a request whose client does not name a limit; later it is answered 504.",
+        description="Seconds for a request without x-request-timeout; after that it gets 504.",
     )
     max_timeout: float = Field(
-        600.0, gt=0, allow_inf_nan=False, description="Most seconds that a client may allow for its request."
+        600.0, gt=0, allow_inf_nan=False, description="Upper limit of x-request-timeout, in seconds."
     )
-    max_image_bytes: int = Field(64 * 2**20, ge=1, description="Bytes of a picture's file.")
+    head_timeout: float = Field(
+        20.0, gt=0, allow_inf_nan=False, description="Seconds for a request's head; then the connection is closed."
+    )
+    max_image_bytes: int = Field(64 * 2**20, ge=1, description="Bytes of an image's file.")
     max_image_pixels: int = Field(
-        default_factory=affordable_pixels, ge=1, description="Pixels of a picture, and of an answered mask."
+        default_factory=affordable_pixels, ge=1, description="Pixels of an image and of a returned mask."
     )
     max_objects: int = Field(512, ge=1, le=65535, description="Objects in one request.")
     max_points: int = Field(2048, ge=1, description="Points in one request, over all objects.")
@@ -147,38 +181,37 @@ class Settings(BaseSettings):
         30.0,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds that requests have to finish when the server is told to stop.",
+        description="Seconds that requests have to finish after the server receives SIGTERM.",
     )
     database_url: str | None = Field(
-        None, repr=False, description="PostgreSQL for accounts, postgresql://USER:PASSWORD@HOST/NAME; else a file."
+        None, repr=False, description="PostgreSQL for accounts: postgresql://USER:PASSWORD@HOST/NAME; default: SQLite."
     )
     redis_url: str | None = Field(
-        None, repr=False, description="Redis or Valkey that counts for all servers together; else each counts alone."
+        None,
+        repr=False,
+        description="Redis or Valkey in which all servers count rate limits; default: each server counts alone.",
     )
     without_redis: Literal["local", "refuse"] = Field(
-        "local", description="When it does not answer: each server counts alone, or requests are answered 503."
+        "local", description="While Redis does not answer: each server counts alone, or requests get 503."
     )
-    key_days: float = Field(
-        90.0, ge=0, le=36500, description="Days that a new key is good for, unless told otherwise; 0: for ever."
-    )
-    requests_per_minute: int = Field(0, ge=0, lt=2**31, description="Requests a minute, of each account; 0: no limit.")
-    pictures_per_minute: int = Field(
-        0, ge=0, lt=2**31, description="New pictures a minute, of each account; 0: no limit."
-    )
-    concurrent_requests: int = Field(0, ge=0, lt=2**31, description="Requests at a time, likewise.")
-    pixels_per_day: int = Field(
-        0, ge=0, lt=2**53, description="Pixels of new pictures a day, of each account; 0: no limit."
-    )
+    key_days: float = Field(90.0, ge=0, le=36500, description="Default lifetime of a new key in days; 0: no expiry.")
+    requests_per_minute: int = Field(0, ge=0, lt=2**31, description="Requests per minute and account; 0: no limit.")
+    images_per_minute: int = Field(0, ge=0, lt=2**31, description="New images per minute and account; 0: no limit.")
+    concurrent_requests: int = Field(0, ge=0, lt=2**31, description="Concurrent requests per account; 0: no limit.")
+    pixels_per_day: int = Field(0, ge=0, lt=2**53, description="Pixels of new images per day and account; 0: no limit.")
     open_metrics: bool = Field(False, description="Answer /metrics without a key.")
     log_level: str = Field("info", description="debug, info, warning or error.")
-    log_format: LogFormat = Field("text", description="text, or json: an object a line.")
+    log_format: LogFormat = Field("text", description="text, or json: one object per line.")
 
     @classmethod
     def load(cls, **named: Any) -> "Settings":
-        """Settings from all sources; `named` ones (None: not named) go before the others.
+        """Read the settings from all sources.
+
+        Args:
+            named: settings that take precedence over every source; None: not given.
 
         Raises:
-            SettingsError: one sentence on what is wrong.
+            SettingsError: a setting is invalid.
         """
         try:
             return cls(**{name: value for name, value in named.items() if value is not None})
@@ -197,7 +230,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         named = os.environ.get("MASKERY_CONFIG")
-        file = Path(named or default_home() / "maskery.toml")
+        file = expand_user(Path(named)) if named else default_home() / "maskery.toml"
         if named and not file.is_file():
             raise ValueError(f"MASKERY_CONFIG names {file}, which is not a file")
         try:
@@ -205,7 +238,7 @@ class Settings(BaseSettings):
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{file} is not TOML: {error}") from None
         except UnicodeDecodeError:
-            raise ValueError(f"{file} is not UTF-8 text, which TOML is") from None
+            raise ValueError(f"{file} is not UTF-8 text, as TOML requires") from None
         except OSError as error:
             raise ValueError(f"{file} cannot be read: {error.strerror}") from None
         return init_settings, env_settings, from_file
@@ -245,9 +278,22 @@ class Settings(BaseSettings):
             if network is None or network.prefixlen == 0:
                 raise ValueError(
                     f"{each!r} is not a proxy: give its address, or a network such as 10.0.0.0/8; "
-                    "whoever is trusted can claim to be anybody, so all the world cannot be"
+                    "0.0.0.0/0 is not accepted, because any client could then forge its address"
                 )
         return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _absolute_path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if path and not ROOT_PATH.fullmatch(path):
+            raise ValueError(f"{value!r} is not a path such as /maskery")
+        return path
+
+    @field_validator("home", "tls_certificate", "tls_key")
+    @classmethod
+    def _expand_user(cls, value: Path | None) -> Path | None:
+        return value and expand_user(value)
 
     @field_validator("cors_origins")
     @classmethod
@@ -263,12 +309,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _both_files(self) -> "Settings":
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("MASKERY_TLS_CERTIFICATE and MASKERY_TLS_KEY belong together: set both, or neither")
+            raise ValueError("MASKERY_TLS_CERTIFICATE and MASKERY_TLS_KEY belong together: set both or neither")
         return self
 
     @property
     def on_loopback(self) -> bool:
-        """Whether only programs of this machine can reach the server."""
+        """Whether only programs on this machine can reach the server."""
         if self.host == "localhost":
             return True
         try:
@@ -278,76 +324,35 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str | Path:
-        """URL, or the path of an SQLite file."""
+        """The database of accounts: a URL or the path of an SQLite file."""
         return self.database_url or self.home / "maskery.db"
 
     @property
-    def default_limits(self) -> Limits:
-        """Of accounts that have none of their own."""
-        return Limits(self.requests_per_minute, self.pictures_per_minute, self.concurrent_requests, self.pixels_per_day)
-
-    @property
     def key_seconds(self) -> float | None:
-        """Seconds that a new key is good for; None: for ever."""
+        """Default lifetime of a new key in seconds; None: no expiry."""
         return self.key_days * 86400 or None
 
     @property
     def models(self) -> Path:
-        """Folder of the installed models."""
+        """The folder of installed models."""
         return self.home / "models"
 
     @property
-    def image_limits(self) -> ImageLimits:
-        return ImageLimits(self.max_image_bytes, self.max_image_pixels)
-
-    @property
-    def prompt_limits(self) -> PromptLimits:
-        # A mask to start from is a byte a pixel: four pictures' worth stay within what `affordable_pixels` allows.
-        return PromptLimits(self.max_objects, self.max_points, 4 * self.max_image_pixels)
-
-    @property
-    def engine_limits(self) -> EngineLimits:
-        return EngineLimits(
-            image=self.image_limits,
-            prompt=self.prompt_limits,
-            workers=self.workers,
-            max_requests=self.workers + self.max_queue,
-            # One request of the size that is allowed always has room.
-            max_request_bytes=max(self.max_upload_bytes, self.max_body_bytes),
-            max_encodings=self.max_encode_queue,
-            cache_bytes=self.cache_bytes,
-            share_pictures=self.share_pictures,
-            prepared_seconds=self.prepared_seconds,
-        )
-
-    @property
-    def encoder_options(self) -> EncoderOptions:
-        return EncoderOptions(
-            models=self.models,
-            max_model_bytes=self.model_memory,
-            precision=self.precision,
-            hq_token_only=self.hq_token_only,
-            image_limits=self.image_limits,
-            log_level=self.log_level,
-            log_format=self.log_format,
-        )
-
-    @property
     def max_body_bytes(self) -> int:
-        """Bytes of a request: the largest picture in base64, and room for the prompt."""
+        """Upper limit of a request's body: the largest image in base64, plus 4 MiB for the prompt."""
         return self.max_image_bytes * 4 // 3 + 4 * 2**20
 
 
 def misspelled() -> list[str]:
-    """A sentence for each `MASKERY_` variable of the environment that is no setting."""
+    """Describe each `MASKERY_` environment variable that no setting reads."""
     known = {f"MASKERY_{name.upper()}" for name in Settings.model_fields} | _NO_SETTINGS
     found = sorted(name for name in os.environ if name.startswith("MASKERY_") and name not in known)
-    return [f"{name} is no setting and changes nothing{_guess(name, known)}" for name in found]
+    return [f"{name} is not a setting and has no effect{_guess(name, known)}" for name in found]
 
 
 def _guess(name: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-    return f"; perhaps {near[0]} was meant" if near else ""
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _from_json(text: str) -> Any:
@@ -364,5 +369,5 @@ def _explain(error: ValidationError) -> str:
     if not name:
         return message
     if first["type"] == "extra_forbidden":
-        return f"there is no setting {name}; docs/settings.md lists those there are"
+        return f"unknown setting {name}; docs/settings.md lists all settings"
     return f"setting {name} (MASKERY_{name.partition('.')[0].upper()}): {message}"

@@ -1,12 +1,13 @@
-"""Both databases, each empty for a test, and the event loop that the server has."""
+"""Fixtures of the account tests: both databases, empty, and the server's event loop."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from outside import PostgresServer
 
-from maskery.accounts import AccountBook, Database, KeyStore, Records, UsageBook
+from maskery.accounts import AccountRepository, AccountStore, Database, KeyRepository, UsageRepository
 
 
 @pytest.fixture(scope="module")
@@ -16,19 +17,34 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def shared_postgres(postgres_server: PostgresServer) -> Iterator[str]:
-    """A database with its tables: to make one takes longer than most tests."""
+    """URL of a database with its tables, for the whole session: migrations take longer than most tests."""
     name = postgres_server.new_database()
     url = postgres_server.url(name)
-    Records.open(url).close()
+    AccountStore.open(url).close()
     yield url
     postgres_server.drop_database(name)
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with its tables, to be copied."""
+    file = tmp_path_factory.mktemp("accounts") / "accounts.db"
+    AccountStore.open(file).close()
+    return file
+
+
+@pytest.fixture
+def sqlite_file(tmp_path: Path, migrated_file: Path) -> Path:
+    """An empty database with its tables."""
+    return Path(shutil.copy(migrated_file, tmp_path / "accounts.db"))
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
-    """Of a database in which there is nobody: the path of a file that is not there yet, or a URL."""
+def location(request: pytest.FixtureRequest) -> str | Path:
+    """An empty database with its tables: the path of an SQLite file, or a PostgreSQL URL."""
     if request.param == "sqlite":
-        return tmp_path / "new" / "accounts.db"
+        file: Path = request.getfixturevalue("sqlite_file")
+        return file
     url: str = request.getfixturevalue("shared_postgres")
     database = Database(url)
     with database.writing() as connection:
@@ -38,27 +54,27 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
 
 
 @pytest.fixture
-def records(location: str | Path) -> Iterator[Records]:
-    records = Records.open(location)
-    yield records
-    records.close()
+def store(location: str | Path) -> Iterator[AccountStore]:
+    store = AccountStore.open(location)
+    yield store
+    store.close()
 
 
 @pytest.fixture
-def database(records: Records) -> Database:
-    return records.database
+def database(store: AccountStore) -> Database:
+    return store.database
 
 
 @pytest.fixture
-def book(records: Records) -> AccountBook:
-    return records.book
+def accounts(store: AccountStore) -> AccountRepository:
+    return store.accounts
 
 
 @pytest.fixture
-def keys(records: Records) -> KeyStore:
-    return records.keys
+def keys(store: AccountStore) -> KeyRepository:
+    return store.keys
 
 
 @pytest.fixture
-def usage(records: Records) -> UsageBook:
-    return records.usage
+def usage(store: AccountStore) -> UsageRepository:
+    return store.usage

@@ -1,4 +1,4 @@
-"""What was used, in the database: one sum, whoever of several servers adds to it."""
+"""Usage in the database."""
 
 import csv
 import io
@@ -6,29 +6,29 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 
-from maskery.accounts import Amount, Records, UsageBook, Use, to_csv
+from maskery.accounts import AccountStore, DailyUsage, Usage, UsageRepository, to_csv
 
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 4)
 
 
-def total(usage: UsageBook, account: str = "team") -> Amount:
-    return sum((use.amount for use in usage.list(account=account)), Amount())
+def total(usage: UsageRepository, account: str = "team") -> Usage:
+    return sum((use.usage for use in usage.list(account=account)), Usage())
 
 
-def test_amounts_of_a_day_add_up(usage: UsageBook) -> None:
-    usage.add({("team", MONDAY): Amount(1, 2, 3, 4, 0.5)})
-    usage.add({("team", MONDAY): Amount(10, 20, 30, 40, 0.25), ("team", TUESDAY): Amount(1), ("a", MONDAY): Amount(2)})
+def test_usage_of_a_day_is_added_up(usage: UsageRepository) -> None:
+    usage.add({("team", MONDAY): Usage(1, 2, 3, 4, 0.5)})
+    usage.add({("team", MONDAY): Usage(10, 20, 30, 40, 0.25), ("team", TUESDAY): Usage(1), ("a", MONDAY): Usage(2)})
     usage.add({})
     assert usage.list() == [
-        Use("a", MONDAY, Amount(2)),
-        Use("team", MONDAY, Amount(11, 22, 33, 44, 0.75)),
-        Use("team", TUESDAY, Amount(1)),
+        DailyUsage("a", MONDAY, Usage(2)),
+        DailyUsage("team", MONDAY, Usage(11, 22, 33, 44, 0.75)),
+        DailyUsage("team", TUESDAY, Usage(1)),
     ]
 
 
-def test_usage_of_some_days_or_one_account(usage: UsageBook) -> None:
+def test_list_filters_by_day_and_account(usage: UsageRepository) -> None:
     days = (MONDAY, TUESDAY, WEDNESDAY)
-    usage.add({(account, day): Amount(1) for account in ("a", "b") for day in days})
+    usage.add({(account, day): Usage(1) for account in ("a", "b") for day in days})
 
     def found(**asked: date | str) -> list[tuple[str, date]]:
         return [(use.account, use.day) for use in usage.list(**asked)]  # type: ignore[arg-type]
@@ -37,35 +37,35 @@ def test_usage_of_some_days_or_one_account(usage: UsageBook) -> None:
     assert found(first=TUESDAY, last=TUESDAY) == [("a", TUESDAY), ("b", TUESDAY)]
     assert found(first=TUESDAY, account="b") == [("b", TUESDAY), ("b", WEDNESDAY)]
     assert found(last=MONDAY) == [("a", MONDAY), ("b", MONDAY)]
-    assert found(first=WEDNESDAY, last=MONDAY) == found(account="nobody") == found(account="\0") == []
+    assert found(first=WEDNESDAY, last=MONDAY) == found(account="other") == found(account="\0") == []
 
 
-def test_sums_may_be_larger_than_four_bytes(usage: UsageBook) -> None:
+def test_sums_may_exceed_four_bytes(usage: UsageRepository) -> None:
     for _ in range(2):
-        usage.add({("team", MONDAY): Amount(2**40, 2**40, 2**40, 2**60, 1e9)})
-    assert total(usage) == Amount(2**41, 2**41, 2**41, 2**61, 2e9)
+        usage.add({("team", MONDAY): Usage(2**40, 2**40, 2**40, 2**60, 1e9)})
+    assert total(usage) == Usage(2**41, 2**41, 2**41, 2**61, 2e9)
 
 
-def test_what_two_servers_write_at_the_same_time_adds_up(usage: UsageBook, location: str | Path) -> None:
+def test_concurrent_writes_of_several_servers_are_added_up(usage: UsageRepository, location: str | Path) -> None:
     accounts = [f"account {number}" for number in range(10)]
-    others = [Records.open(location) for _ in range(4)]
+    others = [AccountStore.open(location) for _ in range(4)]
 
     def work(number: int) -> None:
-        # Each in an order of its own, in which they would wait for each other.
+        # In different orders, in which the transactions would deadlock.
         order = accounts if number % 2 else accounts[::-1]
         for _ in range(10):
-            others[number].usage.add({(account, MONDAY): Amount(1, 0, 0, 0, 0.5) for account in order})
+            others[number].usage.add({(account, MONDAY): Usage(1, 0, 0, 0, 0.5) for account in order})
 
     with ThreadPoolExecutor(len(others)) as pool:
         list(pool.map(work, range(len(others))))
-    for records in others:
-        records.close()
-    assert [use.amount for use in usage.list()] == [Amount(40, 0, 0, 0, 20.0)] * 10
+    for store in others:
+        store.close()
+    assert [use.usage for use in usage.list()] == [Usage(40, 0, 0, 0, 20.0)] * 10
 
 
-def test_csv_is_what_spreadsheets_read() -> None:
-    text = to_csv([Use("a, b", MONDAY, Amount(1, 2, 3, 4, 0.12345)), Use("team", TUESDAY, Amount())])
-    assert text.splitlines()[0] == "day,account,requests,pictures,objects,pixels,seconds"
+def test_csv() -> None:
+    text = to_csv([DailyUsage("a, b", MONDAY, Usage(1, 2, 3, 4, 0.12345)), DailyUsage("team", TUESDAY, Usage())])
+    assert text.splitlines()[0] == "day,account,requests,images,objects,pixels,seconds"
     assert list(csv.reader(io.StringIO(text)))[1:] == [
         ["2026-03-02", "a, b", "1", "2", "3", "4", "0.123"],
         ["2026-03-03", "team", "0", "0", "0", "0", "0.000"],
@@ -73,12 +73,12 @@ def test_csv_is_what_spreadsheets_read() -> None:
     assert to_csv([]).splitlines() == text.splitlines()[:1]
 
 
-def test_usage_outlives_what_made_it(location: str | Path) -> None:
+def test_usage_persists(location: str | Path) -> None:
     for _ in range(2):
-        records = Records.open(location)
-        records.usage.add({("team", MONDAY): Amount(1)})
-        records.close()
-    records = Records.open(location)
-    assert total(records.usage) == Amount(2)
-    assert records.usage.list(first=MONDAY + timedelta(days=1)) == []
-    records.close()
+        store = AccountStore.open(location)
+        store.usage.add({("team", MONDAY): Usage(1)})
+        store.close()
+    store = AccountStore.open(location)
+    assert total(store.usage) == Usage(2)
+    assert store.usage.list(first=MONDAY + timedelta(days=1)) == []
+    store.close()

@@ -1,4 +1,4 @@
-"""/v1/admin: accounts, keys and usage, for who may administer."""
+"""/v1/admin: accounts, keys and usage."""
 
 import csv
 import io
@@ -7,16 +7,19 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from maskery.accounts import AccountStore
+
 ADMIN = "/v1/admin"
 ROUTE = "/v1/images/segmentations"
 NO_LIMITS = {
     "requests_per_minute": None,
-    "pictures_per_minute": None,
+    "images_per_minute": None,
     "concurrent_requests": None,
     "pixels_per_day": None,
 }
@@ -26,10 +29,19 @@ MakeClient = Callable[..., httpx.Client]
 
 @pytest.fixture
 def client(make_client: MakeClient, make_key: Callable[..., str]) -> httpx.Client:
-    """An administrator's."""
+    """A client with an administrator's key, of a server of this test alone."""
     client = make_client()
-    client.headers["authorization"] = f"Bearer {make_key('office', name='the office', rights=['admin'])}"
+    client.headers["authorization"] = f"Bearer {make_key('admins', scopes=['admin'])}"
     return client
+
+
+@pytest.fixture(scope="module")
+def shared(shared_client: httpx.Client, shared_home: Path) -> httpx.Client:
+    """A client with an administrator's key, of the module's server."""
+    store = AccountStore.open(shared_home / "maskery.db")
+    shared_client.headers["authorization"] = f"Bearer {store.keys.create('admins', scopes=['admin'])[1]}"
+    store.close()
+    return shared_client
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -52,7 +64,7 @@ def check(response: httpx.Response, status: int, code: str, param: str | None = 
     return message
 
 
-def test_a_key_is_made_used_limited_replaced_and_revoked(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_the_life_of_a_key(client: httpx.Client, body: dict[str, Any]) -> None:
     made = new_key(client, name="the camera", days=10, limits={"requests_per_minute": 100})
     assert made["key"].startswith(f"mk_{made['id']}_")
     assert made["expires"] == pytest.approx(time.time() + 10 * 86400, abs=10)
@@ -61,7 +73,7 @@ def test_a_key_is_made_used_limited_replaced_and_revoked(client: httpx.Client, b
         "id": made["id"],
         "account": "team",
         "name": "the camera",
-        "rights": ["segment", "metrics"],
+        "scopes": ["segment", "metrics"],
         "state": "active",
         "created": made["created"],
         "expires": made["expires"],
@@ -79,7 +91,7 @@ def test_a_key_is_made_used_limited_replaced_and_revoked(client: httpx.Client, b
     rotated = client.post(f"{path}/rotate", json={"overlap_hours": 1})
     assert rotated.status_code == 201
     new = rotated.json()
-    assert (new["name"], new["limits"], new["rights"]) == ("the camera", changed.json()["limits"], shown["rights"])
+    assert (new["name"], new["limits"], new["scopes"]) == ("the camera", changed.json()["limits"], shown["scopes"])
     assert client.get(path).json()["expires"] == pytest.approx(time.time() + 3600, abs=10)
     for key in (made["key"], new["key"]):
         assert client.post(ROUTE, json=body, headers=bearer(key)).status_code == 200
@@ -93,17 +105,17 @@ def test_a_key_is_made_used_limited_replaced_and_revoked(client: httpx.Client, b
 @pytest.mark.parametrize(
     ("fields", "days"), [({}, 30), ({"days": 0}, None), ({"days": 1.5}, 1.5), ({"days": None}, 30)]
 )
-def test_days_that_a_key_is_good_for(
+def test_the_lifetime_of_a_key(
     make_client: MakeClient, make_key: Callable[..., str], fields: dict[str, Any], days: float | None
 ) -> None:
     client = make_client(key_days=30)
-    client.headers["authorization"] = f"Bearer {make_key(rights=['admin'])}"
+    client.headers["authorization"] = f"Bearer {make_key(scopes=['admin'])}"
     made = new_key(client, **fields)
     expected = None if days is None else pytest.approx(time.time() + days * 86400, abs=10)
     assert made["expires"] == expected
 
 
-def test_a_key_replaced_without_overlap_is_refused_at_once(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_a_key_rotated_without_overlap_is_rejected_at_once(client: httpx.Client, body: dict[str, Any]) -> None:
     made = new_key(client)
     assert client.post(ROUTE, json=body, headers=bearer(made["key"])).status_code == 200
     client.post(f"{ADMIN}/keys/{made['id']}/rotate", json={"overlap_hours": 0})
@@ -112,22 +124,22 @@ def test_a_key_replaced_without_overlap_is_refused_at_once(client: httpx.Client,
     assert made["id"] in message
 
 
-def test_an_administrator_may_give_any_right(client: httpx.Client) -> None:
-    made = new_key(client, rights=["admin"])
+def test_an_administrator_can_grant_any_scope(client: httpx.Client) -> None:
+    made = new_key(client, scopes=["admin"])
     assert client.get(f"{ADMIN}/accounts", headers=bearer(made["key"])).status_code == 200
     client.delete(f"{ADMIN}/keys/{made['id']}")
     check(client.get(f"{ADMIN}/accounts", headers=bearer(made["key"])), 401, "revoked_key")
 
 
-def test_an_account_is_made_limited_disabled_and_enabled(client: httpx.Client, body: dict[str, Any]) -> None:
-    response = client.post(f"{ADMIN}/accounts", json={"name": "a team", "limits": {"pictures_per_minute": 7}})
+def test_the_life_of_an_account(client: httpx.Client, body: dict[str, Any]) -> None:
+    response = client.post(f"{ADMIN}/accounts", json={"name": "a team", "limits": {"images_per_minute": 7}})
     assert response.status_code == 201
     made = response.json()
     assert made == {
         "name": "a team",
         "created": pytest.approx(time.time(), abs=10),
         "disabled": False,
-        "limits": {**NO_LIMITS, "pictures_per_minute": 7},
+        "limits": {**NO_LIMITS, "images_per_minute": 7},
     }
     assert client.get(f"{ADMIN}/accounts/a team").json() == made
     key = new_key(client, account="a team")["key"]
@@ -145,11 +157,11 @@ def test_an_account_is_made_limited_disabled_and_enabled(client: httpx.Client, b
     assert ask().status_code == 200
     assert client.get(f"{ADMIN}/accounts/a team").json() == made
     listed = client.get(f"{ADMIN}/accounts").json()["data"]
-    assert [each["name"] for each in listed] == ["team", "office", "a team"]
+    assert [each["name"] for each in listed] == ["team", "admins", "a team"]
     assert listed[-1] == made
 
 
-def test_limits_are_in_force_at_once(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_limits_take_effect_at_once(client: httpx.Client, body: dict[str, Any]) -> None:
     made = new_key(client, account="other")
 
     def ask() -> int:
@@ -169,7 +181,7 @@ def test_limits_are_in_force_at_once(client: httpx.Client, body: dict[str, Any])
 def test_keys_are_listed_page_by_page(client: httpx.Client) -> None:
     ids = [new_key(client, account="many", name=str(number))["id"] for number in range(5)]
     everybody = client.get(f"{ADMIN}/keys").json()
-    assert [each["account"] for each in everybody["data"]] == ["team", "office", *["many"] * 5]
+    assert [each["account"] for each in everybody["data"]] == ["team", "admins", *["many"] * 5]
     assert everybody["has_more"] is False
     assert not any("key" in each or "hash" in each for each in everybody["data"])
     pages: list[list[str]] = []
@@ -181,18 +193,18 @@ def test_keys_are_listed_page_by_page(client: httpx.Client) -> None:
         more = page["has_more"]
     assert pages == [ids[:2], ids[2:4], ids[4:]]
     assert client.get(f"{ADMIN}/keys", params={"account": "many", "limit": 5}).json()["has_more"] is False
-    assert client.get(f"{ADMIN}/keys", params={"account": "nobody"}).json() == {"data": [], "has_more": False}
+    assert client.get(f"{ADMIN}/keys", params={"account": "unknown"}).json() == {"data": [], "has_more": False}
 
 
-def test_when_a_key_was_used_last_is_shown(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_the_last_use_of_a_key_is_shown(client: httpx.Client, body: dict[str, Any]) -> None:
     made = new_key(client)
     client.post(ROUTE, json=body, headers=bearer(made["key"]))
-    # Asking for usage has everything written down.
+    # A usage report flushes everything that was recorded.
     client.get(f"{ADMIN}/usage")
     assert client.get(f"{ADMIN}/keys/{made['id']}").json()["last_used"] == pytest.approx(time.time(), abs=10)
 
 
-def test_usage_is_shown_up_to_this_moment_as_json_and_csv(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_usage_is_current_and_available_as_json_and_csv(client: httpx.Client, body: dict[str, Any]) -> None:
     key = new_key(client, account="used")["key"]
     for _ in range(2):
         client.post(ROUTE, json=body, headers=bearer(key))
@@ -200,19 +212,19 @@ def test_usage_is_shown_up_to_this_moment_as_json_and_csv(client: httpx.Client, 
     (use,) = client.get(f"{ADMIN}/usage").json()["data"]
     seconds = use.pop("seconds")
     assert 0 < seconds < 60
-    assert use == {"account": "used", "day": today, "requests": 2, "pictures": 1, "objects": 2, "pixels": 96 * 64}
+    assert use == {"account": "used", "day": today, "requests": 2, "images": 1, "objects": 2, "pixels": 96 * 64}
     response = client.get(f"{ADMIN}/usage", headers={"Accept": "text/csv"})
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     assert "accept" in response.headers["vary"].lower()
     header, row = csv.reader(io.StringIO(response.text))
-    assert header == ["day", "account", "requests", "pictures", "objects", "pixels", "seconds"]
+    assert header == ["day", "account", "requests", "images", "objects", "pixels", "seconds"]
     assert row[:6] == [today, "used", "2", "1", "2", "6144"]
 
     def found(**query: str) -> int:
         return len(client.get(f"{ADMIN}/usage", params=query).json()["data"])
 
     assert found(account="used") == found(first=today, last=today) == 1
-    assert found(account="nobody") == found(last="2020-01-01") == found(first="2999-01-01") == 0
+    assert found(account="unknown") == found(last="2020-01-01") == found(first="2999-01-01") == 0
 
 
 @pytest.mark.parametrize(
@@ -245,10 +257,10 @@ def test_usage_is_shown_up_to_this_moment_as_json_and_csv(client: httpx.Client, 
         ("POST", "keys", {"account": "a\0"}, "invalid_field", "account"),
         ("POST", "keys", {"account": "x", "name": "n" * 129}, "invalid_field", "name"),
         ("POST", "keys", {"account": "x", "name": "a\nb"}, "invalid_field", "name"),
-        ("POST", "keys", {"account": "x", "rights": []}, "invalid_field", "rights"),
-        ("POST", "keys", {"account": "x", "rights": ["fly"]}, "invalid_field", "rights"),
-        ("POST", "keys", {"account": "x", "rights": "admin"}, "invalid_field", "rights"),
-        ("POST", "keys", {"account": "x", "rights": [1]}, "invalid_field", "rights[0]"),
+        ("POST", "keys", {"account": "x", "scopes": []}, "invalid_field", "scopes"),
+        ("POST", "keys", {"account": "x", "scopes": ["fly"]}, "invalid_field", "scopes"),
+        ("POST", "keys", {"account": "x", "scopes": "admin"}, "invalid_field", "scopes"),
+        ("POST", "keys", {"account": "x", "scopes": [1]}, "invalid_field", "scopes[0]"),
         ("POST", "keys", {"account": "x", "days": -1}, "invalid_field", "days"),
         ("POST", "keys", {"account": "x", "days": 40000}, "invalid_field", "days"),
         ("POST", "keys", {"account": "x", "days": "7"}, "invalid_field", "days"),
@@ -257,21 +269,21 @@ def test_usage_is_shown_up_to_this_moment_as_json_and_csv(client: httpx.Client, 
         ("POST", "keys/{id}/rotate", {"overlap": 1}, "unknown_field", "overlap"),
     ],
 )
-def test_a_wrong_field_is_named(
-    client: httpx.Client, method: str, path: str, fields: dict[str, Any], code: str, param: str
+def test_an_invalid_field_is_named(
+    shared: httpx.Client, method: str, path: str, fields: dict[str, Any], code: str, param: str
 ) -> None:
-    key = new_key(client)
-    before = [client.get(f"{ADMIN}/keys").json(), client.get(f"{ADMIN}/accounts").json()]
-    check(client.request(method, f"{ADMIN}/{path.format(id=key['id'])}", json=fields), 422, code, param)
-    assert [client.get(f"{ADMIN}/keys").json(), client.get(f"{ADMIN}/accounts").json()] == before
+    key = new_key(shared)
+    before = [shared.get(f"{ADMIN}/keys").json(), shared.get(f"{ADMIN}/accounts").json()]
+    check(shared.request(method, f"{ADMIN}/{path.format(id=key['id'])}", json=fields), 422, code, param)
+    assert [shared.get(f"{ADMIN}/keys").json(), shared.get(f"{ADMIN}/accounts").json()] == before
 
 
-def test_a_body_that_is_none(client: httpx.Client) -> None:
+def test_malformed_bodies_are_rejected(shared: httpx.Client) -> None:
     routes = [("POST", "accounts"), ("PATCH", "accounts/team"), ("POST", "keys"), ("POST", "keys/0/rotate")]
     for method, path in routes:
 
         def ask(content: bytes, kind: str = "application/json", route: tuple[str, str] = (method, path)) -> Any:
-            return client.request(route[0], f"{ADMIN}/{route[1]}", content=content, headers={"content-type": kind})
+            return shared.request(route[0], f"{ADMIN}/{route[1]}", content=content, headers={"content-type": kind})
 
         check(ask(b'{"name":'), 400, "malformed_json")
         check(ask(b"[]"), 400, "malformed_json")
@@ -281,19 +293,19 @@ def test_a_body_that_is_none(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
-def test_numbers_that_json_does_not_have(client: httpx.Client, number: str) -> None:
-    key = new_key(client)
+def test_numbers_that_json_does_not_have(shared: httpx.Client, number: str) -> None:
+    key = new_key(shared)
     for path, text, param in (
         ("keys", f'{{"account": "x", "days": {number}}}', "days"),
         (f"keys/{key['id']}/rotate", f'{{"overlap_hours": {number}}}', "overlap_hours"),
     ):
-        response = client.post(f"{ADMIN}/{path}", content=text, headers={"content-type": "application/json"})
+        response = shared.post(f"{ADMIN}/{path}", content=text, headers={"content-type": "application/json"})
         check(response, 422, "invalid_field", param)
-    assert client.get(f"{ADMIN}/keys/{key['id']}").json()["state"] == "active"
+    assert shared.get(f"{ADMIN}/keys/{key['id']}").json()["state"] == "active"
 
 
-@pytest.mark.parametrize("name", ["nobody", "%00", "a%00b", "..%2f", "%F0%9F%93%B7", "x" * 3000])
-def test_there_is_no_such_account_or_key(client: httpx.Client, name: str) -> None:
+@pytest.mark.parametrize("name", ["unknown", "%00", "a%00b", "..%2f", "%F0%9F%93%B7", "x" * 3000])
+def test_unknown_accounts_and_keys_are_404(shared: httpx.Client, name: str) -> None:
     for method, path, code, param in (
         ("GET", f"accounts/{name}", "account_not_found", "account"),
         ("PATCH", f"accounts/{name}", "account_not_found", "account"),
@@ -306,7 +318,7 @@ def test_there_is_no_such_account_or_key(client: httpx.Client, name: str) -> Non
         if "%2f" in path and "?" not in path:
             continue
         more = {"json": {"limits": {}} if method == "PATCH" else {}} if method in ("PATCH", "POST") else {}
-        check(client.request(method, f"{ADMIN}/{path}", **more), 404, code, param)
+        check(shared.request(method, f"{ADMIN}/{path}", **more), 404, code, param)
 
 
 @pytest.mark.parametrize(
@@ -319,17 +331,17 @@ def test_there_is_no_such_account_or_key(client: httpx.Client, name: str) -> Non
         ("usage?last=2026-13-01", "last"),
     ],
 )
-def test_a_wrong_query_is_named(client: httpx.Client, query: str, param: str) -> None:
-    check(client.get(f"{ADMIN}/{query}"), 422, "invalid_field", param)
+def test_an_invalid_query_parameter_is_named(shared: httpx.Client, query: str, param: str) -> None:
+    check(shared.get(f"{ADMIN}/{query}"), 422, "invalid_field", param)
 
 
-def test_odd_queries_find_nothing(client: httpx.Client) -> None:
+def test_unusual_queries_find_nothing(shared: httpx.Client) -> None:
     for account in ("%00", "%F0%9F%93%B7", "'", "x" * 3000):
-        assert client.get(f"{ADMIN}/keys?account={account}").json()["data"] == []
-        assert client.get(f"{ADMIN}/usage?account={account}").json()["data"] == []
+        assert shared.get(f"{ADMIN}/keys?account={account}").json()["data"] == []
+        assert shared.get(f"{ADMIN}/usage?account={account}").json()["data"] == []
 
 
-def test_a_key_pasted_whole_into_a_path_is_understood_and_not_repeated(
+def test_a_complete_key_in_a_path_is_accepted_and_not_echoed(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -345,13 +357,11 @@ def test_a_key_pasted_whole_into_a_path_is_understood_and_not_repeated(
     assert not any(secret in line for line in lines)
 
 
-def test_every_change_leaves_a_line_in_the_log_without_secrets(
-    client: httpx.Client, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_every_change_is_logged_without_secrets(client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "maskery.audit")
     client.post(f"{ADMIN}/accounts", json={"name": "a b"})
     client.patch(f"{ADMIN}/accounts/a b", json={"disabled": True, "limits": {"pixels_per_day": 5}})
-    made = new_key(client, account="a b", rights=["metrics"])
+    made = new_key(client, account="a b", scopes=["metrics"])
     path = f"{ADMIN}/keys/{made['id']}"
     client.patch(path, json={"limits": {"requests_per_minute": 9}})
     new = client.post(f"{path}/rotate", json={}).json()
@@ -364,7 +374,7 @@ def test_every_change_leaves_a_line_in_the_log_without_secrets(
     lines = [record.getMessage() for record in caplog.records if record.name == "maskery.audit"]
     by = client.headers["authorization"].split("_")[1]
     assert lines == [
-        f"{line}, by key {by} of account office"
+        f"{line}, by key {by} of account admins"
         for line in (
             "account 'a b' created",
             "account 'a b' changed: disabled=True {'pixels_per_day': 5}",
@@ -382,7 +392,7 @@ def test_the_document_describes_the_bodies(client: httpx.Client) -> None:
     bodies = {
         ("/accounts", "post"): ("AccountRequest", {"name", "limits"}, ["name"]),
         ("/accounts/{name}", "patch"): ("AccountChange", {"disabled", "limits"}, None),
-        ("/keys", "post"): ("KeyRequest", {"account", "name", "rights", "days", "limits"}, ["account"]),
+        ("/keys", "post"): ("KeyRequest", {"account", "name", "scopes", "days", "limits"}, ["account"]),
         ("/keys/{id}", "patch"): ("KeyChange", {"limits"}, ["limits"]),
         ("/keys/{id}/rotate", "post"): ("RotationRequest", {"overlap_hours"}, None),
     }
@@ -403,6 +413,6 @@ def test_the_document_describes_the_bodies(client: httpx.Client) -> None:
             assert all(operation["security"] == [{"HTTPBearer": []}] for operation in operations.values()), path
 
 
-def test_answers_with_secrets_are_not_kept_by_anybody(client: httpx.Client) -> None:
+def test_responses_with_secrets_are_not_cached(client: httpx.Client) -> None:
     response = client.post(f"{ADMIN}/keys", json={"account": "team"})
     assert response.headers["cache-control"] == "no-store"

@@ -1,18 +1,21 @@
-"""What happens on the socket itself: clients that leave, that dawdle, that call under odd names."""
+"""Connections: disconnects, time limits, host names, and what the access log shows of them."""
 
 import json
 import logging
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 import waiting
+from samples import b64
 
 ROUTE = "/v1/images/segmentations"
 TOKEN = "/realms/airefinery-realm/protocol/openid-connect/token"
@@ -21,7 +24,7 @@ until = partial(waiting.until, seconds=5)
 
 
 class Gate:
-    """Holds the model's work up until it is opened."""
+    """Blocks encoding until it is opened."""
 
     def __init__(self) -> None:
         self.entered = threading.Semaphore(0)
@@ -35,11 +38,11 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
     gate, encode = Gate(), GrabCut.encode
 
-    def held(self: GrabCut, picture: Any) -> Any:
+    def held(self: GrabCut, image: Any) -> Any:
         gate.count += 1
         gate.entered.release()
         assert gate.open.wait(30)
-        return encode(self, picture)
+        return encode(self, image)
 
     monkeypatch.setattr(GrabCut, "encode", held)
     yield gate
@@ -71,7 +74,7 @@ def read_to_the_end(connection: socket.socket) -> bytes:
     return received
 
 
-def test_a_client_that_leaves_the_queue_gives_its_place_to_the_next(
+def test_a_client_that_disconnects_in_the_queue_frees_its_slot(
     make_client: Callable[..., httpx.Client], body: dict[str, Any], gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "maskery.access")
@@ -100,7 +103,7 @@ def test_a_client_that_leaves_the_queue_gives_its_place_to_the_next(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-def test_work_that_was_started_serves_the_next_client_though_its_own_left(
+def test_a_running_encoding_serves_the_next_client_after_a_disconnect(
     make_client: Callable[..., httpx.Client], body: dict[str, Any], gate: Gate
 ) -> None:
     client = make_client(workers=1)
@@ -117,7 +120,7 @@ def test_work_that_was_started_serves_the_next_client_though_its_own_left(
     assert gate.count == 1
 
 
-def test_a_client_that_leaves_within_its_body_is_no_failure_of_the_server(
+def test_a_disconnect_within_the_body_is_not_a_server_error(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "maskery.access")
@@ -136,7 +139,7 @@ def test_a_client_that_leaves_within_its_body_is_no_failure_of_the_server(
         ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="request"\r\n\r\n'),
     ],
 )
-def test_the_time_limit_covers_the_bodys_way(client: httpx.Client, kind: str, start: bytes) -> None:
+def test_the_time_limit_covers_receiving_the_body(client: httpx.Client, kind: str, start: bytes) -> None:
     with connect(client) as connection:
         connection.sendall(head(client, length=10_000, Content_Type=kind, x_request_timeout="0.4") + start)
         started = time.monotonic()
@@ -148,7 +151,7 @@ def test_the_time_limit_covers_the_bodys_way(client: httpx.Client, kind: str, st
                 received = connection.recv(65536)
             except TimeoutError:
                 continue
-        assert 0.3 < time.monotonic() - started < 2
+        assert time.monotonic() - started > 0.3
         connection.settimeout(5)
         received += read_to_the_end(connection)
     answer, _, content = received.partition(b"\r\n\r\n")
@@ -160,7 +163,9 @@ def test_the_time_limit_covers_the_bodys_way(client: httpx.Client, kind: str, st
 
 
 @pytest.mark.parametrize("path", ["/authentication/validate", TOKEN])
-def test_the_servers_own_time_limit_covers_signing_in(make_client: Callable[..., httpx.Client], path: str) -> None:
+def test_the_default_time_limit_covers_authentication_routes(
+    make_client: Callable[..., httpx.Client], path: str
+) -> None:
     client = make_client(default_timeout=0.3)
     kind = "application/x-www-form-urlencoded" if path == TOKEN else "application/json"
     with connect(client) as connection:
@@ -174,17 +179,18 @@ def test_the_body_and_the_work_share_one_time_limit(
     client = make_client(workers=1)
     content = json.dumps(body).encode()
     with connect(client) as connection:
-        started = time.monotonic()
         connection.sendall(head(client, length=len(content), x_request_timeout="1", Connection="close") + content[:-1])
         time.sleep(0.7)
+        started = time.monotonic()
         connection.sendall(content[-1:])
         received = read_to_the_end(connection)
-        assert 0.9 < time.monotonic() - started < 1.5
+        # A limit for the work alone would be a second.
+        assert time.monotonic() - started < 0.9
     assert received.startswith(b"HTTP/1.1 504 ")
-    assert b"request's 1 seconds" in received
+    assert b"within its 1 seconds" in received
 
 
-def test_a_request_writes_one_line_in_the_log_whatever_its_path(
+def test_a_request_writes_one_log_line_whatever_its_path(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "maskery.access")
@@ -197,9 +203,7 @@ def test_a_request_writes_one_line_in_the_log_whatever_its_path(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "127.0.0.1", "localhost"])
-def test_a_server_on_loopback_answers_under_the_name_that_it_listens_on(
-    make_client: Callable[..., httpx.Client], host: str
-) -> None:
+def test_a_server_on_loopback_accepts_loopback_host_names(make_client: Callable[..., httpx.Client], host: str) -> None:
     client = make_client(host=host)
     for name in {host, "localhost", "127.0.0.1", "[::1]"}:
         assert client.get("/v1/models", headers={"Host": f"{name}:8484"}).status_code == 200
@@ -221,6 +225,101 @@ def test_a_key_in_the_wrong_place_is_not_logged(
     client.get(f"/{key}")
     until(lambda: len(caplog.records) == 3)
     for record in caplog.records:
-        # The id stays, so that whoever finds it can revoke the key.
+        # The key's id is kept, so that the key can be revoked.
         assert key[16:26] not in str(vars(record))
         assert f"{key[:15]}_..." in str(vars(record))
+
+
+def test_every_address_includes_ipv4(
+    make_client: Callable[..., httpx.Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "maskery.access")
+    client = make_client(host="::")
+    port = client.base_url.port
+    for host in ("127.0.0.1", "[::1]"):
+        assert client.get(f"http://{host}:{port}/health/live").status_code == 200
+    until(lambda: len(caplog.records) == 2)
+    assert [vars(record)["client"] for record in caplog.records] == ["127.0.0.1", "::1"], "not ::ffff:127.0.0.1"
+
+
+OFFERS = {
+    "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+    "websocket": b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+}
+
+
+def responses(connection: socket.socket, count: int) -> list[bytes]:
+    """The statuses of so many responses."""
+    received = b""
+    while received.count(b"HTTP/1.1 ") < count or not received.endswith(b"}"):
+        piece = connection.recv(65536)
+        assert piece, received
+        received += piece
+    return [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("way", ["at once", "head first", "byte by byte", "chunked", "pipelined"])
+def test_an_offer_to_upgrade_is_ignored(client: httpx.Client, body: dict[str, Any], offer: str, way: str) -> None:
+    content = json.dumps(body).encode()
+    sent_head = head(client, length=len(content))
+    if way == "chunked":
+        sent_head = sent_head.replace(b"Content-Length: %d" % len(content), b"Transfer-Encoding: chunked")
+        content = b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)
+    offering = sent_head.replace(b"\r\n", b"\r\n" + OFFERS[offer], 1)
+    with connect(client) as connection:
+        if way == "head first":
+            connection.sendall(offering)
+            time.sleep(0.05)
+            connection.sendall(content)
+        elif way == "byte by byte":
+            for byte in offering:
+                connection.sendall(bytes([byte]))
+            connection.sendall(content)
+        else:
+            connection.sendall((offering + content) * (3 if way == "pipelined" else 1))
+        expected = 3 if way == "pipelined" else 1
+        assert responses(connection, expected) == [b"200"] * expected
+        connection.sendall(sent_head + content)
+        assert responses(connection, 1) == [b"200"], "the next request on the connection"
+
+
+def test_an_offer_without_a_body_and_an_offer_to_close(client: httpx.Client) -> None:
+    get = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: h2c\r\nConnection: upgrade"
+    with connect(client) as connection:
+        connection.sendall(get + b"\r\n\r\n")
+        assert responses(connection, 1) == [b"200"]
+        connection.sendall(get + b", close\r\n\r\n")
+        assert read_to_the_end(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_connect_is_rejected(client: httpx.Client) -> None:
+    with connect(client) as connection:
+        connection.sendall(b"CONNECT example.com:443 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert read_to_the_end(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_requests_that_wait_take_no_more_memory_than_their_bodies(
+    make_client: Callable[..., httpx.Client], body: dict[str, Any], gate: Gate, image: bytes
+) -> None:
+    """The ceiling in docs/operating.md: a body is freed once it is parsed, and only its image is kept."""
+    count, size = 6, 3 * 2**20
+    client = make_client(workers=1)
+    # Bytes after the end of a PNG are ignored.
+    files = (b64(image + bytes([number]) * size) for number in range(1, count + 1))
+    contents = [json.dumps({**body, "image_prompt": file}).encode() for file in files]
+    total = sum(map(len, contents))
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(client)) for _ in contents]
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        for connection, content in zip(connections, contents, strict=True):
+            connection.sendall(head(client, length=len(content)) + content)
+        assert gate.entered.acquire(timeout=20)
+        until(lambda: f"maskery_requests_in_flight {float(count)}" in client.get("/metrics").text)
+        until(lambda: tracemalloc.get_traced_memory()[0] < total)
+        # While a body is received and parsed, there is a second copy of it: joined chunks, the decoded image.
+        assert tracemalloc.get_traced_memory()[1] < total + 4 * len(contents[0])
+        gate.open.set()
+        for connection in connections:
+            assert responses(connection, 1) == [b"200"]

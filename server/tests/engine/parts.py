@@ -1,4 +1,4 @@
-"""What the engine's tests are made with: a model that tells what it was asked, and a clock that tests set."""
+"""For the tests of the engine: a model that records its calls, and a clock that tests set."""
 
 import asyncio
 import threading
@@ -10,26 +10,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture
+from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt
 
 SIDE = 8
 
 
 async def settle() -> None:
-    """Let everything happen that is not waiting for a thread or the time."""
+    """Let all tasks run that do not wait for a thread or for time."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread or process does."""
+    """Wait for another thread or process."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - other threads set no events of ours
+        while not condition():  # noqa: ASYNC110 - other threads do not set asyncio events
             await asyncio.sleep(0.002)
 
 
 class Clock:
-    """A monotonic clock that stands still until it is told."""
+    """A monotonic clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -39,30 +39,29 @@ class Clock:
 
 
 def stop_clock(monkeypatch: pytest.MonkeyPatch, module: str, unix: float = 0.0) -> Clock:
-    """Give one module of the engine a clock of its own; the event loop keeps the real one."""
+    """Give one module a clock of its own. The event loop keeps the real one."""
     clock = Clock()
     monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=clock, time=lambda: unix))
     return clock
 
 
 class Plain:
-    """A model whose answers say from which picture and which prompt they were made.
+    """A model whose candidates show the image and the prompt that they were made from.
 
     Attributes:
-        encoded, decoded: calls so far; of decoding, the number of objects and the corner of the picture.
-        poison: decoding a call that has a point at this x raises.
+        encoded: number of calls of `encode`.
+        decoded: for each call of `decode`, the number of objects and the corner of the image.
+        poison: decoding a point at this x raises an exception.
         failures: raised by the next encodings, first to last.
     """
 
     name = "test/plain"
     revision = "1"
-    created = 0
-    owned_by = "test"
-    proportions = (1.0, 2.0)
+    warmup_aspect_ratios = (1.0, 2.0)
 
-    def __init__(self, max_batch: int = 64, slow_encoder: bool = False) -> None:
+    def __init__(self, max_batch: int = 64, encode_out_of_process: bool = False) -> None:
         self.max_batch = max_batch
-        self.slow_encoder = slow_encoder
+        self.encode_out_of_process = encode_out_of_process
         self.encoded = 0
         self.decoded: list[tuple[int, int]] = []
         self.poison: float | None = None
@@ -74,7 +73,7 @@ class Plain:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """As long as this lasts no call returns, unless it is let go; tests that fail let all go too."""
+        """Calls do not return before the end of the block, unless `step` or `release` is called."""
         self._open = False
         try:
             yield
@@ -82,7 +81,7 @@ class Plain:
             self.release()
 
     def step(self) -> None:
-        """Let one call return, the one that is held up or the next."""
+        """Let one call return: the one that is held, or the next."""
         with self._gate:
             self._steps += 1
             self._gate.notify_all()
@@ -99,28 +98,28 @@ class Plain:
             assert self._gate.wait_for(lambda: self._open or self._steps, timeout=20)
             self._steps = max(0, self._steps - 1)
 
-    def encode(self, picture: Picture) -> Embedding:
+    def encode(self, image: Image) -> Embedding:
         self.encoded += 1
         self._pass()
         if self.failures:
             raise self.failures.pop(0)
-        return embedding(int(picture.pixels[0, 0, 0]), picture.size)
+        return embedding(int(image.pixels[0, 0, 0]), image.size)
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
         corner = int(embedding.arrays["corner"][0])
         self.decoded.append((len(objects), corner))
         self._pass()
         if any(self.poison in each.points[:, 0] for each in objects):
-            raise ValueError(f"cannot bear a point at {self.poison}")
-        return [answer(corner, each) for each in objects]
+            raise ValueError(f"cannot decode a point at {self.poison}")
+        return [candidates_for(corner, each) for each in objects]
 
 
 def embedding(corner: int, size: Any = (SIDE, SIDE), nbytes: int = 64) -> Embedding:
     return Embedding({"corner": np.full(nbytes, corner, np.uint8)}, size, 1)
 
 
-def answer(corner: int, prompt: ObjectPrompt) -> Candidates:
-    """One reading: everything is object, and the score says of what."""
+def candidates_for(corner: int, prompt: ObjectPrompt) -> Candidates:
+    """One candidate that covers the image; logits and score depend on image and prompt."""
     logits = np.full((1, SIDE, SIDE), 1 + corner, np.float32)
     logits[0, 0] = prompt.points[:, 0].sum()
     scores = np.array([(corner + prompt.points.sum() / 1e3) / 1e3], np.float32)

@@ -1,4 +1,4 @@
-"""Who may come in, and what those who may not are told."""
+"""Admission of requests: limits on their number and on the bytes of their bodies."""
 
 import pytest
 from engine.parts import stop_clock
@@ -6,50 +6,50 @@ from engine.parts import stop_clock
 from maskery.engine import Admission, Busy
 
 
-def test_no_more_requests_come_in_than_there_are_places() -> None:
+def test_no_more_requests_are_admitted_than_the_limit() -> None:
     admission = Admission(2, 100)
-    with admission.arrive() as first, admission.arrive() as second, admission.arrive() as third:
-        first.take_place()
-        second.take_place()
-        with pytest.raises(Busy, match="2 requests are being answered or waiting"):
-            third.take_place()
+    with admission.ticket() as first, admission.ticket() as second, admission.ticket() as third:
+        first.admit()
+        second.admit()
+        with pytest.raises(Busy, match=r"^the request queue is full \(2 requests\)$"):
+            third.admit()
     assert admission.requests == 0
-    with admission.arrive() as again:
-        again.take_place()
+    with admission.ticket() as again:
+        again.admit()
         assert admission.requests == 1
 
 
-def test_a_request_takes_its_place_when_its_body_is_there_not_before() -> None:
+def test_a_request_is_admitted_when_its_body_is_complete_and_not_before() -> None:
     admission = Admission(1, 100)
-    with admission.arrive() as slow, admission.arrive() as quick:
-        slow.bring(10)
-        quick.bring(10)
-        quick.take_place()
+    with admission.ticket() as slow, admission.ticket() as quick:
+        slow.reserve_bytes(10)
+        quick.reserve_bytes(10)
+        quick.admit()
         assert (admission.requests, admission.nbytes) == (1, 20)
 
 
-def test_bytes_of_all_requests_are_counted_until_they_have_left() -> None:
+def test_bytes_are_reserved_until_the_request_ends() -> None:
     admission = Admission(10, 100)
-    with admission.arrive() as first:
-        first.bring(60)
-        with admission.arrive() as second:
-            second.bring(40)
-            with pytest.raises(Busy, match="memory"):
-                second.bring(1)
+    with admission.ticket() as first:
+        first.reserve_bytes(60)
+        with admission.ticket() as second:
+            second.reserve_bytes(40)
+            with pytest.raises(Busy, match="bodies of the requests in flight would exceed 100 bytes"):
+                second.reserve_bytes(1)
             assert admission.nbytes == 100
         assert admission.nbytes == 60
-        with admission.arrive() as third:
-            third.bring(40)
+        with admission.ticket() as third:
+            third.reserve_bytes(40)
     assert admission.nbytes == 0
 
 
-def test_whoever_leaves_by_an_error_leaves_nothing_behind() -> None:
+def test_a_request_that_fails_releases_what_it_reserved() -> None:
     admission = Admission(1, 100)
 
     def fail() -> None:
-        with admission.arrive() as visit:
-            visit.bring(50)
-            visit.take_place()
+        with admission.ticket() as ticket:
+            ticket.reserve_bytes(50)
+            ticket.admit()
             raise ValueError("no")
 
     for _ in range(3):
@@ -58,39 +58,39 @@ def test_whoever_leaves_by_an_error_leaves_nothing_behind() -> None:
         assert (admission.requests, admission.nbytes) == (0, 0)
 
 
-def test_the_refused_are_told_to_come_back_when_half_of_those_here_will_have_left(
+def test_refused_requests_are_told_to_retry_when_half_of_the_others_are_expected_to_be_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = stop_clock(monkeypatch, "maskery.engine.admission")
     admission = Admission(2, 100)
-    with admission.arrive() as visit:
-        visit.take_place()
+    with admission.ticket() as ticket:
+        ticket.admit()
         clock.now += 30
-    assert admission.seconds_a_request == 30
-    with admission.arrive() as first, admission.arrive() as second, admission.arrive() as third:
-        first.take_place()
-        second.take_place()
+    assert admission.estimate.seconds == 30
+    with admission.ticket() as first, admission.ticket() as second, admission.ticket() as third:
+        first.admit()
+        second.admit()
         with pytest.raises(Busy) as caught:
-            third.take_place()
+            third.admit()
         assert caught.value.retry_after == 15
         with pytest.raises(Busy) as caught:
-            third.bring(101)
+            third.reserve_bytes(101)
         assert caught.value.retry_after == 15
 
 
-def test_refusals_do_not_count_as_quick_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_requests_do_not_lower_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = stop_clock(monkeypatch, "maskery.engine.admission")
     admission = Admission(1, 100)
-    with admission.arrive() as visit:
-        visit.take_place()
+    with admission.ticket() as ticket:
+        ticket.admit()
         clock.now += 30
-    with admission.arrive() as first:
-        first.take_place()
+    with admission.ticket() as first:
+        first.admit()
         for _ in range(50):
-            with admission.arrive() as refused, pytest.raises(Busy):
-                refused.take_place()
-    assert admission.seconds_a_request == pytest.approx(24)
+            with admission.ticket() as refused, pytest.raises(Busy):
+                refused.admit()
+    assert admission.estimate.seconds == pytest.approx(24)
 
 
-def test_an_idle_server_asks_for_a_second() -> None:
+def test_an_idle_server_suggests_one_second() -> None:
     assert Admission(5, 100).retry_after() == 1

@@ -1,392 +1,259 @@
-"""Encoding in a process of its own, with real processes: what comes back, and what happens when it goes wrong."""
+"""The encoder: each image is encoded once, and the quota is charged for exactly what is encoded."""
 
 import asyncio
-import contextlib
-import io
-import os
-import pickle
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
-from engine.parts import until
-from PIL import Image
-from sam_folders import write_model
-from samples import MODEL, jpeg, png, squares
+from engine.parts import Plain, embedding, settle
+from hypothesis import given
+from hypothesis import strategies as st
+from samples import png
 
-from maskery.engine import Busy, EncoderLost, EncoderOptions, EncoderProcess
-from maskery.engine.encoder import Order
-from maskery.engine.encoder_process import _portable
-from maskery.engine.encoding import Encoded
-from maskery.models import Registry, Store
-from maskery.segmentation import Embedding, ImageLimits, Model, NotAPicture, PictureTooLarge, Size, open_picture
+from maskery.engine import Busy, NewImage, QuotaHook, Upload
+from maskery.engine.cache import EmbeddingCache, Key
+from maskery.engine.encoder import Encoder
+from maskery.engine.encoding import Encoded, EncodeRequest
+from maskery.engine.lanes import Lane, Lanes
+from maskery.engine.threads import Pools
+from maskery.segmentation import ImageFile
 
-SAM = "team/small"
-
-MakeEncoder = Callable[..., EncoderProcess]
+MODEL = Plain(encode_out_of_process=True)
 
 
-def options(models: Path | None = None, image_limits: ImageLimits | None = None) -> EncoderOptions:
-    return EncoderOptions(models, None, "auto", False, image_limits or ImageLimits(), "warning", "text")
+class OverQuota(Exception):  # noqa: N818
+    """What a quota hook raises."""
+
+
+class Process:
+    """An encoder process whose encodings end, or fail, when the test says so.
+
+    Attributes:
+        running: number of encodings by image.
+        encoded: successful encodings by image.
+    """
+
+    def __init__(self) -> None:
+        self.running: Counter[bytes] = Counter()
+        self.encoded: Counter[bytes] = Counter()
+        self._ends: deque[asyncio.Future[None]] = deque()
+
+    async def encode(self, request: EncodeRequest) -> Encoded:
+        self.running[request.data] += 1
+        assert self.running[request.data] == 1, "an image is encoded twice at the same time"
+        end = asyncio.get_running_loop().create_future()
+        self._ends.append(end)
+        try:
+            await end
+        finally:
+            self.running[request.data] -= 1
+        self.encoded[request.data] += 1
+        return Encoded(embedding(request.data[-1]), 0.1, 0.2)
+
+    def end(self, error: Exception | None = None) -> None:
+        """End the encoding that began first."""
+        if self._ends:
+            end = self._ends.popleft()
+            if error:
+                end.set_exception(error)
+            else:
+                end.set_result(None)
+
+
+class Quota:
+    """Counts the pixels that are charged. Charging takes steps of the event loop, as with Redis."""
+
+    def __init__(self) -> None:
+        self.charged = 0
+
+    def hook(self, refuses: bool = False) -> QuotaHook:
+        def charge(pixels: int) -> AbstractAsyncContextManager[None]:
+            return self._charge(pixels, refuses)
+
+        return charge
+
+    @asynccontextmanager
+    async def _charge(self, pixels: int, refuses: bool) -> AsyncIterator[None]:
+        await asyncio.sleep(0)
+        if refuses:
+            raise OverQuota
+        self.charged += pixels
+        await asyncio.sleep(0)
+        try:
+            yield
+        except BaseException:
+            await asyncio.sleep(0)
+            self.charged -= pixels
+            raise
+
+
+@cache
+def new_image(number: int) -> tuple[Upload, ImageFile]:
+    # The pixels of each image are another power of two: their sum says which were charged.
+    data = png(np.zeros((1, 2**number, 3), np.uint8)) + bytes([number])
+    return Upload(data), ImageFile(data)
+
+
+class Scene:
+    """An encoder and the requests that a test makes of it."""
+
+    def __init__(self, slots: int = 1, max_waiting: int = 100, cache_bytes: int = 1000) -> None:
+        self.process, self.quota = Process(), Quota()
+        lanes = Lanes(Lane(slots, max_waiting, "encoding"), Lane(1), Lane(1))
+        pools: Any = Pools(*[ThreadPoolExecutor(1)] * 4)
+        client: Any = self.process
+        self.cache = EmbeddingCache(cache_bytes, 60)
+        self.encoder = Encoder(self.cache, lanes, pools, client)
+        self.lane = lanes.encode
+        self.requests: list[asyncio.Task[Encoded]] = []
+
+    def request(self, number: int, refuses: bool = False) -> asyncio.Task[Encoded]:
+        upload, file = new_image(number)
+        image = NewImage(upload, file, Key("", upload.digest, MODEL.name, "1"), "team", self.quota.hook(refuses))
+        self.requests.append(asyncio.create_task(self.encoder.encode(MODEL, image), name=str(number)))
+        return self.requests[-1]
+
+    @property
+    def encoded(self) -> int:
+        """Pixels of the images that were encoded."""
+        return sum(times * ImageFile(data).size.pixels for data, times in self.process.encoded.items())
+
+    async def finish(self) -> None:
+        """End all encodings."""
+        await settle()
+        while self.lane.running:
+            self.process.end()
+            await settle()
+        await asyncio.gather(*self.requests, return_exceptions=True)
 
 
 @pytest.fixture
-async def make_encoder() -> AsyncIterator[MakeEncoder]:
-    made: list[EncoderProcess] = []
-
-    def make(models: Path | None = None, time_limit: float = 60, limits: ImageLimits | None = None) -> EncoderProcess:
-        made.append(EncoderProcess(options(models, limits), time_limit))
-        return made[-1]
-
-    yield make
-    for each in made:
-        if each.pid:
-            # A test may have stopped it.
-            os.kill(each.pid, signal.SIGCONT)
-        await each.close()
+def scene() -> Scene:
+    return Scene()
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(tmp_path_factory.mktemp("home") / "models")
-    store.install_from_folder(SAM, write_model(tmp_path_factory.mktemp("folder"), "sam_hq"))
-    return store
-
-
-@pytest.fixture(scope="module")
-def sam_model(store: Store) -> Model:
-    return Registry(store=store).get(SAM)
-
-
-@pytest.fixture(scope="module")
-def sam_encoder(store: Store) -> Iterator[EncoderProcess]:
-    """One for all tests that leave it as it was: loading a network takes seconds."""
-    encoder = EncoderProcess(options(store.folder, ImageLimits(max_bytes=200_000)), 60)
-    yield encoder
-    asyncio.run(encoder.close())
-
-
-def order(image: bytes, model: str = MODEL, revision: str = "1") -> Order:
-    return Order(model, revision, "apply", image, "a-request")
-
-
-def assert_same(one: Embedding, other: Embedding) -> None:
-    assert (one.size, one.tokens) == (other.size, other.tokens)
-    assert list(one.arrays) == list(other.arrays)
-    for name, array in one.arrays.items():
-        assert array.dtype == other.arrays[name].dtype
-        np.testing.assert_array_equal(array, other.arrays[name])
-
-
-def ended(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-async def started(encoder: EncoderProcess) -> int:
-    """The process' id, once it has answered."""
-    await encoder.encode(order(png(squares())))
-    assert encoder.pid
-    return encoder.pid
-
-
-def out_of_memory_score(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
-
-
-def turned() -> bytes:
-    file = io.BytesIO()
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(squares()).save(file, "JPEG", exif=exif)
-    return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    "image", [png(squares()), jpeg(squares(300, 200)), turned()], ids=["small", "large", "turned by EXIF"]
-)
-async def test_an_embedding_is_exactly_that_of_the_model_in_this_process(
-    sam_encoder: EncoderProcess, sam_model: Model, image: bytes
-) -> None:
-    encoded = await sam_encoder.encode(order(image, SAM, sam_model.revision))
-    assert_same(encoded.embedding, sam_model.encode(open_picture(image)))
-    assert encoded.encode > 0
-    assert encoded.decode_image > 0
-
-
-async def test_exif_is_left_alone_when_the_order_says_so(sam_encoder: EncoderProcess, sam_model: Model) -> None:
-    asked = Order(SAM, sam_model.revision, "ignore", turned(), "")
-    encoded = await sam_encoder.encode(asked)
-    assert encoded.embedding.size == (96, 64)
-    assert_same(encoded.embedding, sam_model.encode(open_picture(turned(), "ignore")))
-
-
-async def test_many_orders_at_once_get_each_their_own_picture(sam_encoder: EncoderProcess, sam_model: Model) -> None:
-    images = [png(np.full((20 + number, 30, 3), 10 * number, np.uint8)) for number in range(20)]
-    answers = await asyncio.gather(*(sam_encoder.encode(order(image, SAM, sam_model.revision)) for image in images))
-    for image, encoded in zip(images, answers, strict=True):
-        assert_same(encoded.embedding, sam_model.encode(open_picture(image)))
-
-
-def damaged() -> bytes:
-    """A picture whose header is right and whose pixels are cut off."""
-    return jpeg(squares(300, 200))[:-1000]
-
-
-@pytest.mark.parametrize(
-    ("image", "kind", "says"),
-    [
-        (damaged(), NotAPicture, "damaged"),
-        (b"no picture", NotAPicture, "not an image"),
-        (b"x" * 200_001, PictureTooLarge, "at most 200,000 are accepted"),
-    ],
-    ids=["damaged", "none", "too large"],
-)
-async def test_what_is_wrong_with_a_picture_is_said_and_the_process_lives_on(
-    sam_encoder: EncoderProcess, sam_model: Model, image: bytes, kind: type[Exception], says: str
-) -> None:
-    before = sam_encoder.restarts
-    with pytest.raises(kind, match=says):
-        await sam_encoder.encode(order(image, SAM, sam_model.revision))
-    good = png(squares())
-    encoded = await sam_encoder.encode(order(good, SAM, sam_model.revision))
-    assert_same(encoded.embedding, sam_model.encode(open_picture(good)))
-    assert sam_encoder.restarts == before == 0
-
-
-@pytest.mark.parametrize(("model", "revision"), [(SAM, "an older one"), ("team/removed", "1")])
-async def test_a_model_that_was_replaced_or_removed_meanwhile_asks_for_another_try(
-    sam_encoder: EncoderProcess, model: str, revision: str
-) -> None:
-    with pytest.raises(Busy, match=f"{model} was replaced or removed") as caught:
-        await sam_encoder.encode(order(png(squares()), model, revision))
-    assert caught.value.retry_after == 1
-    assert not isinstance(caught.value, EncoderLost)
-
-
-async def test_a_model_that_is_replaced_in_the_store_is_seen(make_encoder: MakeEncoder, tmp_path: Path) -> None:
-    store = Store(tmp_path / "models")
-    store.install_from_folder(SAM, write_model(tmp_path / "1", seed=1))
-    encoder, registry = make_encoder(store.folder), Registry(store=store)
-    image = png(squares())
-    old = registry.get(SAM)
-    await encoder.encode(order(image, SAM, old.revision))
-    store.remove(SAM)
-    store.install_from_folder(SAM, write_model(tmp_path / "2", seed=2))
-    with pytest.raises(Busy, match="replaced"):
-        await encoder.encode(order(image, SAM, old.revision))
-    new = registry.get(SAM)
-    assert new.revision != old.revision
-    encoded = await encoder.encode(order(image, SAM, new.revision))
-    assert_same(encoded.embedding, new.encode(open_picture(image)))
-
-
-async def with_an_unread_picture(encoder: EncoderProcess) -> tuple[int, asyncio.Task[Encoded]]:
-    """The process, stopped, and who waits for the picture that was sent to it then."""
-    pid = await started(encoder)
-    os.kill(pid, signal.SIGSTOP)
-    waiting = asyncio.create_task(encoder.encode(order(png(squares()))))
-    await asyncio.sleep(0.05)
-    return pid, waiting
-
-
-async def test_killed_before_it_has_read_a_picture_another_encodes_it(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder()
-    first, unread = await with_an_unread_picture(encoder)
-    os.kill(first, signal.SIGKILL)
-    assert (await unread).embedding.size == Size(*squares().shape[1::-1])
-    assert encoder.pid != first
-    assert ended(first)
-    assert encoder.restarts == 1
-
-
-async def test_killed_before_it_has_read_a_picture_twice_it_is_lost_and_the_next_works(
-    make_encoder: MakeEncoder,
-) -> None:
-    encoder = make_encoder()
-    first, lost = await with_an_unread_picture(encoder)
-    os.kill(first, signal.SIGKILL)
-    await until(lambda: encoder.pid not in (None, first))
-    second = encoder.pid
-    assert second
-    # It is still coming up, and has not read either.
-    os.kill(second, signal.SIGSTOP)
-    await asyncio.sleep(0.2)
-    os.kill(second, signal.SIGKILL)
-    with pytest.raises(EncoderLost) as caught:
-        await lost
-    assert caught.value.retry_after >= 1
-    assert await started(encoder) not in (first, second)
-    assert encoder.restarts == 2
-
-
-async def test_killed_while_it_has_nothing_to_do_nobody_notices(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder()
-    first = await started(encoder)
-    os.kill(first, signal.SIGKILL)
-    await until(lambda: encoder.pid is None)
-    assert await started(encoder) != first
-    assert encoder.restarts == 1
-
-
-async def test_one_that_hangs_is_ended_after_the_time_limit(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder(time_limit=0.5)
-    hanging = asyncio.create_task(encoder.encode(order(png(squares()))))
-    await until(lambda: encoder.pid is not None)
-    pid = encoder.pid
-    assert pid
-    os.kill(pid, signal.SIGSTOP)
-    before = time.monotonic()
-    with pytest.raises(EncoderLost):
-        await hanging
-    assert 0.3 < time.monotonic() - before < 5
-    assert ended(pid)
-    assert encoder.restarts == 1
-    assert encoder.pid not in (None, pid)
-
-
-async def test_one_that_hangs_before_it_has_read_its_order_is_ended_too(make_encoder: MakeEncoder) -> None:
-    """A picture's file is larger than what fits into a socket that nobody reads."""
-    encoder = make_encoder(time_limit=0.5)
-    hanging = asyncio.create_task(encoder.encode(order(bytes(8 * 2**20))))
-    await until(lambda: encoder.pid is not None)
-    pid = encoder.pid
-    assert pid
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        await asyncio.wait([hanging], timeout=10)
-        assert hanging.done()
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    with pytest.raises(EncoderLost):
-        await hanging
-
-
-async def test_who_leaves_in_the_middle_does_not_get_his_answer_to_the_next(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder()
-    pid = await started(encoder)
-    os.kill(pid, signal.SIGSTOP)
-    leaving = asyncio.create_task(encoder.encode(order(png(squares(50, 40)))))
-    await asyncio.sleep(0.05)
+async def test_a_request_cancelled_in_the_queue_is_not_charged(scene: Scene) -> None:
+    scene.request(0)
+    await settle()
+    leaving = scene.request(1)
+    await settle()
     leaving.cancel()
-    staying = asyncio.create_task(encoder.encode(order(png(squares(70, 60)))))
-    await asyncio.wait([leaving])
-    os.kill(pid, signal.SIGCONT)
-    assert (await staying).embedding.size == (70, 60)
-    assert encoder.pid == pid
+    await scene.finish()
+    assert scene.quota.charged == scene.encoded == 1
 
 
-async def test_it_takes_what_others_leave_of_the_processors_and_goes_first_when_memory_ends(
-    make_encoder: MakeEncoder,
+@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize("cache_bytes", [1000, 0])
+async def test_a_retry_of_an_abandoned_encoding_is_charged_once(slots: int, cache_bytes: int) -> None:
+    scene = Scene(slots, cache_bytes=cache_bytes)
+    leaving = scene.request(3)
+    await settle()
+    leaving.cancel()
+    await settle()
+    retry = scene.request(3)
+    await scene.finish()
+    assert retry.result().seconds == 0, "it was encoded by another request"
+    assert scene.quota.charged == scene.encoded == 8
+
+
+async def test_a_request_cancelled_while_it_is_charged_is_encoded_and_paid(scene: Scene) -> None:
+    leaving = scene.request(2)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await scene.finish()
+    assert scene.quota.charged == scene.encoded == 4
+
+
+async def test_a_failed_encoding_is_refunded_and_fails_all_requests(scene: Scene) -> None:
+    requests = [scene.request(0) for _ in range(3)]
+    await settle()
+    scene.process.end(ValueError("damaged"))
+    await scene.finish()
+    assert [str(request.exception()) for request in requests] == ["damaged"] * 3
+    assert scene.quota.charged == scene.encoded == 0
+
+
+async def test_an_image_in_the_cache_is_not_charged(scene: Scene) -> None:
+    first = scene.request(5)
+    await scene.finish()
+    second = scene.request(5, refuses=True)
+    await scene.finish()
+    assert second.result().embedding is first.result().embedding
+    assert scene.quota.charged == scene.encoded == 32
+
+
+async def test_a_refused_quota_fails_only_the_request_that_it_belongs_to(scene: Scene) -> None:
+    refused = [scene.request(0, refuses=True) for _ in range(2)]
+    allowed = [scene.request(0) for _ in range(2)]
+    await scene.finish()
+    assert isinstance(refused[0].exception(), OverQuota)
+    assert all(request.exception() is None for request in allowed)
+    assert scene.quota.charged == scene.encoded == 1
+
+
+async def test_a_request_refused_by_the_queue_is_not_charged() -> None:
+    scene = Scene(max_waiting=0)
+    scene.request(0)
+    await settle()
+    refused = scene.request(1)
+    await scene.finish()
+    assert isinstance(refused.exception(), Busy)
+    assert scene.quota.charged == scene.encoded == 1
+
+
+NUMBERS = st.integers(0, 3)
+ACTIONS = st.one_of(
+    st.tuples(st.just("request"), NUMBERS),
+    st.tuples(st.just("refused request"), NUMBERS),
+    st.tuples(st.just("cancel"), st.integers(0, 50)),
+    st.tuples(st.just("end"), st.just(0)),
+    st.tuples(st.just("fail"), st.just(0)),
+    st.tuples(st.just("steps"), st.integers(1, 4)),
+    st.tuples(st.just("settle"), st.just(0)),
+)
+
+
+@given(
+    actions=st.lists(ACTIONS, max_size=40),
+    slots=st.integers(1, 3),
+    max_waiting=st.sampled_from([2, 100]),
+    cache_bytes=st.sampled_from([0, 128, 1000]),
+)
+def test_the_pixels_charged_are_those_encoded_whatever_is_cancelled_joined_or_fails(
+    actions: list[tuple[str, int]], slots: int, max_waiting: int, cache_bytes: int
 ) -> None:
-    pid = await started(make_encoder())
-    assert os.getpriority(os.PRIO_PROCESS, pid) == 19
-    assert out_of_memory_score(pid) >= max(500, out_of_memory_score(os.getpid()))
+    async def run() -> None:
+        scene = Scene(slots, max_waiting, cache_bytes)
+        for action, number in actions:
+            match action:
+                case "request" | "refused request":
+                    scene.request(number, refuses=action != "request")
+                case "cancel" if scene.requests:
+                    scene.requests[number % len(scene.requests)].cancel()
+                case "end":
+                    scene.process.end()
+                case "fail":
+                    scene.process.end(ValueError("failed"))
+                case "steps":
+                    for _ in range(number):
+                        await asyncio.sleep(0)
+                case "settle":
+                    await settle()
+        await scene.finish()
+        assert scene.quota.charged == scene.encoded
+        assert (scene.lane.running, scene.lane.waiting) == (0, 0)
+        for request in scene.requests:
+            if request.cancelled():
+                continue
+            if (error := request.exception()) is None:
+                assert request.result().embedding.arrays["corner"][0] == int(request.get_name())
+            else:
+                assert isinstance(error, (OverQuota, ValueError, Busy)), error
 
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_signals_to_the_group_are_left_to_the_parent(make_encoder: MakeEncoder, number: signal.Signals) -> None:
-    encoder = make_encoder()
-    pid = await started(encoder)
-    os.kill(pid, number)
-    assert await started(encoder) == pid
-    assert encoder.restarts == 0
-
-
-async def test_files_in_the_working_folder_are_not_imported(
-    make_encoder: MakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("pickle.py", "cv2.py", "maskery.py"):
-        (tmp_path / name).write_text("raise SystemExit('somebody else')")
-    monkeypatch.chdir(tmp_path)
-    assert await started(make_encoder())
-
-
-async def test_closing_ends_it(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder()
-    pid = await started(encoder)
-    await encoder.close()
-    assert encoder.pid is None
-    assert ended(pid)
-    assert encoder.restarts == 0
-
-
-async def test_closing_does_not_wait_for_a_picture(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder()
-    _, waiting = await with_an_unread_picture(encoder)
-    async with asyncio.timeout(10):
-        await encoder.close()
-    with pytest.raises(EncoderLost):
-        await waiting
-    assert encoder.pid is None
-    assert encoder.restarts == 0
-
-
-async def test_one_that_was_never_needed_is_never_started(make_encoder: MakeEncoder) -> None:
-    encoder = make_encoder()
-    assert encoder.pid is None
-    await encoder.close()
-    assert encoder.pid is None
-
-
-def test_it_ends_with_the_process_that_started_it() -> None:
-    program = """
-import asyncio, os, signal
-from maskery.engine import EncoderOptions, EncoderProcess
-from maskery.engine.encoder import Order
-from maskery.segmentation import ImageLimits, NotAPicture
-
-async def main():
-    encoder = EncoderProcess(EncoderOptions(None, None, "auto", False, ImageLimits(), "info", "text"), 60)
-    try:
-        await encoder.encode(Order("maskery/grabcut", "1", "apply", b"no picture", ""))
-    except NotAPicture:
-        print(encoder.pid, flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-asyncio.run(main())
-"""
-    result = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, timeout=60)
-    assert result.returncode == -signal.SIGKILL
-    pid = int(result.stdout)
-    deadline = time.monotonic() + 10
-    while not gone(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def gone(pid: int) -> bool:
-    """Ended, whether or not whoever inherited it has taken note."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-class Unsendable(Exception):  # noqa: N818
-    def __init__(self, message: str, more: object) -> None:
-        super().__init__(message)
-        self.more = more
-
-
-def test_an_error_that_cannot_travel_keeps_its_name_and_words() -> None:
-    sent = _portable(Unsendable("no way", more=lambda: None))
-    assert type(sent) is RuntimeError
-    assert str(sent) == "Unsendable: no way"
-    travelling = NotAPicture("damaged")
-    assert _portable(travelling) is travelling
-
-
-def test_being_busy_travels_with_its_seconds() -> None:
-    for error in (Busy("a", 7), EncoderLost("b", 8)):
-        copy = pickle.loads(pickle.dumps(error))
-        assert (type(copy), str(copy), copy.retry_after) == (type(error), str(error), error.retry_after)
+    asyncio.run(run())

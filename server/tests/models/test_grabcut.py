@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 
 from maskery.models.builtin.grabcut import GrabCut
-from maskery.segmentation import Candidates, Model, ObjectPrompt, Picture, segment
+from maskery.segmentation import Candidates, Image, Model, ObjectPrompt, segment
 
 MODEL: Model = GrabCut()
 
 
-def disc_picture(width: int = 160, height: int = 120) -> tuple[Picture, np.ndarray]:
-    """A noisy orange disc on noisy blue, and where the disc is."""
+def disc_image(width: int = 160, height: int = 120) -> tuple[Image, np.ndarray]:
+    """An image of a noisy orange disc on noisy blue, and the mask of the disc."""
     y, x = np.mgrid[:height, :width]
     disc = np.hypot(x - width / 2, y - height / 2) < height / 4
     pixels = np.where(disc[..., None], (220, 120, 30), (40, 70, 160)) + np.random.default_rng(0).normal(
         0, 12, (height, width, 3)
     )
-    return Picture(pixels.clip(0, 255).astype(np.uint8)), disc
+    return Image(pixels.clip(0, 255).astype(np.uint8)), disc
 
 
-def flat_picture(width: int, height: int) -> Picture:
-    return Picture(np.full((height, width, 3), 128, np.uint8))
+def flat_image(width: int, height: int) -> Image:
+    return Image(np.full((height, width, 3), 128, np.uint8))
 
 
 def prompt(
@@ -40,13 +40,13 @@ def prompt(
     )
 
 
-def ask(picture: Picture, *prompts: ObjectPrompt) -> list[Candidates]:
-    return MODEL.decode(MODEL.encode(picture), prompts)
+def decode(image: Image, *prompts: ObjectPrompt) -> list[Candidates]:
+    return MODEL.decode(MODEL.encode(image), prompts)
 
 
-def answer(picture: Picture, asked: ObjectPrompt) -> np.ndarray:
-    """The first candidate at the picture's size, as a server gives it: bool [height, width]."""
-    values = segment(MODEL, picture, [asked]).masks[0].values
+def mask_of(image: Image, asked: ObjectPrompt) -> np.ndarray:
+    """The mask of the first candidate, bool [height, width]."""
+    values = segment(MODEL, image, [asked]).masks[0].values
     assert values is not None
     return values > 0
 
@@ -55,7 +55,7 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
     return np.count_nonzero(first & second) / np.count_nonzero(first | second)
 
 
-def assert_sound(candidates: Candidates, picture: Picture) -> None:
+def assert_sound(candidates: Candidates, image: Image) -> None:
     assert candidates.logits.dtype == candidates.scores.dtype == np.float32
     assert len(candidates.logits) == len(candidates.scores) == 3
     assert candidates.extent == candidates.logits.shape[:0:-1]
@@ -65,32 +65,32 @@ def assert_sound(candidates: Candidates, picture: Picture) -> None:
 
 
 def test_one_click_finds_an_object_that_stands_out() -> None:
-    picture, disc = disc_picture()
-    assert iou(answer(picture, prompt(on=[(80, 60)])), disc) > 0.9
+    image, disc = disc_image()
+    assert iou(mask_of(image, prompt(on=[(80, 60)])), disc) > 0.9
 
 
-def test_a_box_alone_finds_what_it_encloses() -> None:
-    picture, disc = disc_picture()
-    found = answer(picture, prompt(box=(45, 25, 115, 95)))
+def test_a_box_alone_finds_the_enclosed_object() -> None:
+    image, disc = disc_image()
+    found = mask_of(image, prompt(box=(45, 25, 115, 95)))
     assert iou(found, disc) > 0.9
     assert not found[:, :45].any()
 
 
-def test_a_rough_mask_alone_is_drawn_to_the_edge() -> None:
-    picture, disc = disc_picture()
+def test_a_rough_mask_is_refined_to_the_edge() -> None:
+    image, disc = disc_image()
     rough = np.zeros_like(disc)
     rough[35:90, 55:105] = True
-    assert iou(answer(picture, prompt(mask=rough)), disc) > max(0.9, iou(rough, disc))
+    assert iou(mask_of(image, prompt(mask=rough)), disc) > max(0.9, iou(rough, disc))
 
 
-def test_a_large_picture_is_answered_at_its_own_size_from_a_small_copy() -> None:
-    picture, disc = disc_picture(1600, 1200)
-    embedding = MODEL.encode(picture)
+def test_a_large_image_is_segmented_on_a_small_copy() -> None:
+    image, disc = disc_image(1600, 1200)
+    embedding = MODEL.encode(image)
     assert embedding.size == (1600, 1200)
     assert embedding.nbytes < 200_000
-    rows, columns = embedding.arrays["picture"].shape[:2]
+    rows, columns = embedding.arrays["image"].shape[:2]
     assert embedding.tokens == -(-rows // 16) * -(-columns // 16)
-    assert iou(answer(picture, prompt(on=[(800, 600)])), disc) > 0.9
+    assert iou(mask_of(image, prompt(on=[(800, 600)])), disc) > 0.9
 
 
 def test_candidates_of_one_click_differ_in_extent_and_come_best_first() -> None:
@@ -98,59 +98,59 @@ def test_candidates_of_one_click_differ_in_extent_and_come_best_first() -> None:
     rings = np.hypot(x - 80, y - 80)
     noise = np.random.default_rng(1).normal(0, 10, (160, 160, 3))
     pixels = np.choose((rings > 18).astype(int) + (rings > 42) + (rings > 64), (220, 160, 90, 30))[..., None] + noise
-    picture = Picture(pixels.clip(0, 255).astype(np.uint8))
-    [candidates] = ask(picture, prompt(on=[(80, 80)]))
-    assert_sound(candidates, picture)
+    image = Image(pixels.clip(0, 255).astype(np.uint8))
+    [candidates] = decode(image, prompt(on=[(80, 80)]))
+    assert_sound(candidates, image)
     areas = sorted((candidates.logits > 0).sum(axis=(1, 2)))
     assert areas[0] * 1.5 < areas[2]
 
 
 def test_positive_points_are_inside_and_negative_points_outside() -> None:
-    picture, _ = disc_picture(900, 700)
+    image, _ = disc_image(900, 700)
     random = np.random.default_rng(2)
     points = [(float(x), float(y)) for x, y in random.permutation(900 * 700)[:20, None] // (1, 900) % (900, 700)]
-    found = answer(picture, prompt(on=points[:10], off=points[10:]))
+    found = mask_of(image, prompt(on=points[:10], off=points[10:]))
     assert [found[int(y), int(x)] for x, y in points] == [True] * 10 + [False] * 10
 
 
 @pytest.mark.parametrize("point", [(0, 0), (159, 0), (0, 119), (159.9, 119.9), (80, 0)])
-def test_a_point_at_the_pictures_edge_is_inside(point: tuple[float, float]) -> None:
-    picture, _ = disc_picture()
-    assert answer(picture, prompt(on=[point]))[int(point[1]), int(point[0])]
+def test_a_point_at_the_images_edge_is_inside(point: tuple[float, float]) -> None:
+    image, _ = disc_image()
+    assert mask_of(image, prompt(on=[point]))[int(point[1]), int(point[0])]
 
 
-def test_every_part_of_the_answer_holds_a_positive_point() -> None:
+def test_every_component_of_the_mask_contains_a_positive_point() -> None:
     noise = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     points = [(20, 20), (100, 70)]
-    [candidates] = ask(Picture(noise), prompt(on=points, off=[(60, 45)]))
+    [candidates] = decode(Image(noise), prompt(on=points, off=[(60, 45)]))
     for logits in candidates.logits:
         count, parts = cv2.connectedComponents((logits > 0).astype(np.uint8), connectivity=4)
         assert set(range(1, count)) == {int(parts[y, x]) for x, y in points}
 
 
-def test_a_negative_point_takes_back_what_looks_alike() -> None:
-    picture, _ = disc_picture()
-    pixels = picture.pixels.copy()
+def test_a_negative_point_excludes_pixels_of_the_same_colour() -> None:
+    image, _ = disc_image()
+    pixels = image.pixels.copy()
     pixels[20:100, 90:] = pixels[60, 80]
     pixels[20:100, 84:90] = pixels[60, 10]
-    split = Picture(pixels)
-    off = answer(split, prompt(on=[(65, 60)], off=[(125, 60)]))
+    split = Image(pixels)
+    off = mask_of(split, prompt(on=[(65, 60)], off=[(125, 60)]))
     assert off[60, 65]
     assert off[30:90, 100:150].mean() < 0.1
 
 
-def test_an_objects_answer_does_not_depend_on_the_others() -> None:
-    picture, _ = disc_picture()
+def test_candidates_do_not_depend_on_other_objects() -> None:
+    image, _ = disc_image()
     first, second = prompt(on=[(80, 60)]), prompt(box=(10, 10, 60, 60))
-    together = ask(picture, first, second)
-    for alone, beside in zip([*ask(picture, first), *ask(picture, second)], together, strict=True):
+    together = decode(image, first, second)
+    for alone, beside in zip([*decode(image, first), *decode(image, second)], together, strict=True):
         np.testing.assert_array_equal(alone.logits, beside.logits)
         np.testing.assert_array_equal(alone.scores, beside.scores)
 
 
-def test_answers_are_the_same_on_every_thread() -> None:
+def test_candidates_are_the_same_on_every_thread() -> None:
     noise = np.random.default_rng(4).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    embedding = MODEL.encode(Picture(cv2.GaussianBlur(noise, (0, 0), 3).astype(np.uint8)))
+    embedding = MODEL.encode(Image(cv2.GaussianBlur(noise, (0, 0), 3).astype(np.uint8)))
     prompts = [prompt(on=[(x, 30)]) for x in range(10, 74, 8)]
     expected = [MODEL.decode(embedding, [each])[0] for each in prompts]
     started = threading.Barrier(4)
@@ -169,49 +169,49 @@ def test_answers_are_the_same_on_every_thread() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 1), (1, 3), (5, 5), (1, 20_000), (70_000, 1), (64, 48)])
-def test_pictures_of_any_shape_and_of_one_colour_are_answered(width: int, height: int) -> None:
-    picture = flat_picture(width, height)
+def test_images_of_any_shape_and_of_one_colour_are_segmented(width: int, height: int) -> None:
+    image = flat_image(width, height)
     x, y = width // 2, height // 2
     for asked in (prompt(on=[(x, y)]), prompt(box=(0, 0, width, height)), prompt(on=[(x, y)], off=[(0, 0)])):
-        [candidates] = ask(picture, asked)
-        assert_sound(candidates, picture)
+        [candidates] = decode(image, asked)
+        assert_sound(candidates, image)
         assert (candidates.logits[0] > 0).any()
-    assert answer(picture, prompt(on=[(x, y)]))[y, x]
+    assert mask_of(image, prompt(on=[(x, y)]))[y, x]
 
 
-def test_a_picture_of_one_colour_gives_the_first_guess_rather_than_a_speck() -> None:
-    found = answer(flat_picture(200, 150), prompt(on=[(100, 75)]))
+def test_in_an_image_of_one_colour_the_mask_is_the_initial_guess() -> None:
+    found = mask_of(flat_image(200, 150), prompt(on=[(100, 75)]))
     assert 0.02 < found.mean() < 0.5
 
 
 def test_a_point_both_on_and_off_the_object_is_inside() -> None:
-    picture, _ = disc_picture()
-    assert answer(picture, prompt(on=[(80, 60)], off=[(80, 60)]))[60, 80]
+    image, _ = disc_image()
+    assert mask_of(image, prompt(on=[(80, 60)], off=[(80, 60)]))[60, 80]
 
 
 @pytest.mark.parametrize("box", [(80, 60, 81, 61), (0, 0, 1, 1), (159, 119, 160, 120), (80.2, 60.2, 80.4, 60.4)])
 def test_a_box_of_one_pixel_gives_that_pixel(box: tuple[float, float, float, float]) -> None:
-    picture, _ = disc_picture()
-    found = answer(picture, prompt(box=box))
+    image, _ = disc_image()
+    found = mask_of(image, prompt(box=box))
     assert np.argwhere(found).tolist() == [[int(box[1]), int(box[0])]]
 
 
-def test_an_empty_mask_says_nothing() -> None:
-    picture, disc = disc_picture()
+def test_an_empty_mask_prompt_is_ignored() -> None:
+    image, disc = disc_image()
     empty = np.zeros_like(disc)
-    with_point, [alone] = answer(picture, prompt(on=[(80, 60)], mask=empty)), ask(picture, prompt(mask=empty))
-    np.testing.assert_array_equal(with_point, answer(picture, prompt(on=[(80, 60)])))
+    with_point, [alone] = mask_of(image, prompt(on=[(80, 60)], mask=empty)), decode(image, prompt(mask=empty))
+    np.testing.assert_array_equal(with_point, mask_of(image, prompt(on=[(80, 60)])))
     assert not (alone.logits > 0).any()
     assert (alone.scores == 0).all()
 
 
-def test_a_full_mask_gives_the_whole_picture() -> None:
-    picture, disc = disc_picture()
-    assert answer(picture, prompt(mask=np.ones_like(disc))).all()
+def test_a_full_mask_gives_the_whole_image() -> None:
+    image, disc = disc_image()
+    assert mask_of(image, prompt(mask=np.ones_like(disc))).all()
 
 
 def test_a_clear_object_scores_higher_than_noise() -> None:
-    picture, _ = disc_picture()
-    noise = Picture(np.random.default_rng(5).integers(0, 256, (120, 160, 3), dtype=np.uint8))
-    [clear], [unclear] = ask(picture, prompt(on=[(80, 60)])), ask(noise, prompt(on=[(80, 60)]))
+    image, _ = disc_image()
+    noise = Image(np.random.default_rng(5).integers(0, 256, (120, 160, 3), dtype=np.uint8))
+    [clear], [unclear] = decode(image, prompt(on=[(80, 60)])), decode(noise, prompt(on=[(80, 60)]))
     assert clear.scores[0] > unclear.scores[0] + 0.2

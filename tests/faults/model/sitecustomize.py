@@ -1,16 +1,16 @@
-"""Models that fail as a test tells them to. Python imports this into every process of a server that is under test.
+"""Models that fail as a test tells them to. Python imports this module into all processes of the tested server.
 
-A folder lies between test and server. What the models begin they note in its file `begun`, a word and a number a line;
-and they look there for files that tell them what to do:
+Test and server share a folder. Models append what they begin to its file `begun`, one word and number per line, and
+look for files that tell them what to do:
 
-    hold-encode-7      wait with picture 7 for as long as the file is there
+    hold-encode-7      wait while the file exists, before image 7 is encoded
     raise-encode-7     raise an exception
     kill-encode-7      kill the process
-    hold-decode-30     the same for prompts whose first point lies in column 30
+    hold-decode-30     the same for prompts whose first point has x = 30
     raise-decode-30
-    hold-stop-0        block the event loop for as long as the file is there, once the server was told to stop
+    hold-stop-0        block the event loop while the file exists, once the server has received a signal to stop
 
-The number of a picture is written in its first pixel.
+The first pixel of an image encodes its number.
 """
 
 import os
@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from maskery.models import registry
-from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture
+from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt
 
 _FOLDER = Path(os.environ["FAULTS"])
 
-# No test waits as long: what a failed one has left behind ends by itself.
+# Longer than any test: what a failed test leaves behind ends by itself.
 _LONGEST = 60
 
 
@@ -44,23 +44,21 @@ def _begin(what: str, number: int) -> None:
 
 
 class _Model:
-    """Answers picture `n` with a mask of its first `n % 7 + 1` eighths."""
+    """The mask of image `n` covers its first `n % 7 + 1` eighths."""
 
     revision = "1"
-    created = 1767225600
-    owned_by = "test"
     max_batch = 8
-    proportions = (1.0,)
+    warmup_aspect_ratios = (1.0,)
 
-    def __init__(self, name: str, slow_encoder: bool) -> None:
+    def __init__(self, name: str, encode_out_of_process: bool) -> None:
         self.name = name
-        self.slow_encoder = slow_encoder
+        self.encode_out_of_process = encode_out_of_process
 
-    def encode(self, picture: Picture) -> Embedding:
-        first = picture.pixels[0, 0].astype(int)
+    def encode(self, image: Image) -> Embedding:
+        first = image.pixels[0, 0].astype(int)
         number = int(first[0] * 256 + first[1])
         _begin("encode", number)
-        return Embedding({"number": np.array([number])}, picture.size, 1)
+        return Embedding({"number": np.array([number])}, image.size, 1)
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
         for each in objects:
@@ -72,8 +70,8 @@ class _Model:
 
 registry._BUILT_IN = {
     **registry._BUILT_IN,
-    "test/apart": lambda _: _Model("test/apart", slow_encoder=True),
-    "test/here": lambda _: _Model("test/here", slow_encoder=False),
+    "test/slow": lambda *_: _Model("test/slow", encode_out_of_process=True),
+    "test/quick": lambda *_: _Model("test/quick", encode_out_of_process=False),
 }
 
 if "serve" in sys.orig_argv:

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { deflateSync } from 'node:zlib';
 
 import { colourOf } from '../../../server/src/maskery/playground/mask/colours.js';
-import { soften, trace } from '../../../server/src/maskery/playground/mask/contour.js';
+import { smooth, trace } from '../../../server/src/maskery/playground/mask/contour.js';
 import { decodePng } from '../../../server/src/maskery/playground/mask/png.js';
 import { runEnds, sampled } from '../../../server/src/maskery/playground/mask/rle.js';
 
@@ -15,7 +15,7 @@ function mask(...rows) {
 
 const whole = ({ width, height }) => [0, 0, width, height];
 
-/** Twice the area that a closed line walks around, positive clockwise. */
+/** Twice the area that a closed line encloses, positive if clockwise. */
 function doubleArea(line) {
   let sum = 0;
   for (let at = 0; at < line.length; at += 2) {
@@ -30,14 +30,14 @@ test('a rectangle has four corners', () => {
   assert.deepEqual(trace(found, 1, whole(found)), [[3, 1, 3, 3, 1, 3, 1, 1]]);
 });
 
-test('lines around holes run the other way, so that areas add up to the pixels', () => {
+test('lines around holes are counterclockwise, so that the areas add up to the number of pixels', () => {
   const found = mask('11111', '10001', '10101', '10001', '11111');
   const lines = trace(found, 1, whole(found));
   assert.equal(lines.length, 3);
   assert.equal(lines.reduce((sum, line) => sum + doubleArea(line), 0) / 2, 17);
 });
 
-test('random masks: the areas inside of the lines are the pixels of the value', () => {
+test('in random masks the enclosed area is the number of pixels with the value', () => {
   let seed = 7;
   const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
   for (let round = 0; round < 200; round += 1) {
@@ -53,14 +53,14 @@ test('random masks: the areas inside of the lines are the pixels of the value', 
   }
 });
 
-test('steps of a slanted edge become a slanted line, corners of long edges stay', () => {
-  const stairs = soften([0, 0, 2, 0, 2, 1, 4, 1, 4, 2, 6, 2, 6, 3, 0, 3]);
+test('steps of a slanted edge become a straight line, corners between long edges are kept', () => {
+  const stairs = smooth([0, 0, 2, 0, 2, 1, 4, 1, 4, 2, 6, 2, 6, 3, 0, 3]);
   assert.deepEqual(stairs.slice(0, 10), [1, 0, 2, 0.5, 3, 1, 4, 1.5, 5, 2]);
-  const square = soften([0, 0, 100, 0, 100, 100, 0, 100]);
+  const square = smooth([0, 0, 100, 0, 100, 100, 0, 100]);
   assert.deepEqual(square.slice(0, 4), [0.5, 0, 99.5, 0]);
 });
 
-/** A PNG of one channel with the filter that each row names. */
+/** A PNG with one channel; each row starts with its filter. */
 function png(width, height, depth, filtered) {
   const chunk = (kind, data) => {
     const out = Buffer.alloc(12 + data.length);
@@ -84,28 +84,28 @@ function png(width, height, depth, filtered) {
   return new Uint8Array(Buffer.concat(parts));
 }
 
-test('every filter of a PNG is read', async () => {
+test('all PNG filters are decoded', async () => {
   const rows = [0, 1, 2, 3, 1, 1, 1, 1, 2, 1, 0, 255, 3, 1, 1, 1, 4, 1, 2, 3];
   const { values, width, height } = await decodePng(png(3, 5, 8, rows));
   assert.deepEqual([width, height], [3, 5]);
   assert.deepEqual([...values], [1, 2, 3, 1, 2, 3, 2, 2, 2, 2, 3, 3, 3, 5, 8]);
 });
 
-test('16 bits are read as such', async () => {
+test('16-bit values are decoded', async () => {
   const { values } = await decodePng(png(2, 2, 16, [0, 1, 0, 0, 7, 2, 0, 1, 1, 0]));
   assert.deepEqual([...values], [256, 7, 257, 263]);
 });
 
-test('what is no mask is refused', async () => {
+test('bytes that are not a PNG are refused', async () => {
   await assert.rejects(decodePng(new Uint8Array(40)), /not a PNG/);
 });
 
-test('run lengths are read as pycocotools writes them', () => {
-  // pycocotools: encode([[0, 1, 1], [0, 1, 0]]) and one of 200 columns with long runs.
+test('run lengths of pycocotools are decoded', () => {
+  // pycocotools: encode([[0, 1, 1], [0, 1, 0]]).
   assert.deepEqual(runEnds('231'), [2, 5, 6]);
   assert.deepEqual([...sampled({ size: [2, 3], counts: '231' }, 3, 2)], [0, 1, 1, 0, 1, 0]);
 });
 
-test('colours are those of the Python client', () => {
+test('colours are those of the Python SDK', () => {
   assert.deepEqual([1, 2, 3, 9].map(colourOf), [[38, 164, 255], [227, 255, 38], [220, 38, 255], [76, 205, 217]]);
 });

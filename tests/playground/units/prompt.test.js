@@ -2,59 +2,59 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { toFields } from '../../../server/src/maskery/playground/state/fields.js';
-import { FRESH, reduceHistory } from '../../../server/src/maskery/playground/state/history.js';
-import { EMPTY, isAskable, reducePrompt } from '../../../server/src/maskery/playground/state/prompt.js';
+import { EMPTY_HISTORY, reduceHistory } from '../../../server/src/maskery/playground/state/history.js';
+import { EMPTY, isComplete, reducePrompt } from '../../../server/src/maskery/playground/state/prompt.js';
 import { INITIAL, Store, reduce } from '../../../server/src/maskery/playground/state/store.js';
 
-const point = (x, y, on = true) => ({ type: 'point', x, y, on });
+const point = (x, y, positive = true) => ({ type: 'point', x, y, positive });
 const after = (...actions) => actions.reduce(reducePrompt, EMPTY);
-const history = (...actions) => actions.reduce(reduceHistory, FRESH);
+const history = (...actions) => actions.reduce(reduceHistory, EMPTY_HISTORY);
 
-test('the first point begins the first object, further ones refine it', () => {
-  const { things, selected } = after(point(1, 2), point(3, 4, false));
-  assert.equal(things.length, 1);
+test('the first point creates an object, and further points refine it', () => {
+  const { objects, selected } = after(point(1, 2), point(3, 4, false));
+  assert.equal(objects.length, 1);
   assert.equal(selected, 1);
-  assert.deepEqual(things[0].points, [{ x: 1, y: 2, on: true }, { x: 3, y: 4, on: false }]);
+  assert.deepEqual(objects[0].points, [{ x: 1, y: 2, positive: true }, { x: 3, y: 4, positive: false }]);
 });
 
-test('a new object waits for its first point, and only one waits', () => {
+test('there is at most one object without a prompt', () => {
   const prompt = after(point(1, 2), { type: 'new' }, { type: 'new' });
-  assert.deepEqual(prompt.things.map((thing) => thing.name), ['Object 1', 'Object 2']);
+  assert.deepEqual(prompt.objects.map((object) => object.name), ['Object 1', 'Object 2']);
   assert.equal(prompt.selected, 2);
   const back = reducePrompt(reducePrompt(prompt, { type: 'select', id: 1 }), { type: 'new' });
   assert.equal(back.selected, 2);
 });
 
-test('what is deleted keeps the colours of the others, and its neighbour is selected', () => {
+test('after a deletion the other objects keep their colours and a neighbour is selected', () => {
   const prompt = after(point(1, 1), { type: 'new' }, point(2, 2), { type: 'new' }, point(3, 3));
-  const less = reducePrompt(prompt, { type: 'delete', id: 3 });
-  assert.deepEqual(less.things.map((thing) => thing.id), [1, 2]);
-  assert.equal(less.selected, 2);
-  assert.equal(reducePrompt(less, { type: 'new' }).selected, 4);
-  assert.deepEqual(['delete', 'delete'].reduce((p, type, i) => reducePrompt(p, { type, id: i + 1 }), less), EMPTY);
+  const remaining = reducePrompt(prompt, { type: 'delete', id: 3 });
+  assert.deepEqual(remaining.objects.map((object) => object.id), [1, 2]);
+  assert.equal(remaining.selected, 2);
+  assert.equal(reducePrompt(remaining, { type: 'new' }).selected, 4);
+  assert.deepEqual(['delete', 'delete'].reduce((p, type, i) => reducePrompt(p, { type, id: i + 1 }), remaining), EMPTY);
 });
 
-test('the last point goes first, then the box, then what was started from', () => {
-  let prompt = after({ type: 'box', box: [0, 0, 5, 5] }, point(1, 1), { type: 'start', id: 1, start: { size: [5, 5], counts: '0' } });
-  for (const left of ['box', 'start', 'nothing']) {
+test('the last point is removed first, then the box, then the mask prompt', () => {
+  let prompt = after({ type: 'box', box: [0, 0, 5, 5] }, point(1, 1), { type: 'mask-prompt', id: 1, maskPrompt: { size: [5, 5], counts: '0' } });
+  for (const left of ['box', 'mask prompt', 'nothing']) {
     prompt = reducePrompt(prompt, { type: 'remove-last' });
-    const [thing] = prompt.things;
-    assert.equal(thing.points.length, 0);
-    assert.equal(Boolean(thing.box), left === 'box');
-    assert.equal(Boolean(thing.start), left !== 'nothing');
+    const [object] = prompt.objects;
+    assert.equal(object.points.length, 0);
+    assert.equal(Boolean(object.box), left === 'box');
+    assert.equal(Boolean(object.maskPrompt), left !== 'nothing');
   }
   assert.equal(reducePrompt(prompt, { type: 'remove-last' }), prompt);
 });
 
-test('an object that only says where it is not cannot be asked for', () => {
-  const { things } = after(point(1, 1, false));
-  assert.equal(isAskable(things[0]), false);
-  assert.equal(toFields(things), null);
+test('an object with only negative points is not requested', () => {
+  const { objects } = after(point(1, 1, false));
+  assert.equal(isComplete(objects[0]), false);
+  assert.equal(toFields(objects), null);
 });
 
-test('fields in which every object has the default are left out', () => {
-  assert.deepEqual(toFields(after(point(1, 2)).things).fields, { segment_prompt: [[[1, 2]]] });
-  const { fields } = toFields(after(point(1, 2), point(2, 3, false), { type: 'new' }, { type: 'box', box: [0, 0, 4, 4] }).things);
+test('a field is left out if all objects have its default', () => {
+  assert.deepEqual(toFields(after(point(1, 2)).objects).fields, { segment_prompt: [[[1, 2]]] });
+  const { fields } = toFields(after(point(1, 2), point(2, 3, false), { type: 'new' }, { type: 'box', box: [0, 0, 4, 4] }).objects);
   assert.deepEqual(fields, {
     segment_prompt: [[[1, 2], [2, 3]], []],
     point_labels: [[1, 0], []],
@@ -62,7 +62,7 @@ test('fields in which every object has the default are left out', () => {
   });
 });
 
-test('undo and redo go through every step but looking', () => {
+test('undo and redo include all changes except those of what is shown', () => {
   const steps = history(point(1, 1), { type: 'hide', id: 1, hidden: true }, { type: 'new' }, point(2, 2));
   assert.equal(steps.past.length, 3);
   const undone = ['undo', 'undo', 'undo', 'undo'].reduce((state, type) => reduceHistory(state, { type }), steps);
@@ -72,22 +72,22 @@ test('undo and redo go through every step but looking', () => {
   assert.equal(reduceHistory(redone, { type: 'redo' }), redone);
 });
 
-test('a new step forgets what could be redone', () => {
+test('a change discards the undone changes', () => {
   const state = history(point(1, 1), point(2, 2), { type: 'undo' }, point(3, 3));
   assert.deepEqual(state.future, []);
-  assert.equal(state.present.things[0].points.length, 2);
+  assert.equal(state.present.objects[0].points.length, 2);
 });
 
-test('a new picture begins a new history', () => {
-  const state = reduce({ ...INITIAL, history: history(point(1, 1)) }, { type: 'picture', picture: {} });
-  assert.equal(state.history, FRESH);
+test('opening an image clears the history', () => {
+  const state = reduce({ ...INITIAL, history: history(point(1, 1)) }, { type: 'image', image: {} });
+  assert.equal(state.history, EMPTY_HISTORY);
 });
 
-test('whoever listens is told in the order in which things happened', () => {
+test('listeners are called in the order of the changes', () => {
   const store = new Store();
-  const told = [];
+  const tools = [];
   store.subscribe((state) => state.tool === 'box' && store.dispatch({ type: 'tool', tool: 'move' }));
-  store.subscribe((state) => told.push(state.tool));
+  store.subscribe((state) => tools.push(state.tool));
   store.dispatch({ type: 'tool', tool: 'box' });
-  assert.deepEqual(told, ['box', 'move']);
+  assert.deepEqual(tools, ['box', 'move']);
 });

@@ -1,49 +1,47 @@
-"""Who may use the server, and how much: accounts, their API keys, limits, and what was used."""
+"""Accounts, their API keys, limits and usage."""
 
-from maskery.accounts.book import Account, AccountBook, NoSuchAccount, check_name
+from maskery.accounts.accounts import Account, AccountRepository, NoSuchAccount, check_account_name
+from maskery.accounts.authentication import Caller, InvalidKeyError, KeyAuthenticator
 from maskery.accounts.database import HEAD, Database, DatabaseError
-from maskery.accounts.keys import ApiKey, KeyStore, NoSuchKey, bare_id, check_key_name
-from maskery.accounts.ledger import Ledger
-from maskery.accounts.limiter import Limiter
-from maskery.accounts.limits import Holder, Limits, LimitsUnavailable, NeverAllowed, RateLimited
-from maskery.accounts.metrics import OfficeState
-from maskery.accounts.office import Office, Records
-from maskery.accounts.rights import RIGHTS, USUAL_RIGHTS, Right, check_rights
-from maskery.accounts.usage import Amount, UsageBook, Use, to_csv
-from maskery.accounts.verifier import Caller, Refused, Verifier
+from maskery.accounts.keys import ApiKey, KeyRepository, NoSuchKey, check_key_name, strip_secret
+from maskery.accounts.rate_limit.limiter import Limiter
+from maskery.accounts.rate_limit.limits import ExceedsQuota, Limits, LimitsUnavailable, RateLimited, Subject
+from maskery.accounts.scopes import DEFAULT_SCOPES, SCOPES, Scope, parse_scopes
+from maskery.accounts.service import AccountMetrics, AccountService, AccountStore
+from maskery.accounts.usage import DailyUsage, Usage, UsageRecorder, UsageRepository, to_csv
 
 __all__ = [
+    "DEFAULT_SCOPES",
     "HEAD",
-    "RIGHTS",
-    "USUAL_RIGHTS",
+    "SCOPES",
     "Account",
-    "AccountBook",
-    "Amount",
+    "AccountMetrics",
+    "AccountRepository",
+    "AccountService",
+    "AccountStore",
     "ApiKey",
     "Caller",
+    "DailyUsage",
     "Database",
     "DatabaseError",
-    "Holder",
-    "KeyStore",
-    "Ledger",
+    "ExceedsQuota",
+    "InvalidKeyError",
+    "KeyAuthenticator",
+    "KeyRepository",
     "Limiter",
     "Limits",
     "LimitsUnavailable",
-    "NeverAllowed",
     "NoSuchAccount",
     "NoSuchKey",
-    "Office",
-    "OfficeState",
     "RateLimited",
-    "Records",
-    "Refused",
-    "Right",
-    "UsageBook",
-    "Use",
-    "Verifier",
-    "bare_id",
+    "Scope",
+    "Subject",
+    "Usage",
+    "UsageRecorder",
+    "UsageRepository",
+    "check_account_name",
     "check_key_name",
-    "check_name",
-    "check_rights",
+    "parse_scopes",
+    "strip_secret",
     "to_csv",
 ]

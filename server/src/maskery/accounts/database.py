@@ -1,8 +1,10 @@
-"""Where accounts live: SQLite in the home folder, or PostgreSQL; brought up to date under a lock."""
+"""The database of accounts: an SQLite file in the home folder, or PostgreSQL. Migrations run under a lock."""
 
 import logging
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -12,119 +14,139 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-#: The revision that this release works with: the last of the migrations.
-HEAD = "0002"
+from maskery.errors import UserError
+
+if sys.platform != "win32":
+    import fcntl
+
+#: The revision of the last migration, which this release needs.
+HEAD = "0003"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
-# Names the lock among those of other programs on the same PostgreSQL.
+# PostgreSQL advisory lock of exclusive transactions, among the locks of other programs.
 _LOCK = 0x6D61736B
 
-# Seconds to wait for another server that brings the database up to date.
-_PATIENCE = 60
+# Seconds to wait for another process that migrates the database.
+_LOCK_TIMEOUT = 60
 
 
-class DatabaseError(Exception):
-    """The database of accounts cannot be used; one sentence on why, without its password."""
+class DatabaseError(UserError):
+    """The database of accounts cannot be used. The message is one sentence, without the password."""
 
 
 class Database:
-    """A connection pool. Safe from several threads and processes.
+    """A connection pool. Safe to use from several threads and processes.
 
     Args:
-        url: of a PostgreSQL, ``postgresql://USER:PASSWORD@HOST/NAME``, or the path of an SQLite file, which is made
-            when missing, readable by its owner alone.
+        url: ``postgresql://USER:PASSWORD@HOST/NAME``, or the path of an SQLite file, which is created if it does not
+            exist, readable by its owner only.
 
     Raises:
-        DatabaseError: it is of another kind, or cannot be opened.
+        DatabaseError: the URL is invalid or of another database, or the file cannot be created.
     """
 
     def __init__(self, url: str | Path) -> None:
         self._url = _sqlite(url) if isinstance(url, Path) else _parse(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
-        # A statement that fails must not show what it was given.
+        # Error messages must not show a statement's parameters.
         options = {"hide_parameters": True}
         if self.is_sqlite:
             self.engine: Engine = create_engine(self._url, **options)
-            event.listen(self.engine, "connect", _prepare)
+            event.listen(self.engine, "connect", _configure)
         else:
-            # A server that is gone without a word is noticed within seconds, not when TCP gives up.
-            patience = {"connect_timeout": 5, "tcp_user_timeout": 5000, "keepalives_idle": 5, "keepalives_interval": 2}
-            self.engine = create_engine(self._url, **options, pool_pre_ping=True, connect_args=patience, pool_timeout=5)
+            # A server that vanishes is noticed within seconds, not when TCP gives up.
+            timeouts = {"connect_timeout": 5, "tcp_user_timeout": 5000, "keepalives_idle": 5, "keepalives_interval": 2}
+            self.engine = create_engine(self._url, **options, pool_pre_ping=True, connect_args=timeouts, pool_timeout=5)
 
     def __str__(self) -> str:
-        # The rest of a query may hold a password too.
-        places = {name: value for name, value in self._url.query.items() if name in ("host", "port")}
-        return self._url.set(query=places).render_as_string(hide_password=True)
+        # Other parameters of the query may contain a password.
+        shown = {name: value for name, value in self._url.query.items() if name in ("host", "port")}
+        return self._url.set(query=shown).render_as_string(hide_password=True)
 
     def close(self) -> None:
         self.engine.dispose()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection for a few selects.
+        """A connection to read with.
 
         Raises:
-            DatabaseError: the database does not answer.
+            DatabaseError: the database does not respond.
         """
-        with self._explained(), self.engine.connect() as connection:
+        with self._translated_errors(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction. Errors as of `reading`."""
-        with self._explained(), self.engine.begin() as connection:
+    def writing(self, exclusive: bool = False) -> Iterator[Connection]:
+        """A transaction. On SQLite it locks out other writers from its start.
+
+        Args:
+            exclusive: no other exclusive transaction runs at the same time, on PostgreSQL either.
+
+        Raises:
+            DatabaseError: the database does not respond.
+        """
+        with self._translated_errors(), self.engine.begin() as connection:
             if self.is_sqlite:
-                # At once, so that what is read before the first change cannot have been changed by another writer.
+                # Lock at once: SQLite refuses to turn a read lock into a write lock if another process has written.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            elif exclusive:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             yield connection
 
+    def ping(self) -> None:
+        """Check that the tables can be read.
+
+        Raises:
+            DatabaseError: they cannot.
+        """
+        with self.reading() as connection:
+            connection.exec_driver_sql("SELECT 1 FROM accounts LIMIT 1")
+
     def revision(self) -> str | None:
-        """Of the tables; None where there are none, or none that migrations made."""
+        """Revision of the last migration that was applied; None before the first one."""
         with self.reading() as connection:
             return _revision(connection)
 
     def upgrade(self) -> bool:
-        """Bring the tables up to date, or wait until another server has done it; whether there was anything to do.
+        """Apply the missing migrations, or wait while another process does. Return whether any were missing.
 
         Raises:
-            DatabaseError: it was made by a newer release, or does not answer.
+            DatabaseError: a newer release has migrated the database, or it does not respond.
         """
-        # What every start but the first after an update finds, without loading Alembic.
-        if (found := self.revision()) == HEAD:
-            return False
+        # Every start but the first after an update ends here, without loading Alembic.
+        with self.reading() as connection:
+            found = _revision(connection)
+            if found == HEAD and _journal_mode(connection) in (None, "wal"):
+                return False
         if found is not None and found > HEAD:
-            raise DatabaseError(f"{self} was brought up to date by a newer release, to {found}: install that one")
-        with self._explained(), self._alone(), self.engine.connect() as connection:
-            if not self.is_sqlite:
-                connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
-                connection.commit()
-            else:
-                # All or nothing, also where the process is killed in the middle; readers see it when it is whole.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
+            raise DatabaseError(f"{self} was migrated to {found} by a newer release; install that release")
+        with self._file_lock():
+            if self.is_sqlite:
+                # Readers do not block writers. The mode is stored in the file. Two connections that change it at once
+                # fail with "database is locked" without waiting, hence the lock.
+                with self.reading() as connection:
+                    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            # In one transaction: all or nothing, even if the process is killed.
+            with self.writing(exclusive=True) as connection:
                 _migrate(connection)
-            finally:
-                if not self.is_sqlite:
-                    connection.rollback()
-                    connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
-                    connection.commit()
-        return True
+        return found != HEAD
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other process of this machine brings the same file up to date."""
+    def _file_lock(self) -> Iterator[None]:
+        """No other process on this machine migrates the same file."""
         if not self.is_sqlite or not self._url.database:
             yield
             return
         try:
-            with FileLock(f"{self._url.database}.lock", timeout=_PATIENCE, mode=0o600):
+            with FileLock(_lock_file(self._url.database), timeout=_LOCK_TIMEOUT, mode=0o600):
                 yield
         except Timeout:
-            raise DatabaseError(f"another program has been changing {self} for {_PATIENCE} seconds") from None
+            raise DatabaseError(f"{self} has been locked by another process for {_LOCK_TIMEOUT} seconds") from None
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:
@@ -133,14 +155,14 @@ class Database:
 
 
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """An insert that knows ON CONFLICT, which the two databases write alike and SQLAlchemy does not know in general."""
+    """An insert with ON CONFLICT, which SQLAlchemy offers for each of the two databases but not in general."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def _migrate(connection: Connection) -> None:
-    # What it says of itself is of no interest in a server's log; that there was something to do is said by who asked.
+    # The caller logs that there was a migration; Alembic's own lines do not belong into a server's log.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # Loading it takes longer than everything else here.
+    # Loading Alembic takes longer than everything else here.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
@@ -148,7 +170,6 @@ def _migrate(connection: Connection) -> None:
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, HEAD)
-    connection.commit()
 
 
 def _revision(connection: Connection) -> str | None:
@@ -158,20 +179,53 @@ def _revision(connection: Connection) -> str | None:
     return found
 
 
+def _journal_mode(connection: Connection) -> str | None:
+    """Of an SQLite file; None for PostgreSQL."""
+    if connection.dialect.name != "sqlite":
+        return None
+    return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar())
+
+
 def _sqlite(file: Path) -> URL:
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not file.exists():
             file.touch(mode=0o600)
     except OSError as error:
-        raise DatabaseError(f"{file} cannot be made: {error.strerror}") from None
+        raise DatabaseError(f"{file} cannot be created: {error.strerror}") from None
+    _check_locks(file)
     return URL.create("sqlite", database=str(file))
 
 
+def _check_locks(file: Path) -> None:
+    """Raise DatabaseError where files cannot be locked: SQLite would wait, and then report a locked database."""
+    if sys.platform == "win32":
+        return
+    try:
+        descriptor = os.open(_lock_file(file), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise DatabaseError(f"{_lock_file(file)} cannot be opened: {error.strerror}") from None
+    try:
+        for lock in (fcntl.flock, fcntl.lockf):
+            with suppress(BlockingIOError, PermissionError):
+                lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise DatabaseError(
+            f"{file} is on a file system without file locks: set MASKERY_HOME to a folder on a local disk, or "
+            "MASKERY_DATABASE_URL to a PostgreSQL"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def _lock_file(file: str | Path) -> str:
+    return f"{file}.lock"
+
+
 def _parse(text: str) -> URL:
-    # What stands behind the first one would be taken for the host, and shown.
+    # The text after the first @ would be taken for the host, and be shown.
     if text.partition("?")[0].count("@") > 1:
-        raise DatabaseError("the database's URL has more than one @: that of a password is written %40")
+        raise DatabaseError("the database's URL has more than one @; write an @ in a password as %40")
     try:
         url = make_url(text)
         if url.get_backend_name() == "postgresql":
@@ -184,13 +238,12 @@ def _parse(text: str) -> URL:
         pass
     except ImportError:
         raise DatabaseError("PostgreSQL needs psycopg: pip install 'maskery[postgres]'") from None
-    raise DatabaseError("the database's URL reads postgresql://USER:PASSWORD@HOST/NAME, or sqlite:////PATH")
+    raise DatabaseError("the database's URL must be postgresql://USER:PASSWORD@HOST/NAME or sqlite:////PATH")
 
 
-def _prepare(connection: DBAPIConnection, _record: object) -> None:
-    """Readers do not wait for a writer, and a writer waits for another instead of failing."""
+def _configure(connection: DBAPIConnection, _record: object) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
+    # A writer waits for another one instead of failing.
     cursor.execute("PRAGMA busy_timeout = 5000")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()

@@ -1,7 +1,7 @@
-"""API keys: shown once, kept as hashes.
+"""API keys: shown once, stored as hashes.
 
-A key reads ``mk_ID_SECRET``. The ID finds its row; the secret has 256 random bits, so that a plain SHA-256 of the
-whole key is as hard to turn back as the key is to guess, and costs microseconds to check.
+A key reads ``mk_ID_SECRET``. The ID finds its row. The secret has 256 random bits, so a plain SHA-256 of the whole key
+is as hard to invert as the key is to guess, and takes microseconds to check.
 """
 
 import hashlib
@@ -16,51 +16,52 @@ from typing import Literal
 from sqlalchemy import ColumnElement, Select, bindparam, false, or_, select
 from sqlalchemy.engine import Connection, Row
 
-from maskery.accounts.book import called, check_name, limit_values, open_account, to_limits
+from maskery.accounts.accounts import check_account_name, ensure_account, has_account, limit_values, to_limits
 from maskery.accounts.database import Database
-from maskery.accounts.limits import Limits
-from maskery.accounts.rights import USUAL_RIGHTS, Right, check_rights
+from maskery.accounts.rate_limit.limits import Limits
 from maskery.accounts.schema import accounts, api_keys
+from maskery.accounts.scopes import DEFAULT_SCOPES, Scope, parse_scopes
+from maskery.errors import UserError
 
-_SHAPE = re.compile(r"mk_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
-_LONGEST_NAME = 128
+_PATTERN = re.compile(r"mk_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_MAX_NAME = 128
 
-# Seconds; three hundred years.
-_LONGEST = 1e10
+# Seconds; about three hundred years.
+_MAX_LIFETIME = 1e10
 
-# Compared with when no row is found, so that an unknown ID takes as long to refuse as a wrong secret.
-_NOBODY = bytes(32)
+# Compared with if the ID is unknown, so that it takes as long to refuse as a wrong secret.
+_NO_HASH = bytes(32)
 
-_NONE = Limits()
+_NO_LIMITS = Limits()
 
 State = Literal["active", "expired", "revoked"]
 
 
-class NoSuchKey(LookupError):  # noqa: N818
-    """No key has that ID, or none that is still good for it."""
+class NoSuchKey(UserError, LookupError):  # noqa: N818
+    """No key has this ID, or the key cannot be changed any more."""
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """What is kept of a key. Times are Unix seconds.
+    """An API key without its secret. Times are Unix seconds.
 
     Attributes:
-        id: the part of the key by which people tell keys apart.
-        expires: when it stops being good; None: never.
-        last_used: about; written now and then.
-        replaced_by: ID of the key that took its place; it stays good until it expires.
-        limits: its own, beside those of its account; where None or 0 it has none.
+        id: the part of the key that identifies it in lists and logs.
+        expires: when it expires; None: never.
+        last_used: accurate to about a minute.
+        limits: of the key itself, beside those of its account; where None or 0, unlimited.
+        replaced_by: ID of the key that `rotate` created in its place.
     """
 
     id: str
     account: str
     name: str
-    rights: tuple[Right, ...]
+    scopes: tuple[Scope, ...]
     created: float
     expires: float | None = None
     revoked: float | None = None
     last_used: float | None = None
-    limits: Limits = _NONE
+    limits: Limits = _NO_LIMITS
     replaced_by: str | None = None
 
     @property
@@ -71,13 +72,13 @@ class ApiKey:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What a key is checked against.
+class KeyRecord:
+    """What is needed to authenticate a key.
 
     Attributes:
-        hash: SHA-256 of its text.
-        account_limits: of its account, as of `Account.limits`.
-        disabled: its account is.
+        hash: SHA-256 of the whole key.
+        account_limits: `Account.limits` of its account.
+        disabled: whether its account is disabled.
     """
 
     key: ApiKey
@@ -86,8 +87,8 @@ class Entry:
     disabled: bool
 
 
-class KeyStore:
-    """All keys, in the database. Every method raises `DatabaseError` where that does not answer."""
+class KeyRepository:
+    """Stores keys in the database. Every method raises `DatabaseError` if the database does not respond."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -96,111 +97,109 @@ class KeyStore:
         self,
         account: str,
         name: str = "",
-        rights: Iterable[str] = USUAL_RIGHTS,
-        seconds: float | None = None,
+        scopes: Iterable[str] = DEFAULT_SCOPES,
+        lifetime: float | None = None,
         limits: Limits | None = None,
     ) -> tuple[ApiKey, str]:
-        """A new key, and its text, which is not kept. The account is made when there is none of that name.
+        """Create a key, and its account if that does not exist.
 
         Args:
-            name: what it is for.
-            seconds: that it is good for; None: for ever.
+            name: what the key is for.
+            lifetime: seconds until it expires; None: never.
+
+        Returns:
+            The key, and its text, which is not stored.
 
         Raises:
-            ValueError: a name, a right, a time or a limit is none.
+            ValueError: a name, scope, lifetime or limit is invalid.
         """
-        check_name(account)
-        check_key_name(name)
-        if seconds is not None and not 0 < seconds < _LONGEST:
-            raise ValueError("a key is good for a time above 0")
-        now = time.time()
-        key = ApiKey(
-            secrets.token_hex(6),
-            account,
-            name,
-            check_rights(rights),
-            now,
-            None if seconds is None else now + seconds,
-            limits=limits or _NONE,
-        )
+        key = _new_key(account, name, scopes, lifetime, limits or _NO_LIMITS)
         with self._database.writing() as connection:
-            open_account(connection, account)
-            return key, _add(connection, key)
+            return key, _insert(connection, key)
 
-    def rotate(self, key_id: str, overlap: float, seconds: float | None = None) -> tuple[ApiKey, str]:
-        """A new key like an old one, which stays good for the overlap, so that its users can be moved.
+    def create_first(self, account: str, lifetime: float | None = None) -> tuple[ApiKey, str] | None:
+        """Create a key as `create` does, unless there is an active key. Of concurrent callers, one creates it."""
+        key = _new_key(account, "", DEFAULT_SCOPES, lifetime, _NO_LIMITS)
+        with self._database.writing(exclusive=True) as connection:
+            return None if _has_active(connection) else (key, _insert(connection, key))
+
+    def rotate(self, key_id: str, overlap: float, lifetime: float | None = None) -> tuple[ApiKey, str]:
+        """Create a key like an existing one, which expires after the overlap, so that its users can switch.
 
         Args:
             overlap: seconds.
-            seconds: that the new one is good for; None: as many as the old one was.
+            lifetime: seconds until the new key expires; None: the lifetime of the old one.
+
+        Returns:
+            The new key, and its text, which is not stored.
 
         Raises:
-            NoSuchKey: no active key has that ID, or it was replaced before: what is left of its time says nothing
-                about its span any more.
-            ValueError: a time is negative.
+            NoSuchKey: no active key has this ID, or it was rotated before: what is left of its lifetime says nothing
+                about the lifetime that a new one should have.
+            ValueError: the overlap or the lifetime is invalid.
         """
-        if not 0 <= overlap < _LONGEST or (seconds is not None and not 0 < seconds < _LONGEST):
-            raise ValueError("a key is good for a time above 0, and the old one for 0 or more after it")
+        if not 0 <= overlap < _MAX_LIFETIME:
+            raise ValueError("the overlap of two keys must be 0 seconds or more")
+        _check_lifetime(lifetime)
         now = time.time()
         with self._database.writing() as connection:
-            old = _active(connection, key_id)
+            old = _find_active(connection, key_id)
             if old.replaced_by:
-                raise NoSuchKey(f"the key {old.id!r} was replaced by {old.replaced_by!r}: replace that one")
-            if seconds is None and old.expires is not None:
-                seconds = old.expires - old.created
+                raise NoSuchKey(f"the key {old.id!r} was replaced by {old.replaced_by!r}; rotate that one")
+            if lifetime is None and old.expires is not None:
+                lifetime = old.expires - old.created
             key = replace(
                 old,
                 id=secrets.token_hex(6),
                 created=now,
-                expires=None if seconds is None else now + seconds,
+                expires=None if lifetime is None else now + lifetime,
                 last_used=None,
             )
-            ends = now + overlap if old.expires is None else min(now + overlap, old.expires)
-            replaced = {"expires": ends, "replaced_by": key.id}
-            connection.execute(api_keys.update().where(api_keys.c.id == old.id).values(**replaced))
-            return key, _add(connection, key)
+            expires = now + overlap if old.expires is None else min(now + overlap, old.expires)
+            changed = {"expires": expires, "replaced_by": key.id}
+            connection.execute(api_keys.update().where(api_keys.c.id == old.id).values(**changed))
+            return key, _insert(connection, key)
 
     def revoke(self, key_id: str) -> ApiKey:
-        """Make a key useless from now on.
+        """Revoke a key, given its ID or its text, and return it.
 
         Raises:
-            NoSuchKey: no key that is not revoked yet has that ID.
+            NoSuchKey: no key has this ID, or it was revoked before.
         """
-        key_id = bare_id(key_id)
-        active = _of(key_id) & api_keys.c.revoked.is_(None)
+        not_revoked = _has_id(key_id) & api_keys.c.revoked.is_(None)
         with self._database.writing() as connection:
-            changed = connection.execute(api_keys.update().where(active).values(revoked=time.time()))
-            row = connection.execute(select(api_keys).where(_of(key_id))).first()
+            changed = connection.execute(api_keys.update().where(not_revoked).values(revoked=time.time()))
+            row = connection.execute(select(api_keys).where(_has_id(key_id))).first()
         if not changed.rowcount or row is None:
-            raise _none_active(key_id)
+            raise _not_active(key_id)
         return _to_key(row)
 
     def get(self, key_id: str) -> ApiKey:
-        """The key of that ID, whatever its state.
+        """Return the key of this ID in any state.
 
         Raises:
-            NoSuchKey: there is none.
+            NoSuchKey: it does not exist.
         """
         with self._database.reading() as connection:
-            row = connection.execute(select(api_keys).where(_of(key_id))).first()
+            row = connection.execute(select(api_keys).where(_has_id(key_id))).first()
         if row is None:
-            raise NoSuchKey(f"no key has the ID {bare_id(key_id)!r}; `maskery keys list` shows those there are")
+            raise NoSuchKey(f"no key has the ID {strip_secret(key_id)!r}; `maskery keys list` shows all")
         return _to_key(row)
 
     def list(self, account: str | None = None, after: str | None = None, limit: int | None = None) -> list[ApiKey]:
-        """Keys, oldest first, those that are good no more too.
+        """Return keys in any state, oldest first.
 
         Args:
-            account: whose; None: everybody's.
-            after: ID of the key that ended the page before.
-            limit: of how many.
+            account: None: of all accounts.
+            after: ID of the last key of the previous page.
+            limit: largest number of keys.
 
         Raises:
             NoSuchKey: no key has the ID `after`.
         """
         query = select(api_keys).order_by(api_keys.c.created, api_keys.c.id).limit(limit)
         if account is not None:
-            query = query.where(called(api_keys.c.account, account))
+            query = query.where(has_account(api_keys.c.account, account))
         if after is not None:
             last = self.get(after)
             later = (api_keys.c.created == last.created) & (api_keys.c.id > last.id)
@@ -208,90 +207,100 @@ class KeyStore:
         with self._database.reading() as connection:
             return [_to_key(row) for row in connection.execute(query)]
 
-    def change(self, key_id: str, limits: Mapping[str, int | None]) -> ApiKey:
-        """The key after the limits that are named were changed, None for none of its own.
+    def update(self, key_id: str, limits: Mapping[str, int | None]) -> ApiKey:
+        """Change limits of a key and return it.
+
+        Args:
+            limits: new values by name, None for unlimited; the other limits keep their values.
 
         Raises:
-            NoSuchKey: no active key has that ID.
-            ValueError: a limit is no limit.
+            NoSuchKey: no active key has this ID.
+            ValueError: a limit is invalid.
         """
         with self._database.writing() as connection:
-            key = _active(connection, key_id)
+            key = _find_active(connection, key_id)
             key = replace(key, limits=Limits(**{**asdict(key.limits), **limits}))
             connection.execute(api_keys.update().where(api_keys.c.id == key.id).values(**limit_values(key.limits)))
         return key
 
     def has_active(self) -> bool:
-        """Whether anybody can be let in."""
-        good = or_(api_keys.c.expires.is_(None), api_keys.c.expires > time.time())
-        query = (
-            select(api_keys.c.id)
-            .join(accounts, accounts.c.name == api_keys.c.account)
-            .where(api_keys.c.revoked.is_(None), good, accounts.c.disabled.is_(None))
-            .limit(1)
-        )
+        """Whether an active key of an enabled account exists."""
         with self._database.reading() as connection:
-            return connection.execute(query).first() is not None
+            return _has_active(connection)
 
-    def find(self, ids: Sequence[str]) -> dict[str, Entry]:
-        """What keys of these IDs are checked against, those that there are, in one query."""
+    def find_records(self, ids: Sequence[str]) -> dict[str, KeyRecord]:
+        """Return the records of the keys that exist, by ID, in one query."""
         with self._database.reading() as connection:
-            return {row.id: _to_entry(row) for row in connection.execute(_ENTRIES, {"ids": list(ids)})}
+            return {row.id: _to_record(row) for row in connection.execute(_RECORDS, {"ids": list(ids)})}
 
-    def used(self, last: Mapping[str, float]) -> None:
-        """Write down when keys were last used, by ID."""
-        if not last:
+    def record_uses(self, times: Mapping[str, float]) -> None:
+        """Store when keys were last used, by ID."""
+        if not times:
             return
-        statement = api_keys.update().where(api_keys.c.id == bindparam("key_id")).values(last_used=bindparam("moment"))
+        statement = api_keys.update().where(api_keys.c.id == bindparam("key_id")).values(last_used=bindparam("time"))
         with self._database.writing() as connection:
-            connection.execute(statement, [{"key_id": key_id, "moment": moment} for key_id, moment in last.items()])
+            connection.execute(statement, [{"key_id": key_id, "time": time} for key_id, time in times.items()])
 
 
 def check_key_name(name: str) -> None:
-    """Raise ValueError unless a key may be called so."""
-    if len(name) > _LONGEST_NAME or not name.isprintable():
-        raise ValueError(f"the name of a key has at most {_LONGEST_NAME} characters, all of them printable")
+    """Raise ValueError if a key cannot have this name."""
+    if len(name) > _MAX_NAME or not name.isprintable():
+        raise ValueError(f"the name of a key may have at most {_MAX_NAME} characters, all of them printable")
 
 
-def read_id(text: str) -> str | None:
-    """The ID in a key's text; None where that is no key's."""
-    shape = _SHAPE.fullmatch(text)
-    return shape[1] if shape else None
+def parse_key_id(text: str) -> str | None:
+    """The ID in the text of a key; None if the text does not have the form of a key."""
+    match = _PATTERN.fullmatch(text)
+    return match[1] if match else None
 
 
-def is_its_text(entry: Entry | None, text: str) -> bool:
-    """Whether this is the text of the key. Takes as long whether it is, is not, or there is no key."""
+def verify_secret(record: KeyRecord | None, text: str) -> bool:
+    """Whether this is the text of the key, in constant time, also without a record."""
     hashed = hashlib.sha256(text.encode(errors="replace")).digest()
-    return hmac.compare_digest(hashed, entry.hash if entry else _NOBODY) and entry is not None
+    return hmac.compare_digest(hashed, record.hash if record else _NO_HASH) and record is not None
 
 
-def bare_id(text: str) -> str:
-    """The ID, from itself or from the whole key, which people paste."""
+def strip_secret(text: str) -> str:
+    """The ID, given the ID or the whole key, which people paste."""
     return text.removeprefix("mk_").partition("_")[0]
 
 
-_LIMIT_COLUMNS = tuple(limit_values(_NONE))
-
-# Made once: building it takes longer than SQLite takes to answer it.
-_ENTRIES: Select[tuple[object, ...]] = (
+# Built once: to build it takes longer than SQLite takes to execute it.
+_RECORDS: Select[tuple[object, ...]] = (
     select(
         api_keys,
         accounts.c.disabled.label("account_disabled"),
-        *(accounts.c[name].label(f"account_{name}") for name in _LIMIT_COLUMNS),
+        *(accounts.c[name].label(f"account_{name}") for name in limit_values(_NO_LIMITS)),
     )
     .join(accounts, accounts.c.name == api_keys.c.account)
     .where(api_keys.c.id.in_(bindparam("ids", expanding=True)))
 )
 
 
-def _add(connection: Connection, key: ApiKey) -> str:
+def _new_key(account: str, name: str, scopes: Iterable[str], lifetime: float | None, limits: Limits) -> ApiKey:
+    check_account_name(account)
+    check_key_name(name)
+    _check_lifetime(lifetime)
+    now = time.time()
+    expires = None if lifetime is None else now + lifetime
+    return ApiKey(secrets.token_hex(6), account, name, parse_scopes(scopes), now, expires, limits=limits)
+
+
+def _check_lifetime(lifetime: float | None) -> None:
+    if lifetime is not None and not 0 < lifetime < _MAX_LIFETIME:
+        raise ValueError("the lifetime of a key must be above 0 seconds")
+
+
+def _insert(connection: Connection, key: ApiKey) -> str:
+    """Store the key, and its account if that does not exist. Return the text of the key."""
+    ensure_account(connection, key.account)
     text = f"mk_{key.id}_{secrets.token_urlsafe(32)}"
     values = {
         "id": key.id,
         "hash": hashlib.sha256(text.encode()).digest(),
         "account": key.account,
         "name": key.name,
-        "rights": ",".join(key.rights),
+        "scopes": ",".join(key.scopes),
         "created": key.created,
         "expires": key.expires,
         **limit_values(key.limits),
@@ -300,26 +309,37 @@ def _add(connection: Connection, key: ApiKey) -> str:
     return text
 
 
-def _active(connection: Connection, key_id: str) -> ApiKey:
-    row = connection.execute(select(api_keys).where(_of(key_id)).with_for_update()).first()
+def _has_active(connection: Connection) -> bool:
+    not_expired = or_(api_keys.c.expires.is_(None), api_keys.c.expires > time.time())
+    query = (
+        select(api_keys.c.id)
+        .join(accounts, accounts.c.name == api_keys.c.account)
+        .where(api_keys.c.revoked.is_(None), not_expired, accounts.c.disabled.is_(None))
+        .limit(1)
+    )
+    return connection.execute(query).first() is not None
+
+
+def _find_active(connection: Connection, key_id: str) -> ApiKey:
+    row = connection.execute(select(api_keys).where(_has_id(key_id)).with_for_update()).first()
     key = _to_key(row) if row else None
     if key is None or key.state != "active":
-        raise _none_active(bare_id(key_id))
+        raise _not_active(key_id)
     return key
 
 
-def _of(key_id: str) -> ColumnElement[bool]:
-    """The key has this ID. Of texts that are none PostgreSQL refuses some even to be asked."""
-    key_id = bare_id(key_id)
+def _has_id(key_id: str) -> ColumnElement[bool]:
+    """Filter for the key. An invalid ID matches none; PostgreSQL would refuse some, such as NUL bytes."""
+    key_id = strip_secret(key_id)
     return api_keys.c.id == key_id if key_id.isascii() and key_id.isalnum() else false()
 
 
-def _none_active(key_id: str) -> NoSuchKey:
-    return NoSuchKey(f"no active key has the ID {key_id!r}; `maskery keys list` shows those there are")
+def _not_active(key_id: str) -> NoSuchKey:
+    return NoSuchKey(f"no active key has the ID {strip_secret(key_id)!r}; `maskery keys list` shows all")
 
 
-def _to_entry(row: Row[tuple[object, ...]]) -> Entry:
-    return Entry(_to_key(row), row.hash, to_limits(row, "account_"), row.account_disabled is not None)
+def _to_record(row: Row[tuple[object, ...]]) -> KeyRecord:
+    return KeyRecord(_to_key(row), row.hash, to_limits(row, "account_"), row.account_disabled is not None)
 
 
 def _to_key(row: Row[tuple[object, ...]]) -> ApiKey:
@@ -327,7 +347,7 @@ def _to_key(row: Row[tuple[object, ...]]) -> ApiKey:
         row.id,
         row.account,
         row.name,
-        check_rights(row.rights.split(",")),
+        parse_scopes(row.scopes.split(",")),
         row.created,
         row.expires,
         row.revoked,

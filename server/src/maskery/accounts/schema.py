@@ -1,4 +1,4 @@
-"""The tables, as the migrations leave them. Times are Unix seconds; a limit of NULL is not set, 0 is no limit."""
+"""The tables after all migrations. Times are Unix seconds. A limit is NULL if it is not set, 0 if unlimited."""
 
 from sqlalchemy import BigInteger, Column, Date, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table
 
@@ -8,7 +8,7 @@ metadata = MetaData()
 def _limits() -> list[Column[int]]:
     return [
         Column("requests_per_minute", Integer, nullable=True),
-        Column("pictures_per_minute", Integer, nullable=True),
+        Column("images_per_minute", Integer, nullable=True),
         Column("concurrent_requests", Integer, nullable=True),
         Column("pixels_per_day", BigInteger, nullable=True),
     ]
@@ -30,25 +30,25 @@ api_keys = Table(
     Column("hash", LargeBinary(32), nullable=False),
     Column("account", String(128), ForeignKey("accounts.name", name="api_keys_account"), nullable=False),
     Column("name", String(128), nullable=False, server_default=""),
-    Column("rights", String(64), nullable=False, server_default="segment,metrics"),
+    Column("scopes", String(64), nullable=False, server_default="segment,metrics"),
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=True),
     Column("revoked", Float, nullable=True),
     Column("last_used", Float, nullable=True),
-    # ID of the key that took its place.
+    # ID of the key that `rotate` created in its place.
     Column("replaced_by", String(16), nullable=True),
     *_limits(),
     Index("api_keys_by_account", "account"),
 )
 
-# Of accounts without a row, too: where no key is asked for, there is none.
+# No foreign key: anonymous usage has no account.
 usage = Table(
     "usage",
     metadata,
     Column("account", String(128), primary_key=True),
     Column("day", Date, primary_key=True),
     Column("requests", BigInteger, nullable=False),
-    Column("pictures", BigInteger, nullable=False),
+    Column("images", BigInteger, nullable=False),
     Column("objects", BigInteger, nullable=False),
     Column("pixels", BigInteger, nullable=False),
     Column("seconds", Float, nullable=False),

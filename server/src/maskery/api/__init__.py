@@ -1,6 +1,1 @@
-"""HTTP around the engine: routes, schemas, errors, middleware. It only translates."""
-
-from maskery.api.app import create_app
-from maskery.api.services import State
-
-__all__ = ["State", "create_app"]
+"""The HTTP API around the engine: routes, middleware, requests and schemas."""

@@ -1,4 +1,4 @@
-"""The application: routes, errors and middleware put together."""
+"""The ASGI application: routes, error handlers and middleware."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,51 +6,54 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from starlette.middleware import Middleware
 
-from maskery.api import (
+from maskery.api import warmup
+from maskery.api.container import Container, make_container
+from maskery.api.errors import exception_handlers
+from maskery.api.middleware.cors import Cors
+from maskery.api.middleware.path_normalization import PathNormalization
+from maskery.api.middleware.proxy_headers import ProxyHeaders
+from maskery.api.middleware.request_log import RequestLog
+from maskery.api.middleware.security_headers import SecurityHeaders
+from maskery.api.middleware.trusted_hosts import TrustedHosts, loopback_names
+from maskery.api.middleware.unhandled_errors import UnhandledErrors
+from maskery.api.middleware.usage import UsageRecording
+from maskery.api.routes import (
     admin,
     authentication,
-    errors,
     health,
     images,
-    lifecycle,
     limits,
     metrics,
     models,
     playground,
     segmentations,
 )
-from maskery.api.cors import Cors
-from maskery.api.host_guard import HostGuard, loopback_names
-from maskery.api.last_resort import LastResort
-from maskery.api.openapi import describe
-from maskery.api.paths import CanonicalPaths
-from maskery.api.request_log import RequestLog
-from maskery.api.security_headers import SecurityHeaders
-from maskery.api.services import make_services
+from maskery.api.schemas.openapi import describe
 from maskery.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The server as an ASGI application.
+    """Make the server's ASGI application.
 
     Raises:
         ModelNotInstalled: an alias, or the setting `preload`, names a model that is not installed.
-        DatabaseError: the database of accounts cannot be used.
+        DatabaseError: the accounts database cannot be used.
+        SettingsError: the Redis URL is invalid, or the package `redis` is not installed.
     """
-    services = make_services(settings)
+    container = make_container(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        services.office.start()
-        warming = asyncio.create_task(lifecycle.warm(services))
+        container.account_service.start()
+        warming = asyncio.create_task(warmup.warm_up(container))
         yield
-        services.state.phase = "stopping"
+        container.state.phase = "stopping"
         warming.cancel()
         await asyncio.gather(warming, return_exceptions=True)
-        await services.engine.close()
-        await services.office.close()
+        await container.engine.close()
+        await container.account_service.close()
 
     app = FastAPI(
         title="Maskery",
@@ -62,23 +65,28 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
+        exception_handlers=exception_handlers(),
+        middleware=_middleware(container),
     )
-    app.state.services = services
+    app.state.container = container
     for module in (segmentations, images, models, limits, admin, authentication, health, metrics, playground):
         app.include_router(module.router)
-    errors.install(app)
     describe(app)
-
-    # The last added is the outermost: an answer goes through all that stand after the one that gave it.
-    hosts = settings.allowed_hosts or (loopback_names(settings.host) if settings.on_loopback else ())
-    if hosts:
-        app.add_middleware(HostGuard, hosts=hosts, origins=settings.cors_origins)
-    app.add_middleware(CanonicalPaths)
-    app.add_middleware(LastResort)
-    if settings.cors_origins:
-        app.add_middleware(Cors, origins=settings.cors_origins)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestLog, services=services)
-    if settings.trusted_proxies:
-        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     return app
+
+
+def _middleware(container: Container) -> list[Middleware]:
+    """The middleware that every request passes through, outermost first."""
+    settings = container.settings
+    hosts = settings.allowed_hosts or (loopback_names(settings.host) if settings.on_loopback else ())
+    listed = [
+        settings.trusted_proxies and Middleware(ProxyHeaders, trusted_hosts=list(settings.trusted_proxies)),
+        Middleware(RequestLog, container=container),
+        Middleware(UsageRecording, recorder=container.account_service.usage_recorder),
+        Middleware(SecurityHeaders, hsts_seconds=settings.hsts_seconds),
+        settings.cors_origins and Middleware(Cors, origins=settings.cors_origins),
+        Middleware(UnhandledErrors),
+        Middleware(PathNormalization, root_path=settings.root_path),
+        hosts and Middleware(TrustedHosts, hosts=hosts, origins=settings.cors_origins),
+    ]
+    return [each for each in listed if isinstance(each, Middleware)]

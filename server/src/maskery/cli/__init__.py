@@ -1,68 +1,72 @@
 """The command line: `maskery`."""
 
+import io
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from maskery import __version__
-from maskery.accounts import DatabaseError, NoSuchAccount, NoSuchKey
-from maskery.cli import accounts, database, keys, models
-from maskery.cli.demo import demo
-from maskery.cli.errors import CommandError
-from maskery.cli.segment import segment
-from maskery.cli.serve import serve
-from maskery.cli.usage import usage
-from maskery.models import ModelNotInstalled, StoreError
-from maskery.segmentation import SegmentationError
-from maskery.settings import SettingsError
+from maskery.errors import UserError
 
-# What a user can mend: one sentence on standard error, exit code 2.
-_MENDABLE = (
-    CommandError,
-    DatabaseError,
-    ModelNotInstalled,
-    NoSuchAccount,
-    NoSuchKey,
-    SegmentationError,
-    SettingsError,
-    StoreError,
-)
+# The commands and their one-line help. The module `maskery.cli.NAME` is imported when its command runs, so that
+# `maskery --help` and `maskery --version` load no model runtime and no database.
+_COMMANDS = {
+    "serve": "Start the server.",
+    "demo": "Start a server and open the playground in a browser.",
+    "segment": "Segment an image, or every image in a folder.",
+    "models": "List, install and remove models.",
+    "keys": "Create, list, limit, rotate and revoke API keys.",
+    "accounts": "Create, list, limit and disable accounts.",
+    "usage": "Show usage by day and account.",
+    "db": "Upgrade the accounts database.",
+}
+
+
+class _LazyCommand(TyperCommand):
+    """A command that is imported when it runs."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        command = get_command(import_module(f"maskery.cli.{self.name}").app)
+        command.help = command.help or self.help
+        return command.make_context(*arguments, **options)
+
+
+class _LazyGroup(TyperGroup):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = {name: _LazyCommand(name, help=text, callback=None) for name, text in _COMMANDS.items()}
+
 
 app = typer.Typer(
     name="maskery",
+    cls=_LazyGroup,
     help="Promptable image segmentation on your own machine: points in, one categorical mask out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
 )
-app.command()(serve)
-app.command()(demo)
-app.command()(segment)
-app.add_typer(models.app, name="models")
-app.add_typer(keys.app, name="keys")
-app.add_typer(accounts.app, name="accounts")
-app.command()(usage)
-app.add_typer(database.app, name="db")
 
 
 @app.callback(invoke_without_command=True)
 def root(
-    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         typer.echo(__version__)
         raise typer.Exit
-    del context
 
 
 def main() -> None:
-    """Run a command; what a user can mend is one sentence on standard error, exit code 2."""
+    """Run a command. A `UserError` is printed as one sentence on standard error, with exit status 2."""
+    # A file's name may hold characters that the terminal's encoding lacks.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
-    except _MENDABLE as error:
-        Console(stderr=True, soft_wrap=True).print(f"maskery: {error}", markup=False, highlight=False)
+    except UserError as error:
+        typer.echo(f"maskery: {error}", err=True)
         sys.exit(2)

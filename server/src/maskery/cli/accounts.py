@@ -1,68 +1,67 @@
-"""`maskery accounts`: who keys belong to, and how much they may use."""
+"""`maskery accounts`: create, list, limit and disable accounts."""
 
 from typing import Annotated
 
 import typer
 
 from maskery.accounts import Limits
-from maskery.cli.records import (
+from maskery.cli.account_store import (
     LimitArguments,
     LimitOptions,
-    mendable,
-    new_table,
-    open_records,
-    print_table,
+    checking_values,
+    open_account_store,
     read_limits,
     show_limits,
-    show_time,
 )
+from maskery.cli.tables import new_table, print_table, show_time
 
-app = typer.Typer(help="Create, list, limit and disable accounts.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")]
 
 
 @app.command()
-def create(
-    name: Name,
-    limit: LimitOptions = None,
-) -> None:
-    """Make an account. Keys make theirs themselves; this is for limits that hold from the first key on."""
-    with mendable():
-        account = open_records().book.create(name, Limits(**read_limits(limit)))
-    typer.echo(f"Account {account.name} is made. Limits: {show_limits(account.limits)}.")
+def create(name: Name, limit: LimitOptions = None) -> None:
+    """Create an account.
+
+    `maskery keys create` creates a missing account, too.
+    Use this command to set limits before the first key exists.
+    """
+    with checking_values(), open_account_store() as store:
+        account = store.accounts.create(name, Limits(**read_limits(limit)))
+    typer.echo(f"Account {account.name} created. Limits: {show_limits(account.limits)}.")
 
 
 @app.command("list")
 def list_accounts() -> None:
-    """Show all accounts. Times are UTC."""
+    """List all accounts. Times are UTC."""
     table = new_table("account", "created", "state", "limits")
-    for account in open_records().book.list():
-        state = "active" if account.disabled is None else f"disabled {show_time(account.disabled)}"
-        table.add_row(account.name, show_time(account.created), state, show_limits(account.limits))
+    with open_account_store() as store:
+        for account in store.accounts.list():
+            state = "active" if account.disabled is None else f"disabled {show_time(account.disabled)}"
+            table.add_row(account.name, show_time(account.created), state, show_limits(account.limits))
     print_table(table)
 
 
 @app.command()
-def limit(
-    name: Name,
-    limits: LimitArguments,
-) -> None:
-    """Bound what an account may use. What is not named stays as it is."""
-    with mendable():
-        account = open_records().book.change(name, read_limits(limits))
+def limit(name: Name, limits: LimitArguments) -> None:
+    """Change an account's limits. Limits that are not named stay as they are."""
+    with checking_values(), open_account_store() as store:
+        account = store.accounts.update(name, read_limits(limits))
     typer.echo(f"Limits of account {account.name}: {show_limits(account.limits)}.")
 
 
 @app.command()
 def disable(name: Name) -> None:
-    """Refuse all keys of an account, until it is enabled again."""
-    account = open_records().book.change(name, disabled=True)
-    typer.echo(f"Account {account.name} is disabled.")
+    """Refuse all keys of an account until it is enabled again."""
+    with open_account_store() as store:
+        account = store.accounts.update(name, disabled=True)
+    typer.echo(f"Account {account.name} disabled.")
 
 
 @app.command()
 def enable(name: Name) -> None:
-    """Let the keys of a disabled account in again."""
-    account = open_records().book.change(name, disabled=False)
-    typer.echo(f"Account {account.name} is enabled.")
+    """Accept the keys of a disabled account again."""
+    with open_account_store() as store:
+        account = store.accounts.update(name, disabled=False)
+    typer.echo(f"Account {account.name} enabled.")

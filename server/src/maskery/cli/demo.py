@@ -1,68 +1,69 @@
-"""`maskery demo`: a server on this machine, and the playground with a picture in it."""
+"""`maskery demo`: a server on this machine, and the playground with a sample image."""
 
 import socket
 import webbrowser
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from maskery import logs
 from maskery.accounts import ApiKey
-from maskery.cli.errors import CommandError
-from maskery.cli.records import open_records
+from maskery.cli.account_store import open_account_store
 from maskery.cli.serve import playground_address
-from maskery.cli.server import leave_threads, listen, run
+from maskery.serving import ServingError
+from maskery.serving.server import leave_threads, listen, run
 from maskery.settings import Settings
 
-# Of the key that lives as long as the demo.
+app = typer.Typer(add_completion=False)
+
 _ACCOUNT = "demo"
 
-# Should the demo be killed before it can revoke it.
+# The key's lifetime, in case the process is killed before it can revoke the key.
 _KEY_SECONDS = 86400.0
 
 _SAMPLE = "coffee"
 
 
+@app.command()
 def demo(
     port: Annotated[
-        int | None, typer.Option(help="Port; unless set, the usual one, or a free one if that is taken.")
+        int | None, typer.Option(help="Port to listen on. Default: 8484, or a free one if it is taken.")
     ] = None,
-    no_open: Annotated[bool, typer.Option("--no-open", help="Print the page's address and open no browser.")] = False,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Print the address and do not open a browser.")] = False,
 ) -> None:
-    """Open the playground in a browser, with a server that ends with Ctrl+C.
+    """Start a server and open the playground in a browser. Ctrl+C stops it.
 
-    It listens on this machine only, whatever the settings say. Its key is revoked when it ends.
+    The server listens on loopback only, whatever the settings say.
+    Its key is revoked when it stops.
     """
     settings = Settings.load(host="127.0.0.1", port=port, log_level="warning")
     logs.configure(settings.log_level, settings.log_format)
-    keys = open_records(settings).keys
-    made: list[ApiKey] = []
+    with open_account_store(settings) as store:
+        created: list[ApiKey] = []
 
-    def greet(address: str) -> None:
-        text = None
-        if not settings.anonymous:
-            key, text = keys.create(_ACCOUNT, seconds=_KEY_SECONDS)
-            made.append(key)
-        page = playground_address(address, text, sample=_SAMPLE)
-        out = Console(soft_wrap=True, highlight=False)
-        out.print(f"The playground: {page}", markup=False)
-        out.print("Ctrl+C ends it.")
-        if not no_open:
-            webbrowser.open(page)
+        def greet(address: str) -> None:
+            text = None
+            if not settings.anonymous:
+                key, text = store.keys.create(_ACCOUNT, lifetime=_KEY_SECONDS)
+                created.append(key)
+            page = playground_address(address, text, sample=_SAMPLE)
+            typer.echo(f"The playground: {page}")
+            typer.echo("Ctrl+C stops it.")
+            if not no_open:
+                webbrowser.open(page)
 
-    try:
-        # In the clear: a certificate would be for another name, at which browsers stop.
-        run(settings, greet, listen if port is not None else _listen_anywhere)
-    finally:
-        for key in made:
-            keys.revoke(key.id)
+        try:
+            # Without TLS: the certificate is for another name, which browsers refuse.
+            run(settings, greet, listen if port is not None else _listen_anywhere)
+        finally:
+            for key in created:
+                store.keys.revoke(key.id)
     leave_threads()
 
 
 def _listen_anywhere(settings: Settings) -> socket.socket:
-    """The settings' port, or any that is free."""
+    """Listen on the port of the settings, or on a free one."""
     try:
         return listen(settings)
-    except CommandError:
+    except ServingError:
         return listen(settings.model_copy(update={"port": 0}))

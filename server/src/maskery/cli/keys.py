@@ -1,106 +1,104 @@
-"""`maskery keys`: who may use the server."""
+"""`maskery keys`: create, list, limit, rotate and revoke API keys."""
 
 from typing import Annotated
 
 import typer
 
-from maskery.accounts import RIGHTS, USUAL_RIGHTS, ApiKey, Limits
-from maskery.cli.errors import CommandError
-from maskery.cli.records import (
+from maskery.accounts import DEFAULT_SCOPES, SCOPES, ApiKey, Limits
+from maskery.cli.account_store import (
     LimitArguments,
     LimitOptions,
-    mendable,
-    new_table,
-    open_records,
-    print_table,
+    checking_values,
+    open_account_store,
     read_limits,
     show_limits,
-    show_time,
 )
+from maskery.cli.tables import new_table, print_table, show_time
+from maskery.errors import UserError
 from maskery.settings import Settings
 
-app = typer.Typer(help="Create, list, limit, rotate and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-_FOR_EVER = "never"
+_NEVER = "never"
 
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `list` shows it.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the key and nothing else, for scripts.")]
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `maskery keys list` shows it.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the key, for scripts.")]
 Expires = Annotated[
     str | None,
-    typer.Option("--expires", metavar="DAYS", help=f"Days that it is good for, or {_FOR_EVER!r}; 90 unless set."),
+    typer.Option("--expires", metavar="DAYS", help=f"Lifetime in days, or {_NEVER!r}. Default: MASKERY_KEY_DAYS, 90."),
 ]
 
 
 @app.command()
 def create(
-    account: Annotated[str, typer.Option(help="The account that the key belongs to; made when there is none.")],
-    name: Annotated[str, typer.Option(help="What the key is for.")] = "",
-    rights: Annotated[str, typer.Option(help=f"What it may do, separated by commas: {', '.join(RIGHTS)}.")] = ",".join(
-        USUAL_RIGHTS
+    account: Annotated[str, typer.Option(help="The account of the key; created if missing.")],
+    name: Annotated[str, typer.Option(help="A note on what the key is for.")] = "",
+    scopes: Annotated[str, typer.Option(help=f"Scopes, separated by commas: {', '.join(SCOPES)}.")] = ",".join(
+        DEFAULT_SCOPES
     ),
     expires: Expires = None,
     limit: LimitOptions = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make a key and print it. It is shown once and kept only as a hash."""
+    """Create a key and print it. It is shown once; only its hash is stored."""
     settings = Settings.load()
-    named = [right.strip() for right in rights.split(",") if right.strip()]
-    with mendable():
-        key, text = open_records(settings).keys.create(
-            account, name, named, _seconds(expires, settings.key_seconds), Limits(**read_limits(limit))
-        )
+    named = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    lifetime = _seconds(expires, settings.key_seconds)
+    with checking_values(), open_account_store(settings) as store:
+        key, text = store.keys.create(account, name, named, lifetime, Limits(**read_limits(limit)))
     _show(key, text, quiet)
 
 
 @app.command("list")
 def list_keys(
-    account: Annotated[str | None, typer.Option(help="Only the keys of this account.")] = None,
+    account: Annotated[str | None, typer.Option(help="List only the keys of this account.")] = None,
 ) -> None:
-    """Show keys, without their secrets. Times are UTC."""
-    table = new_table("id", "account", "name", "rights", "created", "last used", "state", "limits")
-    for key in open_records().keys.list(account):
-        shown = show_time(key.created), show_time(key.last_used), _state(key), show_limits(key.limits)
-        table.add_row(key.id, key.account, key.name or "-", ", ".join(key.rights), *shown)
+    """List keys, without their secrets. Times are UTC."""
+    table = new_table("id", "account", "name", "scopes", "created", "last used", "state", "limits")
+    with open_account_store() as store:
+        for key in store.keys.list(account):
+            shown = show_time(key.created), show_time(key.last_used), _state(key), show_limits(key.limits)
+            table.add_row(key.id, key.account, key.name or "-", ", ".join(key.scopes), *shown)
     print_table(table)
 
 
 @app.command()
-def limit(
-    key_id: KeyId,
-    limits: LimitArguments,
-) -> None:
-    """Bound what a key may use, beside the limits of its account."""
-    with mendable():
-        key = open_records().keys.change(key_id, read_limits(limits))
+def limit(key_id: KeyId, limits: LimitArguments) -> None:
+    """Change a key's limits, which apply beside those of its account. Limits that are not named stay as they are."""
+    with checking_values(), open_account_store() as store:
+        key = store.keys.update(key_id, read_limits(limits))
     typer.echo(f"Limits of key {key.id}: {show_limits(key.limits)}.")
 
 
 @app.command()
 def rotate(
     key_id: KeyId,
-    overlap: Annotated[float, typer.Option(metavar="HOURS", help="Hours that the old key stays good.", min=0)] = 24.0,
+    overlap: Annotated[
+        float, typer.Option(metavar="HOURS", help="Hours for which the old key stays valid.", min=0)
+    ] = 24.0,
     quiet: Quiet = False,
 ) -> None:
-    """Replace a key by a new one with the same account, name, rights, limits and span, and print it."""
-    with mendable():
-        key, text = open_records().keys.rotate(key_id, overlap * 3600)
+    """Replace a key by a new one with the same account, name, scopes, limits and lifetime, and print it."""
+    with checking_values(), open_account_store() as store:
+        key, text = store.keys.rotate(key_id, overlap * 3600)
     _show(key, text, quiet)
     if not quiet:
-        typer.echo(f"The old key stays good for {overlap:g} hours.", err=True)
+        typer.echo(f"The old key stays valid for {overlap:g} hours.", err=True)
 
 
 @app.command()
 def revoke(key_id: KeyId) -> None:
-    """Make a key useless: here at once, on running servers within five seconds."""
-    key = open_records().keys.revoke(key_id)
-    typer.echo(f"Key {key.id} of account {key.account} is revoked.")
+    """Revoke a key. Running servers refuse it within five seconds."""
+    with open_account_store() as store:
+        key = store.keys.revoke(key_id)
+    typer.echo(f"Key {key.id} of account {key.account} revoked.")
 
 
 def _show(key: ApiKey, text: str, quiet: bool) -> None:
     typer.echo(text)
     if not quiet:
         until = "does not expire" if key.expires is None else f"expires {show_time(key.expires)} UTC"
-        typer.echo(f"Key {key.id} of account {key.account} {until}. Keep it now: it is not shown again.", err=True)
+        typer.echo(f"Key {key.id} of account {key.account} {until}. Store it now: it is not shown again.", err=True)
 
 
 def _state(key: ApiKey) -> str:
@@ -109,15 +107,15 @@ def _state(key: ApiKey) -> str:
     return f"{key.state} {show_time(key.revoked or key.expires)}"
 
 
-def _seconds(expires: str | None, otherwise: float | None) -> float | None:
+def _seconds(expires: str | None, default: float | None) -> float | None:
     if expires is None:
-        return otherwise
-    if expires == _FOR_EVER:
+        return default
+    if expires == _NEVER:
         return None
     try:
         days = float(expires)
     except ValueError:
         days = 0.0
     if not 0 < days <= 36500:
-        raise CommandError(f"--expires takes a number of days above 0, or {_FOR_EVER!r}, not {expires!r}.")
+        raise UserError(f"--expires takes a number of days above 0, or {_NEVER!r}, not {expires!r}.")
     return days * 86400

@@ -1,8 +1,7 @@
-"""`maskery models`: what can be asked for, and how it gets here."""
+"""`maskery models`: list, install, quantize and remove models."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,42 +9,37 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
 
-from maskery.cli.errors import CommandError
-from maskery.models import CATALOG, Registry, Store
+from maskery.api.model_settings import image_limits
+from maskery.cli.files import find_images
+from maskery.cli.tables import new_table, print_table
+from maskery.errors import UserError
+from maskery.models import CATALOG, CompileCache, Registry, Store
 from maskery.models.store import Progress as Report
 from maskery.models.store import readable
-from maskery.segmentation import NotAPicture, Picture, open_picture
+from maskery.segmentation import Image, NotAnImage, open_image
 from maskery.settings import Settings
 
-app = typer.Typer(help="Show, install and remove the models that can be asked for.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name, owner/name.")]
 
 
 @app.command("list")
 def list_models() -> None:
-    """Show the models of this machine, and those that are known."""
+    """List the models of this machine and those that can be installed."""
     cards = {card.name: card for card in _store().installed()}
-    table = Table(
-        Column("model", no_wrap=True),
-        Column("state", no_wrap=True),
-        Column("weights", no_wrap=True, justify="right"),
-        "licence",
-        "about",
-        box=None,
-        pad_edge=False,
-    )
     built_in = [entry.name for entry in CATALOG.values() if entry.built_in]
-    here = [*built_in, *cards]
-    for name in [*here, *(name for name in CATALOG if name not in here)]:
+    table = new_table("model", "state", numbers=("weights",))
+    table.add_column("licence")
+    table.add_column("about")
+    for name in dict.fromkeys([*built_in, *cards, *CATALOG]):
         entry, card = CATALOG.get(name), cards.get(name)
         state = "installed" if card else "built in" if name in built_in else "not installed"
         licence = card.licence if card else entry.licence if entry else None
         about = entry.summary if entry else f"from {card.source}" if card else ""
         table.add_row(name, state, readable(card.nbytes) if card else "", licence or "", about)
-    Console(soft_wrap=True, highlight=False, markup=False).print(table)
+    print_table(table)
 
 
 @app.command()
@@ -53,72 +47,82 @@ def install(
     name: Name,
     source: Annotated[
         Path | None,
-        typer.Option("--from", metavar="DIR", help="A folder with the model's files, instead of the hub."),
+        typer.Option("--from", metavar="DIR", help="Install from a folder instead of a hub."),
     ] = None,
     revision: Annotated[
-        str | None, typer.Option(help="Commit, branch or tag on the hub; its main branch unless set.")
+        str | None, typer.Option(help="Commit, branch or tag on the hub. Default: its main branch.")
     ] = None,
 ) -> None:
-    """Install a model, from a Hugging Face hub or from a folder.
+    """Install a model from a Hugging Face hub or from a folder.
 
-    A folder holds config.json, model.safetensors and preprocessor_config.json, as transformers saves them; its model
-    may have any name. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured. A download that broke off goes on where
-    it was.
+    A folder holds config.json, model.safetensors and preprocessor_config.json,
+    as transformers saves them; its model may have any name.
+
+    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured.
+    An interrupted download is resumed.
     """
     if source and revision:
-        raise CommandError("--revision is of a hub; a folder has none.")
+        raise UserError("--revision selects a revision on a hub; with --from there is none: leave one of them out.")
     store = _store()
     with _bars() as report:
         if source:
             card = store.install_from_folder(name, source, report)
         else:
             card = store.install_from_hub(name, revision, report)
-    typer.echo(f"{card.name} is installed: revision {card.revision[:12]}, {readable(card.nbytes)}.")
+    typer.echo(f"{card.name} installed: revision {card.revision[:12]}, {readable(card.nbytes)}.")
 
 
 @app.command()
 def quantize(
     name: Name,
     images: Annotated[
-        Path, typer.Option(metavar="DIR", help="Pictures like those it will be used on; the first 32 are taken.")
+        Path,
+        typer.Option(metavar="DIR", help="Folder of images like those the model will segment; the first 32 are used."),
     ],
 ) -> None:
-    """Make a model's int8 form: its image encoder in 8-bit integers, faster and less exact.
+    """Quantize a model's image encoder to int8: less exact, and faster on processors with VNNI.
 
-    It is kept beside the weights and used only with MASKERY_PRECISION=int8. How well its masks agree with those of f32
-    on the pictures is printed and stored. Needs `pip install "maskery\\[quantize]"`.
+    The result is stored beside the weights and used with MASKERY_PRECISION=int8.
+    The agreement of its masks with those of f32 is printed and stored.
+
+    Needs `pip install "maskery\\[quantize]"`.
     """
-    from maskery.models.sam.quantize import MAX_PICTURES, MissingExtra  # noqa: PLC0415
+    from maskery.models.runtime import multiplies_int8  # noqa: PLC0415
+    from maskery.models.sam.quantize import MAX_IMAGES, MissingExtra  # noqa: PLC0415
     from maskery.models.sam.quantize import quantize as make  # noqa: PLC0415
 
     store = _store()
     card = store.card(name)
-    limits = Settings.load().image_limits
-    if not images.is_dir():
-        raise CommandError(f"{images} is not a folder of pictures.")
-    pictures: list[Picture] = []
-    for path in sorted(images.iterdir()):
-        with suppress(NotAPicture):
-            if path.is_file() and len(pictures) < MAX_PICTURES:
-                pictures.append(open_picture(path.read_bytes(), limits=limits))
-    if not pictures:
-        raise CommandError(f"{images} holds no pictures.")
+    if not multiplies_int8():
+        typer.echo(
+            "This processor has no instructions for products of 8-bit integers (VNNI): int8 was measured to be no "
+            "faster than f32 on such processors.",
+            err=True,
+        )
+    limits = image_limits(Settings.load())
+    loaded: list[Image] = []
+    for path in find_images(images)[0]:
+        with suppress(NotAnImage):
+            if len(loaded) < MAX_IMAGES:
+                loaded.append(open_image(path.read_bytes(), limits=limits))
+    if not loaded:
+        raise UserError(f"{images} holds no image that can be read.")
     try:
         with _bars() as report:
-            iou = make(name, store.get(name), card.revision, pictures, report)
+            iou = make(name, store.get(name), card.revision, loaded, report)
     except MissingExtra as error:
-        raise CommandError(f"{error}.") from None
-    store.record(replace(card, int8_iou=iou))
-    typer.echo(f"{name} has an int8 form: mean IoU with f32 {iou:.4f} on {len(pictures)} pictures.")
+        raise UserError(f"{error}.") from None
+    store.record_int8(card, iou)
+    typer.echo(f"{name} quantized to int8: mean IoU with f32 {iou:.4f} on {len(loaded)} images.")
 
 
 @app.command()
 def show(name: Name) -> None:
-    """Show what is known of a model."""
+    """Show a model's licence, revision, source and files."""
     store, entry = _store(), CATALOG.get(name)
     card = store.find(name)
     if not (card or entry):
-        Registry(store=store).describe(name)  # raises, with what was perhaps meant
+        Registry(store=store).describe(name)  # raises, with the nearest name
     rows: list[tuple[str, str | None]] = [("model", name)]
     if card:
         rows += [
@@ -144,20 +148,23 @@ def show(name: Name) -> None:
             ("parameters", f"{entry.parameters} million" if entry.parameters else None),
             ("about", entry.summary),
         ]
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = new_table("", "")
+    table.show_header = False
     for label, value in rows:
         if value:
             table.add_row(label, value)
-    Console(soft_wrap=True, highlight=False, markup=False).print(table)
+    print_table(table)
 
 
 @app.command()
 def remove(name: Name) -> None:
     """Delete an installed model."""
     if name in CATALOG and CATALOG[name].built_in:
-        raise CommandError(f"{name} is built in and stays.")
-    _store().remove(name)
-    typer.echo(f"{name} is removed.")
+        raise UserError(f"{name} is built in and cannot be removed.")
+    settings = Settings.load()
+    Store(settings.models).remove(name)
+    CompileCache(settings.compile_cache).remove(name)
+    typer.echo(f"{name} removed.")
 
 
 def _store() -> Store:
@@ -166,7 +173,7 @@ def _store() -> Store:
 
 @contextmanager
 def _bars() -> Iterator[Report]:
-    """A progress bar for every step of every file, on standard error."""
+    """Progress bars on standard error: one for each step of each file."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
     progress = Progress(*columns, console=Console(stderr=True, soft_wrap=True, highlight=False))

@@ -1,57 +1,99 @@
-"""What the command line says of objects, as the fields of a request."""
+"""The prompt of `maskery segment`: options to the fields of a request, and messages about it back to options."""
 
 import base64
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from maskery.cli.errors import CommandError
+from maskery.cli.files import read_file
+from maskery.engine import Prompt
+from maskery.errors import UserError
+
+# A field of a request in a message, such as `segment_prompt[0][1]`.
+_FIELD = re.compile(r"\b(segment_prompt|point_labels|boxes|mask_prompts)\b(?:\[(\d+)\])?(?:\[(\d+)\])?")
+
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def read_prompt(points: list[str], box: str | None, mask: Path | None, objects: list[str]) -> dict[str, Any]:
-    """Fields segment_prompt, point_labels, boxes and mask_prompts.
+@dataclass(frozen=True)
+class PromptOptions:
+    """A prompt, and how its user wrote it.
+
+    Attributes:
+        prompt: the fields of a request.
+        objects: for each object its --object option as written; empty for the object of --point and --box.
+    """
+
+    prompt: Prompt
+    objects: tuple[str, ...]
+
+    def explain(self, message: str) -> str:
+        """A message about the fields of a request, in terms of the options."""
+        return _FIELD.sub(self._name, message)
+
+    def _name(self, match: re.Match[str]) -> str:
+        field, index, point = match.groups()
+        if field == "mask_prompts":
+            return "--mask-prompt"
+        if index is None:
+            return "the prompt"
+        option = self.objects[int(index)]
+        if field == "boxes":
+            return f"the box of {option}" if option else "--box"
+        points = f"the points of {option}" if option else "--point"
+        if field == "point_labels":
+            return f"the labels of {points}"
+        return f"point {int(point) + 1} of {option or points}" if point else points
+
+
+def read_prompt(points: Sequence[str], box: str | None, mask: Path | None, objects: Sequence[str]) -> PromptOptions:
+    """The prompt of the options.
 
     Args:
         points: of the first object, each ``X,Y`` or ``X,Y,0``.
         box: of the first object, ``X0,Y0,X1,Y1``.
-        mask: PNG that the first object starts from.
-        objects: further objects, each with its points and at most one box separated by spaces.
+        mask: PNG file of the first object's mask prompt.
+        objects: further objects, each with points and at most one box, separated by spaces.
 
     Raises:
-        CommandError: something is not a point or a box, or nothing was asked for.
+        UserError: an option is malformed, no object is given, or the mask's file cannot be read.
     """
-    first = [*points, box] if box else points
-    texts = [first] if first or mask else []
-    texts += [text.split() for text in objects]
-    if not (texts and all(texts[1:] if mask else texts)):
-        raise CommandError("say what to segment: --point X,Y, or --box X0,Y0,X1,Y1, or --object with its points.")
-    entries = [[_read_numbers(text) for text in group] for group in texts]
-    points_of = [[entry for entry in group if len(entry) < 4] for group in entries]
-    boxes_of = [[entry for entry in group if len(entry) == 4] for group in entries]
-    if any(len(boxes) > 1 for boxes in boxes_of):
-        raise CommandError("an object has one box at most.")
-    return {
-        "segment_prompt": [[entry[:2] for entry in group] for group in points_of],
-        "point_labels": [[int(entry[2]) if len(entry) == 3 else 1 for entry in group] for group in points_of],
-        "boxes": [boxes[0] if boxes else None for boxes in boxes_of],
-        "mask_prompts": [_read_mask(mask), *[None] * len(objects)] if mask else None,
-    }
+    first = [[*points, *([box] if box else [])]] if points or box or mask else []
+    groups = [[_read_numbers(text) for text in group] for group in [*first, *map(str.split, objects)]]
+    if not groups or not all(groups[bool(mask) :]):
+        raise UserError("give an object to segment: --point X,Y, --box X0,Y0,X1,Y1, or --object with points or a box.")
+    corners = [[each for each in group if len(each) == 4] for group in groups]
+    if any(len(boxes) > 1 for boxes in corners):
+        raise UserError("an object has at most one box.")
+    dots = [[each for each in group if len(each) < 4] for group in groups]
+    prompt = Prompt(
+        segment_prompt=[[[x, y] for x, y, *_ in group] for group in dots],
+        point_labels=[[int(label[0]) if label else 1 for _, _, *label in group] for group in dots],
+        boxes=[boxes[0] if boxes else None for boxes in corners],
+        mask_prompts=[_read_mask(mask), *[None] * len(objects)] if mask else None,
+    )
+    return PromptOptions(prompt, (*[""] * len(first), *(f'--object "{text}"' for text in objects)))
 
 
 def _read_numbers(text: str) -> list[float]:
+    """A point [x, y], a labelled point [x, y, label] or a box [x0, y0, x1, y1]."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
-    if len(numbers) not in (2, 3, 4) or (len(numbers) == 3 and numbers[2] not in (0, 1)):
-        raise CommandError(
-            f"{text!r} is not a point or a box: write X,Y, or X,Y,0 for a point that is not on the object, or "
+    is_valid = len(numbers) in (2, 4) or (len(numbers) == 3 and numbers[2] in (0, 1))
+    if not (is_valid and all(map(math.isfinite, numbers))):
+        raise UserError(
+            f"{text!r} is not a point or a box: write X,Y for a point on the object, X,Y,0 for a point outside it, or "
             "X0,Y0,X1,Y1 for a box."
         )
     return numbers
 
 
 def _read_mask(path: Path) -> str:
-    try:
-        return base64.b64encode(path.read_bytes()).decode("ascii")
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}.") from None
+    data = read_file(path)
+    if not data.startswith(_PNG):
+        raise UserError(f"--mask-prompt {path} is not a PNG file.")
+    return base64.b64encode(data).decode("ascii")

@@ -1,14 +1,15 @@
-"""`maskery segment`: a picture, or a folder of them, without writing a program."""
+"""`maskery segment`: segment an image, or every image in a folder."""
 
 import base64
 import io
 import json
-from collections.abc import Iterator
+import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -16,16 +17,25 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from maskery.cli import overlay
-from maskery.cli.errors import CommandError
-from maskery.cli.outputs import check_outputs, reading_path
-from maskery.cli.prompts import read_prompt
-from maskery.cli.sources import Answer, Source, local, remote
-from maskery.engine import processors
+from maskery.api.schemas.segmentation import ResponseFormat, SegmentationResponse, SegmentSchema
+from maskery.cli.files import STANDARD, candidate_path, check_outputs, find_images, read_file, write_file
+from maskery.cli.overlay import draw_overlay
+from maskery.cli.prompts import PromptOptions, read_prompt
+from maskery.cli.segmenters import Request, Segmenter, local, remote
+from maskery.errors import UserError
 from maskery.models import DEFAULT_MODEL
-from maskery.segmentation import Exif, SegmentationError, open_picture
+from maskery.resources import processors
+from maskery.segmentation import MERGE_IOU, Exif, ImageLimits, Options, Size, open_image
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"})
+app = typer.Typer(add_completion=False)
+
+_DAY = 86_400
+
+# Names of skipped files that are printed.
+_MAX_NAMES = 5
+
+# For the overlay: the image has been accepted already, under the limits of this machine or of a server.
+_NO_LIMITS = ImageLimits(sys.maxsize, sys.maxsize)
 
 
 class Format(StrEnum):
@@ -36,158 +46,191 @@ class Format(StrEnum):
     polygons = "polygons"
 
 
+_RESPONSE_FORMATS: dict[Format, ResponseFormat] = {
+    Format.png: "b64_json",
+    Format.rle: "rle",
+    Format.polygons: "polygons",
+}
+
+
+@app.command()
 def segment(
-    image: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures that get the same prompt.")],
+    image: Annotated[
+        Path, typer.Argument(help="An image, a folder of images that all get the same prompt, or - for standard input.")
+    ],
     point: Annotated[
         list[str] | None,
-        typer.Option("--point", "-p", metavar="X,Y[,0]", help="A point on the object; X,Y,0 is one that is not on it."),
+        typer.Option("--point", "-p", metavar="X,Y[,0]", help="A point on the object; X,Y,0 is a point outside it."),
     ] = None,
     box: Annotated[str | None, typer.Option(metavar="X0,Y0,X1,Y1", help="A box around the object.")] = None,
-    mask_prompt: Annotated[Path | None, typer.Option(help="A mask of the picture's size to start from, PNG.")] = None,
+    mask_prompt: Annotated[
+        Path | None, typer.Option(help="A mask prompt for the object: a PNG of the image's size, 0 is background.")
+    ] = None,
     objects: Annotated[
         list[str] | None,
-        typer.Option(
-            "--object", metavar='"X,Y X,Y …"', help="One more object, by its points and box. May be repeated."
-        ),
+        typer.Option("--object", metavar='"X,Y X,Y …"', help="A further object: its points and box. May be repeated."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The mask's file, or for a folder the folder of masks.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File of the mask, or folder of masks; - is standard output. Default: mask.png, masks.",
+        ),
     ] = None,
     overlay_path: Annotated[
-        Path | None, typer.Option("--overlay", help="Also the picture with the mask drawn over it (or a folder).")
+        Path | None, typer.Option("--overlay", help="File or folder for the image with the mask drawn over it.")
     ] = None,
     output_format: Annotated[
-        Format, typer.Option("--format", help="png, or JSON with COCO RLE or polygons for each segment.")
+        Format, typer.Option("--format", help="png, or JSON with COCO RLE or polygons of each segment.")
     ] = Format.png,
     n: Annotated[
-        int | None,
-        typer.Option(min=1, max=3, help="Readings of an ambiguous click, best first: mask.png, mask-2.png …"),
+        int, typer.Option(min=1, max=3, help="Candidates of an ambiguous prompt, best first: mask.png, mask-2.png …")
+    ] = 1,
+    size: Annotated[
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Size of the mask. Default: the image's own.")
     ] = None,
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="Size of the mask; else the picture's own.")] = None,
-    exif: Annotated[str | None, typer.Option(help="apply or ignore the picture's EXIF orientation.")] = None,
+    exif: Annotated[
+        Literal["apply", "ignore"], typer.Option(help="Whether to apply the image's EXIF orientation.")
+    ] = "apply",
     merge_iou: Annotated[
-        float | None, typer.Option(help="Objects whose masks agree this much are one segment; 1: never.")
-    ] = None,
+        float, typer.Option(help="Merge objects whose masks have at least this IoU; 1 turns merging off.")
+    ] = MERGE_IOU,
     whole: Annotated[
-        bool, typer.Option("--whole", help="Every object's whole mask, overlaps kept; with --format rle or polygons.")
+        bool, typer.Option("--whole", help="Keep overlaps: each object's whole mask. Needs --format rle or polygons.")
     ] = False,
     model: Annotated[str, typer.Option(help="Name of an installed model.")] = DEFAULT_MODEL,
-    url: Annotated[str | None, typer.Option(help="Ask a server at this address; else it is done here.")] = None,
-    key: Annotated[
-        str | None, typer.Option(envvar=["MASKERY_API_KEY", "AIR_API_KEY"], help="The server's API key, with --url.")
+    url: Annotated[
+        str | None, typer.Option(envvar="AIR_BASE_URL", help="Base URL of a server. Default: segment on this machine.")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for a server's answer.")] = 60.0,
+    key: Annotated[
+        str | None, typer.Option(envvar=["MASKERY_API_KEY", "AIR_API_KEY"], help="API key for the server.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the server's answer.")] = 60.0,
 ) -> None:
-    """Segment a picture: one mask in which every object has its own value, 1, 2, …
+    """Segment an image into one categorical mask: 0 is background, 1 the first object, 2 the second, …
 
-    Points are in pixels from the top left corner of the picture as one sees it. --point and --box are of one object.
+    Coordinates are pixels from the top left corner of the image as displayed.
+    All --point and --box options describe one object.
 
-    A folder's cat.jpg becomes cat.jpg.png, or with other formats cat.jpg.json. Folders that are missing are made.
+    For a folder, cat.jpg becomes cat.jpg.png, or in other formats cat.jpg.json.
+    Missing folders are created.
 
       maskery segment cat.jpg --point 220,120 -o mask.png --overlay overlay.png
 
       maskery segment desk.jpg --point 450,600 --object "120,80 130,95 200,90,0"
     """
-    # A day; the check of a range lets "nan" through.
-    if not 0 < timeout <= 86_400:
-        raise CommandError("--timeout is a number of seconds, at most a day.")
-    if overlay_path and output_format is not Format.png:
-        raise CommandError("--overlay needs --format png.")
-    suffix = "png" if output_format is Format.png else "json"
-    masks = output or Path("masks" if image.is_dir() else f"mask.{suffix}")
-    check_outputs(image, masks, overlay_path, suffix, n or 1)
-    options = {
-        "model": model,
-        **read_prompt(point or [], box, mask_prompt, objects or []),
-        "n": n,
-        "size": size,
-        "exif": exif,
-        "response_format": None if output_format is Format.png else output_format.value,
-        "compose": False if whole else None,
-        "merge_iou": merge_iou,
-    }
-    fields = {name: value for name, value in options.items() if value is not None}
-    source = remote(fields, url, key, timeout) if url else local(fields)
-    task = _Task(source, suffix, "ignore" if exif == "ignore" else "apply")
-    if image.is_dir():
-        task.folder(image, masks, overlay_path)
-    else:
-        for line in task.file(image, masks, overlay_path):
-            typer.echo(line)
+    if url is not None and not url.strip():
+        raise UserError(
+            "--url is empty: give the base URL of a server, such as http://127.0.0.1:8484, or leave --url out to "
+            "segment on this machine."
+        )
+    # A range of typer's would let "nan" through.
+    if not 0 < timeout <= _DAY:
+        raise UserError(f"--timeout takes a number of seconds above 0, at most {_DAY:,}.")
+    if not 0 < merge_iou <= 1:
+        raise UserError("--merge-iou takes a number above 0, at most 1.")
+    if output_format is not Format.png and overlay_path:
+        raise UserError("--overlay needs --format png.")
+    if output_format is Format.png and whole:
+        raise UserError("--whole keeps overlaps, which one PNG cannot hold: add --format rle or --format polygons.")
+    if STANDARD == image == mask_prompt:
+        raise UserError("the image and --mask-prompt are both standard input: name a file for one of them.")
+    suffix = ".png" if output_format is Format.png else ".json"
+    masks = output or Path("masks" if image.is_dir() else f"mask{suffix}")
+    check_outputs(image, masks, overlay_path, suffix, n)
+    prompt = read_prompt(point or [], box, mask_prompt, objects or [])
+    request = Request(
+        model,
+        prompt.prompt,
+        Options(n, _read_size(size), not whole, merge_iou),
+        exif,
+        _RESPONSE_FORMATS[output_format],
+    )
+    opened = remote(request, url.strip(), key, timeout) if url else local(request)
+    with opened as segmenter:
+        task = _Task(segmenter, prompt, suffix, exif)
+        if image.is_dir():
+            task.segment_folder(image, masks, overlay_path)
+        else:
+            lines = task.segment_file(image, masks, overlay_path)
+            typer.echo("\n".join(lines), err=STANDARD in (masks, overlay_path))
 
 
 @dataclass(frozen=True)
 class _Task:
-    """The same question for every picture."""
+    """One request for every image."""
 
-    source: Source
+    segmenter: Segmenter
+    prompt: PromptOptions
     suffix: str
     exif: Exif
 
-    def file(self, path: Path, output: Path, overlay_path: Path | None) -> list[str]:
-        """Segment one picture; lines that say what was found and written."""
+    def segment_file(self, path: Path, output: Path, overlay: Path | None) -> list[str]:
+        """Segment one image and write its files. Returns lines for the user."""
+        image = read_file(path)
         try:
-            image = path.read_bytes()
-        except OSError as error:
-            raise CommandError(f"cannot read {path}: {error.strerror}.") from None
-        answer = self.source(image)
-        lines = [_line(segment) for segment in answer["data"][0]["segments"]]
-        for file, data in self._files(answer, output):
-            _write(file, data)
+            response = self.segmenter(image)
+        except UserError as error:
+            raise UserError(self.prompt.explain(str(error))) from None
+        lines = [_describe(each) for each in response.data[0].segments]
+        files = self._files(response, output)
+        for file, data in files.items():
+            write_file(file, data)
             lines.append(f"mask: {file}")
-        if overlay_path:
-            values = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["data"][0]["b64_json"]))))
-            _write(overlay_path, _png(overlay.draw(open_picture(image, self.exif).pixels, values)))
-            lines.append(f"overlay: {overlay_path}")
+        if overlay:
+            values = np.asarray(Image.open(io.BytesIO(files[output])))
+            drawn = io.BytesIO()
+            Image.fromarray(draw_overlay(open_image(image, self.exif, _NO_LIMITS).pixels, values)).save(drawn, "PNG")
+            write_file(overlay, drawn.getvalue())
+            lines.append(f"overlay: {overlay}")
         return lines
 
-    def folder(self, folder: Path, output: Path, overlays: Path | None) -> None:
-        """Segment every picture of a folder, several at a time; a bad one does not stop the others."""
-        pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
-        if not pictures:
-            raise CommandError(f"{folder} holds no pictures.")
+    def segment_folder(self, folder: Path, output: Path, overlays: Path | None) -> None:
+        """Segment every image of a folder, several at a time. A failed image does not stop the others."""
+        images, others = find_images(folder)
+        if others:
+            names = ", ".join(path.name for path in others[:_MAX_NAMES])
+            more = f" and {len(others) - _MAX_NAMES:,} more" if len(others) > _MAX_NAMES else ""
+            typer.echo(f"skipped, not an image format that is read: {names}{more}", err=True)
 
         def attempt(path: Path) -> str | None:
-            name = f"{path.name}.{self.suffix}"
+            name = f"{path.name}{self.suffix}"
             try:
-                self.file(path, output / name, overlays / name if overlays else None)
-            except (SegmentationError, CommandError) as error:
+                self.segment_file(path, output / name, overlays / f"{path.name}.png" if overlays else None)
+            except UserError as error:
                 return f"{path}: {error}"
             return None
 
         console = Console(stderr=True, soft_wrap=True, highlight=False)
         with ThreadPoolExecutor(processors()) as pool, Progress(console=console) as progress:
-            results = progress.track(pool.map(attempt, pictures), total=len(pictures), description="segmenting")
+            results = progress.track(pool.map(attempt, images), total=len(images), description="segmenting")
             failures = [failure for failure in results if failure]
-        typer.echo(f"{len(pictures) - len(failures)} of {len(pictures)} pictures segmented, masks in {output}")
+        typer.echo(f"{len(images) - len(failures)} of {len(images)} images segmented, masks in {output}")
         if failures:
-            raise CommandError("\n".join([f"{len(failures)} failed:", *failures]))
+            raise UserError("\n".join([f"{len(failures)} failed:", *failures]))
 
-    def _files(self, answer: Answer, output: Path) -> Iterator[tuple[Path, bytes]]:
-        if self.suffix == "json":
-            yield output, json.dumps(answer["data"]).encode()
-            return
-        for reading, mask in enumerate(answer["data"], start=1):
-            yield reading_path(output, reading), base64.b64decode(mask["b64_json"])
-
-
-def _png(pixels: Any) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
+    def _files(self, response: SegmentationResponse, output: Path) -> dict[Path, bytes]:
+        if self.suffix == ".json":
+            return {output: json.dumps([mask.model_dump() for mask in response.data]).encode()}
+        return {
+            candidate_path(output, number): base64.b64decode(mask.b64_json or "")
+            for number, mask in enumerate(response.data, start=1)
+        }
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    except OSError as error:
-        raise CommandError(f"cannot write {path}: {error.strerror}.") from None
+def _read_size(text: str | None) -> Size | None:
+    if text is None:
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,4}x[1-9][0-9]{0,4}", text):
+        raise UserError(f"--size {text!r}: write WIDTHxHEIGHT in pixels, such as 640x480; a side is at most 99,999.")
+    width, height = map(int, text.split("x"))
+    return Size(width, height)
 
 
-def _line(segment: dict[str, Any]) -> str:
-    if not segment["area"]:
-        return f"object {segment['value']}: empty, score {segment['score']:.2f}"
-    x, y, width, height = segment["bbox"]
-    size = f"{segment['area']:,} pixels, {width} x {height} at {x},{y}"
-    return f"object {segment['value']}: score {segment['score']:.2f}, {size}"
+def _describe(segment: SegmentSchema) -> str:
+    if not segment.bbox:
+        return f"object {segment.value}: empty, score {segment.score:.2f}"
+    x, y, width, height = segment.bbox
+    size = f"{segment.area:,} pixels, {width} x {height} at {x},{y}"
+    return f"object {segment.value}: score {segment.score:.2f}, {size}"

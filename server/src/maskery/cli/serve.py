@@ -1,44 +1,48 @@
-"""`maskery serve`: the API on an address."""
+"""`maskery serve`: start the server."""
 
 import logging
 from typing import Annotated
 from urllib.parse import urlencode
 
 import typer
-from rich.console import Console
 
 from maskery import __version__, logs
-from maskery.accounts import KeyStore
-from maskery.cli.errors import CommandError
-from maskery.cli.records import open_records
-from maskery.cli.server import leave_threads, run
-from maskery.cli.tls import read_tls
+from maskery.accounts import KeyRepository
+from maskery.cli.account_store import open_account_store
+from maskery.errors import UserError
+from maskery.serving.server import leave_threads, run
+from maskery.serving.tls import read_tls
 from maskery.settings import Settings, misspelled
+
+app = typer.Typer(add_completion=False)
 
 _log = logging.getLogger(__name__)
 
-# Of the key that a first start on loopback makes.
+# The account of the key that the first start on loopback creates.
 _FIRST_ACCOUNT = "local"
 
 
+@app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless set.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 8484 unless set, 0 takes a free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. Default: 8484.")] = None,
     anonymous: Annotated[
-        bool | None, typer.Option("--anonymous", help="Answer without a key: whoever reaches the port may use it.")
+        bool | None,
+        typer.Option("--anonymous", help="Accept requests without a key, from anyone who can connect."),
     ] = None,
     proxy_headers: Annotated[
         str | None,
         typer.Option(
             metavar="ADDRESS,…",
-            help="Proxies, by address or network, whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+            help="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.",
         ),
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Start the server.
 
-    On loopback the first start prints a key, once. On any other address keys must exist before it starts.
+    On loopback the first start creates a key and prints it once.
+    On any other address a key must exist already.
     """
     settings = Settings.load(
         host=host, port=port, anonymous=anonymous, trusted_proxies=proxy_headers, log_level=log_level
@@ -47,41 +51,43 @@ def serve(
     for mistake in misspelled():
         _log.warning(mistake)
     tls = read_tls(settings)
-    keys = open_records(settings).keys
-    needs_key = _needs_key(settings, keys)
-    if not (settings.on_loopback or tls or settings.trusted_proxies):
-        _log.warning(
-            "keys and pictures travel in the clear to %s: set MASKERY_TLS_CERTIFICATE and MASKERY_TLS_KEY, or name the "
-            "proxy that speaks TLS in MASKERY_TRUSTED_PROXIES",
-            settings.host,
-        )
+    with open_account_store(settings) as store:
+        keys = store.keys
+        needs_key = _needs_key(settings, keys)
+        if not (settings.on_loopback or tls or settings.trusted_proxies):
+            _log.warning(
+                "keys and images travel unencrypted to %s: set MASKERY_TLS_CERTIFICATE and MASKERY_TLS_KEY, or list "
+                "the proxy that terminates TLS in MASKERY_TRUSTED_PROXIES",
+                settings.host,
+            )
 
-    def greet(address: str) -> None:
-        out = Console(soft_wrap=True, highlight=False)
-        out.print(f"Maskery {__version__} answers on {address}, its API is described on {address}/docs", markup=False)
-        key = keys.create(_FIRST_ACCOUNT, seconds=settings.key_seconds)[1] if needs_key else None
-        if key:
-            out.print(f"Key: {key}", markup=False)
-            out.print("It is shown only now; `maskery keys create --account NAME` makes another.")
-        out.print(f"Playground: {playground_address(address, key)}", markup=False)
+        def greet(address: str) -> None:
+            typer.echo(f"Maskery {__version__} answers on {address}, its API is described on {address}/docs")
+            # Another server on the same database may have created the first key meanwhile.
+            created = keys.create_first(_FIRST_ACCOUNT, settings.key_seconds) if needs_key else None
+            key = created[1] if created else None
+            if key:
+                typer.echo(f"Key: {key}")
+                typer.echo("It is shown only once; `maskery keys create --account NAME` creates another.")
+            typer.echo(f"Playground: {playground_address(address, key)}")
 
-    run(settings, greet, tls=tls)
+        run(settings, greet, tls=tls)
     leave_threads()
 
 
 def playground_address(address: str, key: str | None, **more: str) -> str:
-    """Of the page, with what it is told in the fragment, which no browser sends to anybody."""
+    """The playground's URL. Its parameters are in the fragment, which browsers do not send to any server."""
     fragment = urlencode({name: value for name, value in {"key": key, **more}.items() if value})
     return f"{address}/#{fragment}" if fragment else f"{address}/"
 
 
-def _needs_key(settings: Settings, keys: KeyStore) -> bool:
-    """Whether there is no key yet and one may be made, because only this machine can use it."""
+def _needs_key(settings: Settings, keys: KeyRepository) -> bool:
+    """Whether the first key must be created, which is done only where no other machine can use it."""
     if settings.anonymous or keys.has_active():
         return False
     if not settings.on_loopback:
-        raise CommandError(
-            f"{settings.host} can be reached by other machines and there is no key yet: make one with "
-            "`maskery keys create --account NAME`, or let anybody in with --anonymous."
+        raise UserError(
+            f"{settings.host} can be reached by other machines, and no key exists yet: create one with "
+            "`maskery keys create --account NAME`, or accept requests without a key with --anonymous."
         )
     return True

@@ -1,15 +1,15 @@
-"""One process' worth of serving: pictures and prompts in, answers out, at a rate the machine can bear."""
+"""The engine of one server process: it caches embeddings, queues requests and runs models."""
 
-from maskery.engine.admission import Admission, Visit
-from maskery.engine.direct import segment_directly
-from maskery.engine.encoder import EncoderOptions, EncoderProcess
+from maskery.engine.admission import Admission, Ticket
+from maskery.engine.encoder import NewImage
+from maskery.engine.encoder_client import EncoderClient
+from maskery.engine.encoding import EncoderOptions
 from maskery.engine.engine import Engine, EngineLimits
 from maskery.engine.errors import Busy, CannotPrepare, DeadlineExceeded, EncoderLost, EngineError, NotPrepared
-from maskery.engine.job import Job, Prompt, Reference, Toll, Upload
-from maskery.engine.machine import memory, processors
+from maskery.engine.job import Job, ModelRegistry, Prompt, QuotaHook, Reference, Upload
 from maskery.engine.metrics import CONTENT_TYPE, Metrics
 from maskery.engine.prepared import Prepared
-from maskery.engine.trace import Trace
+from maskery.engine.timings import Timings
 
 __all__ = [
     "CONTENT_TYPE",
@@ -17,23 +17,22 @@ __all__ = [
     "Busy",
     "CannotPrepare",
     "DeadlineExceeded",
+    "EncoderClient",
     "EncoderLost",
     "EncoderOptions",
-    "EncoderProcess",
     "Engine",
     "EngineError",
     "EngineLimits",
     "Job",
     "Metrics",
+    "ModelRegistry",
+    "NewImage",
     "NotPrepared",
     "Prepared",
     "Prompt",
+    "QuotaHook",
     "Reference",
-    "Toll",
-    "Trace",
+    "Ticket",
+    "Timings",
     "Upload",
-    "Visit",
-    "memory",
-    "processors",
-    "segment_directly",
 ]

@@ -1,56 +1,53 @@
-"""One process' worth of serving: a job goes its way through cache, lanes and threads."""
+"""The engine: embed the image, decode the prompt, compose the masks."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from maskery import logs
-from maskery.engine import warming
 from maskery.engine.admission import Admission
 from maskery.engine.cache import EmbeddingCache, Key
-from maskery.engine.decoding import Decoder
-from maskery.engine.encoder import EncoderProcess, Order
-from maskery.engine.encoding import Encoded, encode_file
+from maskery.engine.decoder import Decoder
+from maskery.engine.encoder import Encoder, NewImage
+from maskery.engine.encoder_client import EncoderClient
 from maskery.engine.errors import CannotPrepare, NotPrepared
-from maskery.engine.flights import Flights
-from maskery.engine.job import Job, Reference, Toll, Upload
-from maskery.engine.lane import Lane
-from maskery.engine.prepared import Prepared, PreparedPictures
-from maskery.engine.threads import run_in
-from maskery.engine.trace import Trace
-from maskery.models import Registry
+from maskery.engine.job import Job, ModelRegistry, QuotaHook, Reference, Upload
+from maskery.engine.lanes import Lanes
+from maskery.engine.prepared import Prepared, PreparedImages
+from maskery.engine.threads import Pools, run_in_thread
+from maskery.engine.timings import Timings
 from maskery.segmentation import (
+    Candidates,
     Embedding,
+    ImageFile,
     ImageLimits,
     Model,
     ObjectPrompt,
-    PictureFile,
     PromptLimits,
     Segmentation,
+    Size,
     assemble,
 )
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """How much at a time.
+    """Limits of an engine.
 
     Attributes:
-        image: what a picture may weigh.
-        prompt: how much may be asked of one.
-        workers: calls that decode at the same time.
-        max_requests: being answered or waiting for something.
-        max_request_bytes: of the bodies of all of them.
-        max_encodings: pictures that may wait for the encoder's process.
-        cache_bytes: of kept embeddings.
-        share_pictures: an embedding serves every account that sends the same file, not only the first.
-        prepared_seconds: that a prepared picture lives on after its last use.
+        image: on an image's file.
+        prompt: on a prompt.
+        workers: calls of `Model.decode` at the same time.
+        max_requests: running or queued.
+        max_request_bytes: of the bodies of all requests.
+        max_encodings: images in the queue of the encoder process.
+        cache_bytes: of embeddings.
+        share_images: an embedding serves all accounts that send the same file, not only the first.
+        prepared_seconds: time to live of a prepared image after its last use. The cache evicts embeddings that were
+            not used for longer first.
     """
 
     image: ImageLimits
@@ -60,264 +57,178 @@ class EngineLimits:
     max_request_bytes: int
     max_encodings: int
     cache_bytes: int
-    share_pictures: bool
+    share_images: bool
     prepared_seconds: float
 
 
-class _NotPassed(Exception):  # noqa: N818
-    """The toll of a picture refused it, for the reason that is the cause."""
-
-
 class Engine:
-    """Answers jobs. For one event loop; what blocks is done in threads and in the encoder's process.
+    """Runs jobs. For one event loop; blocking work runs in threads and in the encoder process.
 
     Args:
-        models: those that can be asked for.
-        limits: how much at a time.
-        encoder: encodes for models with a slow encoder; None: they encode in this process.
+        models: that jobs can name.
+        limits: of the engine.
+        client: the encoder process, for models that encode out of process. None: they encode in this process, too.
     """
 
-    def __init__(self, models: Registry, limits: EngineLimits, encoder: EncoderProcess | None = None) -> None:
-        self.models = models
+    def __init__(self, models: ModelRegistry, limits: EngineLimits, client: EncoderClient | None = None) -> None:
         self.limits = limits
-        self.encoder = encoder
         self.admission = Admission(limits.max_requests, limits.max_request_bytes)
-        self.prepared = PreparedPictures(limits.prepared_seconds)
-        self.cache = EmbeddingCache(limits.cache_bytes, self.prepared.forget_key)
-        #: By name. Pictures encoded by the process apart; those encoded here; calls that decode.
-        self.lanes = {
-            "encode": Lane(1, limits.max_encodings, "being encoded"),
-            "encode_here": Lane(limits.workers, limits.max_encodings, "being encoded"),
-            "decode": Lane(limits.workers),
-        }
-        self._threads = {
-            name: ThreadPoolExecutor(limits.workers, thread_name_prefix=name)
-            # Aside: short work that no lane counts. Loading a model takes seconds, for which nothing else shall wait.
-            for name in ("encode", "decode", "aside", "load")
-        }
-        self.decoder = Decoder(self.lanes["decode"], self._threads["decode"])
-        self._flights: Flights[Key, Encoded] = Flights()
+        self.prepared = PreparedImages(limits.prepared_seconds)
+        self.cache = EmbeddingCache(limits.cache_bytes, limits.prepared_seconds, self.prepared.remove_key)
+        self.lanes = Lanes.of(limits.workers, limits.max_encodings)
+        self._pools = Pools.start(limits.workers)
+        self.encoder = Encoder(self.cache, self.lanes, self._pools, client)
+        self.decoder = Decoder(self.lanes.decode, self._pools.decode)
+        self._models = models
 
-    async def segment(self, job: Job, write: Callable[[Segmentation], Answer], trace: Trace | None = None) -> Answer:
-        """The answer in the form that `write` gives it, in a thread. Every check comes before the work it would waste.
+    async def segment(
+        self, job: Job, write: Callable[[Segmentation], Result], timings: Timings | None = None
+    ) -> Result:
+        """Segment an image. Image and prompt are checked before any expensive work.
+
+        Args:
+            write: called with the masks, in a thread; its result is returned.
+            timings: filled in.
 
         Raises:
             ModelNotInstalled, StoreError: the model is not on this machine, or its files are damaged.
-            SegmentationError: the picture or the prompt is wrong.
-            NotPrepared: the picture is one that the account has not prepared for this model, or no longer.
-            Busy: too many pictures wait for the encoder, or it was lost in the middle of this one.
+            SegmentationError: the image or the prompt is invalid.
+            NotPrepared: the account has no such prepared image for this model, or it has expired.
+            Busy: the encoding queue is full, or the encoder process ended during this image.
+            Exception: what the quota hook raised.
         """
-        trace = trace or Trace()
-        model = await self._model(job.model)
-        if isinstance(job.image, Reference):
-            embedding = self._referenced(job.image.id, job.account, model)
-            trace.picture = "known"
-            objects = await self._check(job, embedding)
-        else:
-            embedding, objects = await self._uploaded(job, job.image, model, trace)
-        asked = time.perf_counter()
-        candidates, seconds = await self.decoder.decode(model, embedding, objects, job.account)
-        trace.objects = len(objects)
-        trace.add("decode", seconds)
-        trace.add("wait", time.perf_counter() - asked - seconds)
+        timings = timings or Timings()
+        model = await self.load(job.model)
+        embedding, objects = await self._embed(model, job, timings)
+        candidates = await self._decode(model, embedding, objects, job.account, timings)
 
-        def finish() -> Answer:
-            with trace.stage("compose"):
+        def compose() -> Result:
+            with timings.stage("compose"):
                 segmentation = assemble(candidates, embedding, objects, job.options)
-            with trace.stage("write"):
+            with timings.stage("write"):
                 return write(segmentation)
 
-        return await self.aside(finish)
+        return await self.run_in_thread(compose)
 
     async def prepare(
-        self, model_name: str, image: Upload, account: str, trace: Trace | None = None, toll: Toll | None = None
+        self,
+        model_name: str,
+        upload: Upload,
+        account: str,
+        timings: Timings | None = None,
+        quota_hook: QuotaHook | None = None,
     ) -> Prepared:
-        """Have a picture's embedding at hand, under an id. Errors as of `segment`, and:
+        """Encode an image ahead; the account's id for its embedding.
 
         Raises:
-            CannotPrepare: the cache is smaller than this embedding.
+            CannotPrepare: the embedding is larger than the cache. Other errors are those of `segment`.
         """
-        trace = trace or Trace()
-        model = await self._model(model_name)
-        key = self._key(model, image, account)
-        embedding = self._known(key, trace)
+        timings = timings or Timings()
+        model = await self.load(model_name)
+        key = self.key(model, upload, account)
+        embedding = self._cached(key, timings)
         if embedding is None:
-            file = await self.aside(lambda: self._open(image))
-            embedding = await self._encode(model, file, image, key, account, trace, toll)
+            file = await self.run_in_thread(partial(self.open, upload))
+            embedding = await self._encode(model, NewImage(upload, file, key, account, quota_hook), timings)
         if key not in self.cache:
             raise CannotPrepare(
-                f"an embedding of {model.name} has {embedding.nbytes:,} bytes; only {self.cache.max_bytes:,} are kept: "
+                f"an embedding of {model.name} has {embedding.nbytes:,} bytes, and the cache {self.cache.max_bytes:,}: "
                 "raise MASKERY_CACHE_BYTES"
             )
         return self.prepared.add(account, key, embedding.size)
 
-    def discard(self, picture_id: str, account: str) -> None:
-        """Forget a prepared picture, and its embedding unless something else may use it.
+    def discard(self, image_id: str, account: str) -> None:
+        """Remove a prepared image, and its embedding unless accounts share that.
 
         Raises:
-            NotPrepared: the account has none of this id, or no longer.
+            NotPrepared: the account has no prepared image with this id, or it has expired.
         """
-        prepared = self.prepared.get(picture_id, account)
-        if self.prepared.remove(prepared) and not self.limits.share_pictures:
+        prepared = self.prepared.get(image_id, account)
+        self.prepared.remove(image_id)
+        if not self.limits.share_images:
             self.cache.remove(prepared.key)
 
-    async def warm(self, model_name: str) -> Callable[[], Awaitable[None]]:
-        """Load a model and let it run once, so that the first request does not wait for that.
-
-        Returns:
-            What has it run on the other pictures and prompts that it is compiled for; that need not be waited for.
+    async def load(self, name: str) -> Model:
+        """The model of this name or alias, loaded if necessary.
 
         Raises:
-            ModelNotInstalled, StoreError, Busy: as of `segment`.
+            ModelNotInstalled, StoreError: the model is not on this machine, or its files are damaged.
         """
-        if self.encoder and not self.models.is_built_in(model_name):
-            # It comes up while the model is loaded here.
-            await asyncio.gather(self.encoder.start(), self._model(model_name))
-        model = await self._model(model_name)
+        # In a thread: the registry reads a file to see whether the model was replaced.
+        loaded = await self.run_in_thread(partial(self._models.get_loaded, name))
+        return loaded if loaded else await run_in_thread(self._pools.load, partial(self._models.get, name))
 
-        async def encode(proportion: float) -> Embedding:
-            image = Upload(warming.picture(self.limits.image.max_pixels, proportion))
-            key = self._key(model, image, account="")
-            embedding = await self._encode(model, self._open(image), image, key, "", Trace())
-            self.cache.remove(key)
-            return embedding
+    def open(self, upload: Upload) -> ImageFile:
+        """Read the header of an image and check it against the limits."""
+        return ImageFile(upload.data, upload.exif, self.limits.image)
 
-        async def decode(embedding: Embedding, objects: tuple[ObjectPrompt, ...]) -> None:
-            candidates, _ = await self.decoder.decode(model, embedding, objects)
-            await self.aside(partial(assemble, candidates, embedding, objects))
+    def key(self, model: Model, upload: Upload, account: str) -> Key:
+        """The key of an image's embedding in the cache."""
+        return Key("" if self.limits.share_images else account, upload.digest, model.name, model.revision)
 
-        usual, *others = model.proportions
-        first = await encode(usual)
-        prompts = warming.prompts(first.size)
-        await decode(first, next(prompts))
-
-        async def run_others() -> None:
-            for proportion in others:
-                embedding = await encode(proportion)
-                for objects in warming.prompts(embedding.size, (1,)):
-                    await decode(embedding, objects)
-            for objects in prompts:
-                await decode(first, objects)
-
-        return run_others
-
-    async def aside(self, work: Callable[[], Answer]) -> Answer:
-        """Short blocking work, off the event loop."""
-        return await run_in(self._threads["aside"], work)
+    async def run_in_thread(self, function: Callable[[], Result]) -> Result:
+        """Call a function that blocks for a short time."""
+        return await run_in_thread(self._pools.cpu, function)
 
     async def close(self) -> None:
-        """End the encoder's process and the threads. Nothing may be asked after this.
+        """End the encoder process and the threads. A thread that is in a model's call ends after that."""
+        if self.encoder.client:
+            await self.encoder.client.close()
+        self._pools.shutdown()
 
-        A thread in the middle of a call ends with the call, which nobody waits for.
-        """
-        if self.encoder:
-            await self.encoder.close()
-        for pool in self._threads.values():
-            pool.shutdown(wait=False, cancel_futures=True)
+    async def _embed(self, model: Model, job: Job, timings: Timings) -> tuple[Embedding, tuple[ObjectPrompt, ...]]:
+        """The embedding of the image, and the prompt's objects, which are checked before the image is encoded."""
+        image = job.image
+        if isinstance(image, Reference):
+            embedding = self._prepared_embedding(image.id, job.account, model)
+            timings.embedding = "known"
+            return embedding, await self._check(job, embedding.size)
+        key = self.key(model, image, job.account)
+        known = self._cached(key, timings)
+        if known:
+            return known, await self._check(job, known.size)
+        file = await self.run_in_thread(partial(self.open, image))
+        objects = await self._check(job, file.size)
+        new = NewImage(image, file, key, job.account, job.quota_hook)
+        return await self._encode(model, new, timings), objects
 
-    async def _model(self, name: str) -> Model:
-        loaded = self.models.get_loaded(name)
-        return loaded if loaded else await run_in(self._threads["load"], lambda: self.models.get(name))
+    async def _check(self, job: Job, size: Size) -> tuple[ObjectPrompt, ...]:
+        return await self.run_in_thread(partial(job.prompt.check, size, self.limits.prompt))
 
-    def _key(self, model: Model, image: Upload, account: str) -> Key:
-        return Key("" if self.limits.share_pictures else account, image.digest, model.name, model.revision)
-
-    def _open(self, image: Upload) -> PictureFile:
-        return PictureFile(image.data, image.exif, self.limits.image)
-
-    def _known(self, key: Key, trace: Trace) -> Embedding | None:
+    def _cached(self, key: Key, timings: Timings) -> Embedding | None:
         embedding = self.cache.get(key)
         if embedding:
-            trace.picture = "known"
+            timings.embedding = "known"
         return embedding
 
-    def _referenced(self, picture_id: str, account: str, model: Model) -> Embedding:
-        prepared = self.prepared.get(picture_id, account)
+    def _prepared_embedding(self, image_id: str, account: str, model: Model) -> Embedding:
+        prepared = self.prepared.get(image_id, account)
         key = prepared.key
         if (key.model, key.revision) != (model.name, model.revision):
-            raise NotPrepared(f"picture {picture_id!r} was prepared for {key.model}, as it was then: send it again")
+            changed = ", which has been replaced since" if key.model == model.name else ""
+            raise NotPrepared(f"image {image_id!r} was prepared for {key.model}{changed}: send it again")
         embedding = self.cache.get(key)
-        # An id is forgotten with its embedding.
+        # An id is removed with its embedding.
         assert embedding  # noqa: S101
         return embedding
 
-    async def _check(self, job: Job, embedding: Embedding) -> tuple[ObjectPrompt, ...]:
-        return await self.aside(lambda: job.prompt.check(embedding.size, self.limits.prompt))
-
-    async def _uploaded(
-        self, job: Job, image: Upload, model: Model, trace: Trace
-    ) -> tuple[Embedding, tuple[ObjectPrompt, ...]]:
-        """The embedding of a picture that was sent, and the prompt checked against its size."""
-        key = self._key(model, image, job.account)
-        embedding = self._known(key, trace)
-        if embedding:
-            return embedding, await self._check(job, embedding)
-
-        def read() -> tuple[PictureFile, tuple[ObjectPrompt, ...]]:
-            file = self._open(image)
-            return file, job.prompt.check(file.size, self.limits.prompt)
-
-        file, objects = await self.aside(read)
-        return await self._encode(model, file, image, key, job.account, trace, job.toll), objects
-
-    async def _encode(
-        self,
-        model: Model,
-        file: PictureFile,
-        image: Upload,
-        key: Key,
-        account: str,
-        trace: Trace,
-        toll: Toll | None = None,
-    ) -> Embedding:
-        """One encoding, for all who ask for this picture now; kept for those who ask later."""
-        asked = time.perf_counter()
-        apart = self.encoder if model.slow_encoder else None
-
-        async def work() -> Encoded:
-            known = self.cache.peek(key)
-            if known:
-                return Encoded(known, 0.0, 0.0)
-            if apart:
-                order = Order(model.name, model.revision, image.exif, image.data, logs.request_id.get())
-                encoded = await apart.encode(order)
-            else:
-                encoded = await run_in(self._threads["encode"], lambda: encode_file(model, file))
-            self.cache.put(key, encoded.embedding)
-            return encoded
-
-        lane = self.lanes["encode" if apart else "encode_here"]
-
-        async def pass_and_work() -> Encoded:
-            if not toll or key in self.cache:
-                return await lane.run(work, account)
-            try:
-                refund = await toll(file.size.pixels)
-            except Exception as error:
-                raise _NotPassed from error
-            try:
-                return await lane.run(work, account)
-            except Exception:
-                await refund()
-                raise
-
-        while True:
-            is_first = key not in self._flights
-            try:
-                encoded = await self._flights.join(key, pass_and_work)
-                break
-            except _NotPassed as refusal:
-                # Whoever only joined in may do better with a toll of their own.
-                if is_first and refusal.__cause__:
-                    raise refusal.__cause__ from None
-        # Another request may have made it just before this one's turn came.
-        made_here = is_first and encoded.encode > 0
-        trace.picture = "new" if made_here else "shared"
-        spent = 0.0
-        if made_here:
-            trace.pixels = file.size.pixels
-            trace.add("decode_image", encoded.decode_image)
-            trace.add("encode", encoded.encode)
-            spent = encoded.decode_image + encoded.encode
-        trace.add("wait", time.perf_counter() - asked - spent)
+    async def _encode(self, model: Model, image: NewImage, timings: Timings) -> Embedding:
+        started = time.perf_counter()
+        encoded = await self.encoder.encode(model, image)
+        timings.add("wait", time.perf_counter() - started - encoded.seconds)
+        timings.embedding = "new" if encoded.seconds else "shared"
+        if encoded.seconds:
+            timings.pixels = image.file.size.pixels
+            timings.add("decode_image", encoded.decode_image)
+            timings.add("encode", encoded.encode)
         return encoded.embedding
+
+    async def _decode(
+        self, model: Model, embedding: Embedding, objects: Sequence[ObjectPrompt], account: str, timings: Timings
+    ) -> list[Candidates]:
+        started = time.perf_counter()
+        candidates, seconds = await self.decoder.decode(model, embedding, objects, account)
+        timings.objects = len(objects)
+        timings.add("decode", seconds)
+        timings.add("wait", time.perf_counter() - started - seconds)
+        return candidates

@@ -1,23 +1,23 @@
-"""Why a request that is right in itself gets no answer.
+"""Errors that are not caused by the image or the prompt.
 
 EngineError
-├── Busy                too many requests are waiting; come back after `retry_after` seconds
-│   └── EncoderLost     the process that encodes ended in the middle of this picture; it is started again
-├── DeadlineExceeded    its time was up before its answer was there
-├── NotPrepared         there is no such prepared picture, or no longer
-└── CannotPrepare       the cache has no room for even one picture
+├── Busy                a queue or the memory for requests is full; retry after `retry_after` seconds
+│   └── EncoderLost     the encoder process ended while it encoded this image
+├── DeadlineExceeded    the time limit of the request has passed
+├── NotPrepared         the prepared image does not exist or has expired
+└── CannotPrepare       the embedding does not fit into the cache
 """
 
 
 class EngineError(Exception):
-    """Base of every failure that has nothing to do with what was asked."""
+    """Base class of the engine's errors."""
 
 
 class Busy(EngineError):  # noqa: N818
-    """Too many requests are waiting already.
+    """A queue or the memory for requests is full.
 
     Attributes:
-        retry_after: seconds after which a place is expected to be free.
+        retry_after: seconds after which a retry is expected to succeed.
     """
 
     def __init__(self, message: str, retry_after: int) -> None:
@@ -25,21 +25,21 @@ class Busy(EngineError):  # noqa: N818
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[type["Busy"], tuple[str, int]]:
-        """For the way from the encoder's process."""
+        """Pickle both arguments: the encoder process sends this error to its parent."""
         return type(self), (str(self), self.retry_after)
 
 
 class EncoderLost(Busy):
-    """The process that encodes ended, or hung, in the middle of this picture."""
+    """The encoder process ended, or was ended after a time-out, while it encoded this image."""
 
 
 class DeadlineExceeded(EngineError):  # noqa: N818
-    """The request's time was up before its answer was there."""
+    """The time limit of the request has passed."""
 
 
 class NotPrepared(EngineError):  # noqa: N818
-    """The caller has no prepared picture of this id, or no longer."""
+    """The account has no prepared image with this id, or it has expired."""
 
 
 class CannotPrepare(EngineError):  # noqa: N818
-    """The cache has no room for even one picture, as it was set up."""
+    """The embedding is larger than the whole cache."""

@@ -1,19 +1,36 @@
-"""What the engine is asked for."""
+"""The input of the engine: jobs, and the registry that models come from."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from maskery.segmentation import Exif, ObjectPrompt, Options, PromptLimits, Size, digest, parse_prompt
+from maskery.segmentation import Exif, Model, ObjectPrompt, Options, PromptLimits, Size, digest, parse_prompt
 
-#: Called with the pixels of a picture before it is encoded; what it raises keeps it from being. What it returns is
-#: called if encoding fails.
-Toll = Callable[[int], Awaitable[Callable[[], Awaitable[None]]]]
+#: Called with the number of pixels of an image that is about to be encoded. Entering the context charges a quota, or
+#: raises an exception and the image is not encoded; leaving it with an exception refunds the charge.
+QuotaHook = Callable[[int], AbstractAsyncContextManager[None]]
+
+
+class ModelRegistry(Protocol):
+    """Loads models by name. Safe from several threads; `maskery.models.Registry` is one."""
+
+    def get(self, name: str) -> Model:
+        """The model of this name or alias, loaded if necessary.
+
+        Raises:
+            LookupError: there is no such model.
+        """
+        ...
+
+    def get_loaded(self, name: str) -> Model | None:
+        """As `get`, but None where the model is not loaded yet."""
+        ...
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The prompt as it was sent; it can be checked only when the picture's size is known."""
+    """A prompt as it was sent. It can be checked only when the image's size is known."""
 
     segment_prompt: Any
     point_labels: Any = None
@@ -21,25 +38,25 @@ class Prompt:
     mask_prompts: Any = None
 
     def check(self, size: Size, limits: PromptLimits) -> tuple[ObjectPrompt, ...]:
-        """The objects that it names.
+        """The prompt's objects.
 
         Args:
-            size: of the picture.
+            size: of the upright image.
 
         Raises:
-            PromptError: with the path of what is wrong.
+            PromptError: the prompt is invalid; the error has the path of the field.
         """
         return parse_prompt(self.segment_prompt, size, self.point_labels, self.boxes, self.mask_prompts, limits)
 
 
 @dataclass(frozen=True, eq=False)
 class Upload:
-    """A picture as it was sent.
+    """An image file as it was sent.
 
     Attributes:
         data: the file's bytes.
-        exif: as of `PictureFile`.
-        digest: name of the picture; made with the object, which for a large file is work for a thread.
+        exif: whether the EXIF orientation is applied, see `ImageFile`.
+        digest: hash of both. It is computed by the constructor: for large files, call that in a thread.
     """
 
     data: bytes
@@ -52,22 +69,18 @@ class Upload:
 
 @dataclass(frozen=True)
 class Reference:
-    """A picture that was prepared before.
-
-    Attributes:
-        id: that it was given.
-    """
+    """A prepared image, by its id."""
 
     id: str
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A picture and what is asked of it.
+    """An image, a prompt and options: one segmentation.
 
     Attributes:
-        account: whose job it is; embeddings are kept for it alone unless the engine shares them.
-        toll: what a new picture has to pass.
+        account: the caller's. Embeddings are kept per account unless the engine shares them.
+        quota_hook: charges the quota if the image is encoded.
     """
 
     model: str
@@ -75,4 +88,4 @@ class Job:
     prompt: Prompt
     options: Options = field(default_factory=Options)
     account: str = ""
-    toll: Toll | None = None
+    quota_hook: QuotaHook | None = None

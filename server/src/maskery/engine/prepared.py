@@ -1,4 +1,4 @@
-"""Prepared pictures: ids that stand for embeddings, each for one account and a limited time."""
+"""Prepared images: ids for embeddings, each valid for one account and a limited time."""
 
 import secrets
 import time
@@ -8,19 +8,16 @@ from maskery.engine.cache import Key
 from maskery.engine.errors import NotPrepared
 from maskery.segmentation import Size
 
-# Ids of one embedding cost no memory to speak of, but they do cost some.
-_MOST = 100_000
-
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture that was encoded ahead.
+    """An image that was encoded ahead.
 
     Attributes:
-        id: that it goes by.
-        account: that made it, the only one that may use it.
+        id: for requests.
+        account: the only one that may use it.
         key: of its embedding.
-        size: of the upright picture.
+        size: of the upright image.
         created: Unix time.
     """
 
@@ -31,70 +28,70 @@ class Prepared:
     created: int
 
 
-class PreparedPictures:
-    """Ids, each forgotten `time_to_live` seconds after its last use, or with its embedding. For one event loop.
+class PreparedImages:
+    """Ids of prepared images. For one event loop.
+
+    An account has one id per embedding. It is removed `time_to_live` seconds after its last use, or together with the
+    embedding: an account has at most as many ids as there are embeddings in the cache.
 
     Args:
-        time_to_live: seconds, by a clock that no one can set.
+        time_to_live: seconds on the monotonic clock.
     """
 
     def __init__(self, time_to_live: float) -> None:
         self.time_to_live = time_to_live
         # The least recently used first, with the time of their last use.
-        self._pictures: dict[str, tuple[Prepared, float]] = {}
-        self._by_key: dict[Key, set[str]] = {}
+        self._images: dict[str, tuple[Prepared, float]] = {}
+        # Ids by embedding and account.
+        self._by_key: dict[Key, dict[str, str]] = {}
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def add(self, account: str, key: Key, size: Size) -> Prepared:
-        """A new id for an embedding that is in the cache."""
+        """The account's id for an embedding in the cache: a new one, or the existing one, which is a use."""
         self._expire()
-        while len(self._pictures) >= _MOST:
-            self._forget(next(iter(self._pictures)))
-        # Not to be guessed, although guessing another account's would not help.
+        existing = self._by_key.get(key, {}).get(account)
+        if existing:
+            return self.get(existing, account)
+        # Hard to guess, although the id of another account is useless.
         prepared = Prepared(f"img_{secrets.token_urlsafe(18)}", account, key, size, int(time.time()))
-        self._pictures[prepared.id] = prepared, time.monotonic()
-        self._by_key.setdefault(key, set()).add(prepared.id)
+        self._images[prepared.id] = prepared, time.monotonic()
+        self._by_key.setdefault(key, {})[account] = prepared.id
         return prepared
 
-    def get(self, picture_id: str, account: str) -> Prepared:
-        """The picture, which counts as used just now.
+    def get(self, image_id: str, account: str) -> Prepared:
+        """The prepared image. This is a use: its time to live begins anew.
 
         Raises:
-            NotPrepared: the account has none of this id, or no longer.
+            NotPrepared: the account has no prepared image with this id, or it has expired.
         """
         self._expire()
-        prepared = self._pictures[picture_id][0] if picture_id in self._pictures else None
+        prepared = self._images[image_id][0] if image_id in self._images else None
         if prepared is None or prepared.account != account:
-            raise NotPrepared(f"there is no prepared picture {picture_id[:80]!r}, or no longer: send the picture again")
-        del self._pictures[picture_id]
-        self._pictures[picture_id] = prepared, time.monotonic()
+            raise NotPrepared(f"there is no prepared image {image_id[:80]!r}, or it has expired: send the image again")
+        del self._images[image_id]
+        self._images[image_id] = prepared, time.monotonic()
         return prepared
 
-    def remove(self, prepared: Prepared) -> bool:
-        """Forget the id; whether it was the last one of its embedding."""
-        self._forget(prepared.id)
-        return prepared.key not in self._by_key
+    def remove(self, image_id: str) -> None:
+        """Remove an id, if it is there."""
+        if image_id in self._images:
+            prepared, _ = self._images.pop(image_id)
+            ids = self._by_key[prepared.key]
+            del ids[prepared.account]
+            if not ids:
+                del self._by_key[prepared.key]
 
-    def forget_key(self, key: Key) -> None:
-        """Forget every id of an embedding that is gone."""
-        for picture_id in list(self._by_key.get(key, ())):
-            self._forget(picture_id)
+    def remove_key(self, key: Key) -> None:
+        """Remove all ids of an embedding."""
+        for image_id in list(self._by_key.get(key, {}).values()):
+            self.remove(image_id)
 
     def _expire(self) -> None:
         limit = time.monotonic() - self.time_to_live
-        while self._pictures:
-            oldest = next(iter(self._pictures))
-            if self._pictures[oldest][1] > limit:
+        while self._images:
+            oldest = next(iter(self._images))
+            if self._images[oldest][1] > limit:
                 break
-            self._forget(oldest)
-
-    def _forget(self, picture_id: str) -> None:
-        found = self._pictures.pop(picture_id, None)
-        if found is None:
-            return
-        ids = self._by_key[found[0].key]
-        ids.discard(picture_id)
-        if not ids:
-            del self._by_key[found[0].key]
+            self.remove(oldest)

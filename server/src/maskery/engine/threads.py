@@ -1,21 +1,52 @@
-"""Blocking work off the event loop, which takes the caller's context with it: log lines know their request."""
+"""Thread pools for blocking work."""
 
 import asyncio
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-async def run_in(pool: ThreadPoolExecutor, work: Callable[[], Answer]) -> Answer:
-    """The work's answer. A cancelled call takes its work off the pool's queue if it has not started."""
+@dataclass(frozen=True)
+class Pools:
+    """One pool for each kind of work, so that one kind does not delay another.
+
+    Attributes:
+        encode: models that encode in this process.
+        decode: models that decode.
+        cpu: short work without a lane: parsing requests, checking prompts, composing masks.
+        load: loading models, which takes seconds.
+    """
+
+    encode: ThreadPoolExecutor
+    decode: ThreadPoolExecutor
+    cpu: ThreadPoolExecutor
+    load: ThreadPoolExecutor
+
+    @classmethod
+    def start(cls, workers: int) -> "Pools":
+        """Pools of that many threads each."""
+        return cls(*(ThreadPoolExecutor(workers, thread_name_prefix=name) for name in cls.__dataclass_fields__))
+
+    def shutdown(self) -> None:
+        """Drop queued work. Running calls end by themselves: a thread cannot be stopped."""
+        for pool in (self.encode, self.decode, self.cpu, self.load):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def run_in_thread(pool: ThreadPoolExecutor, function: Callable[[], Result]) -> Result:
+    """Call `function` in a thread of the pool, with the caller's context: log lines carry the request's id.
+
+    A cancelled call that has not started is dropped.
+    """
     context = contextvars.copy_context()
-    # The pool keeps what was taken off its queue until a thread comes by; it shall not keep a picture with it.
-    waiting = [work]
-    del work
+    # The pool keeps dropped work until a thread is free. It must not keep the image that belongs to it.
+    queued = [function]
+    del function
     try:
-        return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(waiting.pop()))
+        return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(queued.pop()))
     finally:
-        waiting.clear()
+        queued.clear()

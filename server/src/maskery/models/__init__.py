@@ -1,11 +1,13 @@
-"""What can be loaded, and how it runs."""
+"""Models: the catalog, the store of installed ones, and the registry that loads them."""
 
 from pathlib import Path
 
+from maskery.models.card import Card
 from maskery.models.catalog import BUILT_IN, CATALOG, DEFAULT_MODEL, Entry
+from maskery.models.compile_cache import CompileCache
 from maskery.models.errors import DownloadError, StoreError
-from maskery.models.registry import Listing, ModelNotInstalled, Registry
-from maskery.models.store import Card, Store
+from maskery.models.registry import Listing, ModelMetrics, ModelNotInstalled, Registry
+from maskery.models.store import Store
 from maskery.segmentation import Model
 
 __all__ = [
@@ -13,9 +15,11 @@ __all__ = [
     "CATALOG",
     "DEFAULT_MODEL",
     "Card",
+    "CompileCache",
     "DownloadError",
     "Entry",
     "Listing",
+    "ModelMetrics",
     "ModelNotInstalled",
     "Registry",
     "Store",
@@ -25,14 +29,14 @@ __all__ = [
 
 
 def load(name: str, folder: Path | None = None, precision: str = "auto") -> Model:
-    """An installed model, on its own.
+    """Load one model.
 
     Args:
-        folder: where models are installed; None: the built-in ones only.
-        precision: auto, f32, bf16 or int8, for models that can choose.
+        folder: of installed models; None: built-in models only.
+        precision: auto, f32, bf16 or int8, for models that support several.
 
     Raises:
-        ModelNotInstalled: with what is installed, and how to install what is not.
-        StoreError: it is installed and cannot be loaded.
+        ModelNotInstalled: the message says what is installed, and how to install a known model.
+        StoreError: the model is installed but cannot be loaded.
     """
     return Registry(store=Store(folder) if folder else None, precision=precision).get(name)

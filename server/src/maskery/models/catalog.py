@@ -1,4 +1,4 @@
-"""The models that are known by name: one table."""
+"""The table of models that are known by name."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,15 +8,15 @@ Architecture = Literal["grabcut", "nano", "sam", "sam_hq"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A model that can be served.
+    """A known model.
 
     Attributes:
-        name: as clients write it, a Hugging Face repository name.
-        architecture: which part of this package runs it.
+        name: Hugging Face repository name that clients use.
+        architecture: selects the implementation.
         licence: SPDX identifier of the weights' licence.
-        parameters: of the network, in millions; 0 where there is nothing to learn.
-        summary: what it is for, in a few words.
-        built_in: ships inside this package.
+        parameters: of the network, in millions; 0 for a model without a network.
+        summary: its use, in a few words.
+        created: Unix time of a built-in model's revision; None: the model is not built in.
     """
 
     name: str
@@ -24,18 +24,19 @@ class Entry:
     licence: str
     parameters: int
     summary: str
-    built_in: bool = False
+    created: int | None = None
 
     @property
-    def owner(self) -> str:
-        return self.name.partition("/")[0]
+    def built_in(self) -> bool:
+        """Whether the model is part of this package."""
+        return self.created is not None
 
 
 CATALOG = {
     entry.name: entry
     for entry in (
-        Entry("maskery/nano", "nano", "Apache-2.0", 3, "small network of our own, quick; the default", built_in=True),
-        Entry("maskery/grabcut", "grabcut", "Apache-2.0", 0, "training-free baseline", built_in=True),
+        Entry("maskery/nano", "nano", "Apache-2.0", 3, "small and fast network; the default", 1795392000),
+        Entry("maskery/grabcut", "grabcut", "Apache-2.0", 0, "training-free baseline", 1767225600),
         Entry("syscv-community/sam-hq-vit-base", "sam_hq", "Apache-2.0", 94, "sharp edges, the usual choice"),
         Entry("syscv-community/sam-hq-vit-large", "sam_hq", "Apache-2.0", 313, "sharp edges, slower"),
         Entry("syscv-community/sam-hq-vit-huge", "sam_hq", "Apache-2.0", 642, "sharp edges, slowest"),
@@ -45,7 +46,7 @@ CATALOG = {
     )
 }
 
-#: Names of the models that every installation has.
+#: Names of the built-in models.
 BUILT_IN = tuple(entry.name for entry in CATALOG.values() if entry.built_in)
 
 DEFAULT_MODEL = "maskery/nano"

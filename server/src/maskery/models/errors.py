@@ -1,9 +1,11 @@
-"""What can go wrong with the models of a machine."""
+"""Errors of installing and loading models."""
+
+from maskery.errors import UserError
 
 
-class StoreError(Exception):
-    """A model cannot be installed, found, removed or loaded; the message is one sentence that says why."""
+class StoreError(UserError):
+    """A model cannot be installed, found, removed or loaded."""
 
 
 class DownloadError(StoreError):
-    """The hub did not give what was asked; what has arrived is kept, and the next try goes on from there."""
+    """A download failed. The files that have arrived are kept, and the next attempt resumes from them."""

@@ -1,8 +1,8 @@
-"""The models that were installed on this machine: a folder for each, and a card that says what it is.
+"""Installs models into a folder of this machine.
 
-A folder holds the files of the hub's format (config.json, model.safetensors, preprocessor_config.json or
-processor_config.json), card.json, and what is made from them (graphs/). It is put together under `.staging` and
-renamed when it is whole, so that what is seen here is whole.
+A model's folder contains config.json, model.safetensors, preprocessor_config.json or processor_config.json, card.json
+and, once quantized, its int8 form. It is assembled under `.staging` and renamed when it is complete, so that models
+appear as a whole.
 """
 
 import errno
@@ -15,94 +15,65 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from maskery.models import hub
+from maskery.models.card import Card
 from maskery.models.catalog import CATALOG
 from maskery.models.errors import DownloadError, StoreError
-from maskery.models.sam.config import SamConfig, UnsupportedModel
-from maskery.models.sam.processing import Processor
-from maskery.models.sam.weights import Weights, check, digest
+from maskery.models.files import (
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    check_preprocessing,
+    needed_files,
+    read_config,
+    resolve_folder,
+    verify,
+    weight_parts,
+)
+from maskery.models.sam.config import UnsupportedModel
+from maskery.models.sam.weights import Weights, check, digest, merge
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "card.json"
-
-# Either says how pictures are prepared: the first as the hub's repositories hold it, the second as transformers 5 does.
-PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
-
-#: Called with what is being done to which file, bytes done, and bytes there are (None: not known).
+#: Called with a description of the step, the number of bytes done, and the total (None: unknown).
 Progress = Callable[[str, int, int | None], None]
 
 _STAGING = ".staging"
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9_]|[.-](?![.-]))*(?<![.-])"
 _NAME = re.compile(rf"{_PART}(?:/{_PART})?")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
-# What graphs and cards take beside the weights, roughly; a disk is not filled to its last byte.
+# Kept free on the disk, for the card and other programs.
 _SPARE_BYTES = 32 * 2**20
 
 
-@dataclass(frozen=True)
-class Card:
-    """What is known of an installed model. Times are Unix seconds.
-
-    Attributes:
-        name: as clients write it.
-        architecture: sam or sam_hq.
-        revision: of what decides over its answers: the commit it was downloaded at, or a digest of its files.
-        source: where it came from, an address or a folder.
-        licence: of the weights, if known.
-        sha256: of the weights' file.
-        nbytes: of the weights' file.
-        created: when the revision was made.
-        installed: when it was put here.
-        int8_iou: mean IoU of its int8 form with f32, where that form was made.
-    """
-
-    name: str
-    architecture: str
-    revision: str
-    source: str
-    licence: str | None
-    sha256: str
-    nbytes: int
-    created: int
-    installed: int
-    int8_iou: float | None = None
-
-    @property
-    def owner(self) -> str:
-        return self.name.partition("/")[0]
-
-
 class Store:
-    """Models in a folder. Safe from several threads and processes.
+    """Models in a folder. Safe to use from several threads and processes.
 
     Args:
-        folder: it is made when something is installed.
+        folder: created with the first model.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def installed(self) -> list[Card]:
-        """Cards of all models, by name."""
+        """The cards of all models, by name."""
         try:
             folders = [path for path in self.folder.iterdir() if not path.name.startswith(".")]
         except OSError:
             return []
-        cards = [card for path in folders if (card := _read_card(path)) and self._path(card.name) == path]
+        cards = [card for path in folders if (card := Card.read(path)) and self._path(card.name) == path]
         return sorted(cards, key=lambda card: card.name)
 
     def find(self, name: str) -> Card | None:
         """The card of a model, None if it is not installed."""
         if not _NAME.fullmatch(name):
             return None
-        card = _read_card(self._path(name))
-        # A file system that does not tell A from a finds another's.
+        card = Card.read(self._path(name))
+        # A case-insensitive file system finds the folder of a name that differs in case.
         return card if card and card.name == name else None
 
     def card(self, name: str) -> Card:
@@ -126,15 +97,17 @@ class Store:
         return self._path(self.card(name).name)
 
     def install_from_hub(self, name: str, revision: str | None = None, progress: Progress | None = None) -> Card:
-        """Download a model, or what an earlier try left to be downloaded. One that is here already stays.
+        """Download a model, resuming an earlier download. A revision that is already installed is kept.
+
+        With `HF_HUB_OFFLINE`, the model is taken from the cache of huggingface_hub.
 
         Args:
-            name: of its repository, `owner/name`.
+            name: of the repository, `owner/name`.
             revision: commit, branch or tag; None: the main branch.
-            progress: told of every step.
+            progress: reports each step.
 
         Raises:
-            StoreError: it cannot be had, cannot be run, or finds no place. Nothing is installed then.
+            StoreError: the model cannot be downloaded, is not supported, or cannot be written. Nothing is installed.
         """
         _check_name(name)
         try:
@@ -143,59 +116,72 @@ class Store:
             card = self.find(name)
             if card and revision in (None, card.revision):
                 return card
-            raise
+            snapshot = hub.cached_snapshot(name, revision)
+            if snapshot is None:
+                raise
+            return self._copy(name, snapshot, snapshot.name, progress)
         if not re.fullmatch("[0-9a-f]{7,64}", found.revision):
-            raise StoreError(f"{found.address} does not say at which commit it is")
+            raise StoreError(f"{found.url} does not say at which commit it is")
         with self._installing(name, found.revision) as staging:
             card = self.find(name)
             if card and card.revision == found.revision:
                 return card
-            wanted = _choose(found)
+            wanted = [found.files[file] for file in needed_files(found.files, f"{name} on the hub")]
             self._check_space(sum(file.size or 0 for file in wanted) - _size_of(staging), name)
             for file in wanted:
-                hub.fetch(found, file, staging / file.name, _named(progress, file.name))
+                self._fetch(found, file, staging, progress)
                 if file.name == CONFIG:
-                    _read_config(staging)
-            sha256 = digest(staging / WEIGHTS, _counted(progress, f"check {WEIGHTS}", staging / WEIGHTS))
-            promised = found.files[WEIGHTS].sha256
-            if promised and promised != sha256:
-                raise StoreError(f"{WEIGHTS} of {name} did not arrive as the hub has it: run the command again")
-            catalogued = CATALOG.get(name)
-            licence = found.licence or (catalogued.licence if catalogued else None)
-            return self._put(name, staging, sha256, found.revision, found.address, licence, found.created)
+                    read_config(staging)
+            parts = weight_parts(staging / INDEX) if not (staging / WEIGHTS).exists() else []
+            missing = [part for part in parts if part not in found.files]
+            if missing:
+                raise UnsupportedModel(f"{name} on the hub has no {missing[0]}, which its {INDEX} names")
+            # The parts are merged, so there is room for them twice.
+            self._check_space(2 * sum(found.files[part].size or 0 for part in parts) - _size_of(staging), name)
+            for part in parts:
+                self._fetch(found, found.files[part], staging, progress)
+            sha256 = self._merge(staging, parts, staging, progress) if parts else found.files[WEIGHTS].sha256
+            for part in parts:
+                (staging / part).unlink()
+            (staging / INDEX).unlink(missing_ok=True)
+            licence = found.licence or _catalogued_licence(name)
+            return self._put(name, staging, sha256, found.revision, found.url, licence, found.created)
 
     def install_from_folder(self, name: str, source: Path, progress: Progress | None = None) -> Card:
-        """Copy a model from a folder. It takes the place of one that had its name.
+        """Copy a model from a folder, replacing a model of the same name.
 
         Args:
-            name: under which it is to be asked for, with or without an owner.
-            progress: told of every step.
+            name: of the model, with or without an owner.
+            source: as transformers saves it, or a repository in the cache of huggingface_hub.
+            progress: reports each step.
 
         Raises:
-            StoreError: it is no model that can be run, or finds no place. Nothing is installed then.
+            StoreError: the model is not supported, or cannot be written. Nothing is installed.
         """
         _check_name(name)
         if not source.is_dir():
             raise StoreError(f"{source} is not a folder")
-        with self._installing(name, secrets.token_hex(8)) as staging:
-            _verify(source)
-            files = [source / file for file in (CONFIG, *PREPROCESSING, WEIGHTS) if (source / file).is_file()]
-            self._check_space(sum(file.stat().st_size for file in files), name)
-            digests = {file.name: _copy(file, staging / file.name, progress) for file in files}
-            revision = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()[:40]
-            return self._put(name, staging, digests[WEIGHTS], revision, str(source.resolve()), None, None)
+        return self._copy(name, source, None, progress)
 
-    def record(self, card: Card) -> None:
-        """Write the card of an installed model anew.
+    def record_int8(self, quantized: Card, iou: float) -> None:
+        """Store the agreement of a model's int8 form with f32.
+
+        Args:
+            quantized: card of the files that were quantized.
+            iou: mean IoU of its masks.
 
         Raises:
-            StoreError: it is not installed, or the card cannot be written.
+            StoreError: the model was removed or replaced meanwhile, or the card cannot be written.
         """
-        with self._locked(card.name):
-            _write_card(self.get(card.name), card)
+        name = quantized.name
+        with self._locked(name):
+            card = self.card(name)
+            if (card.revision, card.sha256) != (quantized.revision, quantized.sha256):
+                raise StoreError(f"model {name!r} was replaced while it was quantized: quantize it again")
+            replace(card, int8_iou=iou).write(self.get(name))
 
     def remove(self, name: str) -> None:
-        """Delete a model with all that was made from it.
+        """Delete a model.
 
         Raises:
             StoreError: it is not installed, or cannot be deleted.
@@ -222,9 +208,9 @@ class Store:
 
     @contextmanager
     def _installing(self, name: str, key: str) -> Iterator[Path]:
-        """A folder to put a model together in; what was left there under the same key still is.
+        """A folder to assemble a model in. Files of an earlier attempt with the same key are still there.
 
-        After an interruption it stays, after any other failure it goes.
+        After an interruption or a failed download they are kept, after any other failure they are removed.
         """
         with self._locked(name):
             staging = self._staging(name) / key
@@ -244,42 +230,80 @@ class Store:
                 raise
             shutil.rmtree(self._staging(name), ignore_errors=True)
 
+    def _copy(self, name: str, source: Path, revision: str | None, progress: Progress | None) -> Card:
+        with self._installing(name, secrets.token_hex(8)) as staging:
+            source = resolve_folder(source)
+            files = needed_files({path.name for path in source.iterdir() if path.is_file()}, str(source))
+            config = read_config(source)
+            check_preprocessing(source, config)
+            parts = weight_parts(source / INDEX) if INDEX in files else [WEIGHTS]
+            small = [file for file in files if file not in (WEIGHTS, INDEX)]
+            for part in parts:
+                if not (source / part).is_file():
+                    raise UnsupportedModel(f"{source} has no {part}, which its {INDEX} names")
+            if parts == [WEIGHTS]:
+                # Before two gigabytes are copied.
+                check(Weights.open(source / WEIGHTS), config)
+            self._check_space(sum((source / file).stat().st_size for file in (*small, *parts)), name)
+            digests = {file: _copy_file(source / file, staging / file, progress) for file in small}
+            if parts == [WEIGHTS]:
+                digests[WEIGHTS] = _copy_file(source / WEIGHTS, staging / WEIGHTS, progress)
+            else:
+                digests[WEIGHTS] = self._merge(source, parts, staging, progress)
+            made = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()[:40]
+            licence = _catalogued_licence(name) if revision else None
+            return self._put(name, staging, digests[WEIGHTS], revision or made, str(source.resolve()), licence, None)
+
+    def _fetch(self, found: hub.Repository, file: hub.RemoteFile, staging: Path, progress: Progress | None) -> None:
+        """Download a file and compare it with its digest."""
+        target = staging / file.name
+        hub.fetch(found, file, target, _labelled(progress, f"download {file.name}"))
+        if file.sha256 and digest(target, _counted(progress, f"check {file.name}", target)) != file.sha256:
+            raise StoreError(f"{file.name} of {found.name} was damaged in transit: run the command again")
+
+    def _merge(self, source: Path, parts: list[str], staging: Path, progress: Progress | None) -> str:
+        """Merge sharded weights into one file; its SHA-256."""
+        total = sum((source / part).stat().st_size for part in parts)
+        count = _labelled(progress, f"merge {len(parts)} files")
+        target = staging / WEIGHTS
+        merge([source / part for part in parts], target, (lambda done: count(done, total)) if count else None)
+        return digest(target, _counted(progress, f"check {WEIGHTS}", target))
+
     def _put(
         self,
         name: str,
         staging: Path,
-        sha256: str,
+        sha256: str | None,
         revision: str,
         source: str,
         licence: str | None,
         created: int | None,
     ) -> Card:
-        """Give a whole folder its card and its place."""
-        config, weights = _verify(staging)
-        now = int(time.time())
-        nbytes = weights.path.stat().st_size
+        """Verify a complete folder, write its card and move it into place."""
+        config = verify(staging)
+        weights, now = staging / WEIGHTS, int(time.time())
         card = Card(
             name,
             config.architecture,
             revision,
             source,
             licence,
-            sha256,
-            nbytes,
+            sha256 or digest(weights),
+            weights.stat().st_size,
             now if created is None else created,
             now,
         )
-        _write_card(staging, card)
-        place = self._path(name)
-        if place.exists():
-            self._discard(place)
-        staging.rename(place)
+        card.write(staging)
+        target = self._path(name)
+        if target.exists():
+            self._discard(target)
+        staging.rename(target)
         return card
 
-    def _discard(self, place: Path) -> None:
-        """Out of sight at once, then deleted."""
-        doomed = self.folder / _STAGING / f"{place.name}.{secrets.token_hex(4)}.old"
-        place.rename(doomed)
+    def _discard(self, folder: Path) -> None:
+        """Move a folder out of sight, then delete it."""
+        doomed = self.folder / _STAGING / f"{folder.name}.{secrets.token_hex(4)}.old"
+        folder.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
     def _check_space(self, needed: int, name: str) -> None:
@@ -295,86 +319,25 @@ class Store:
 
 
 def readable(size: int) -> str:
-    """Bytes for a person."""
+    """A number of bytes as text, such as ``2.56 GB``."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def _catalogued_licence(name: str) -> str | None:
+    entry = CATALOG.get(name)
+    return entry.licence if entry else None
 
 
 def _check_name(name: str) -> None:
     if len(name) > 160 or not _NAME.fullmatch(name):
         raise StoreError(
-            f"{name!r} is not a model's name: owner/name, of letters and digits with single '.', '-' and '_' between"
+            f"{name!r} is not a model's name: use owner/name, letters and digits with single '.', '-' and '_' between"
         )
     if name in CATALOG and CATALOG[name].built_in:
-        raise StoreError(f"{name} is built in and needs no installing")
+        raise StoreError(f"{name} is built in and needs no installation")
 
 
-def _choose(repository: hub.Repository) -> list[hub.RemoteFile]:
-    """What is downloaded, the smallest first."""
-    _check_files(set(repository.files), f"{repository.name} on the hub")
-    return [repository.files[name] for name in (CONFIG, *PREPROCESSING, WEIGHTS) if name in repository.files]
-
-
-def _verify(folder: Path) -> tuple[SamConfig, Weights]:
-    """Everything that can be told without running it."""
-    _check_files({path.name for path in folder.iterdir() if path.is_file()}, str(folder))
-    config, weights = _read_config(folder), Weights.open(folder / WEIGHTS)
-    check(weights, config)
-    for name in PREPROCESSING:
-        if (folder / name).is_file() and not isinstance(_read_json(folder / name), dict):
-            raise UnsupportedModel(f"{name} is not a JSON object")
-    Processor.read(folder, config.vision.image_size)
-    return config, weights
-
-
-def _read_config(folder: Path) -> SamConfig:
-    try:
-        return SamConfig.read(folder / CONFIG)
-    except (AttributeError, OverflowError, RecursionError):
-        raise UnsupportedModel(f"{CONFIG} does not describe a network") from None
-
-
-def _check_files(names: set[str], where: str) -> None:
-    if CONFIG not in names:
-        raise UnsupportedModel(f"{where} has no {CONFIG}")
-    if WEIGHTS not in names:
-        if f"{WEIGHTS}.index.json" in names:
-            raise UnsupportedModel(f"{where} has its weights in several files; one {WEIGHTS} can be read")
-        pickles = sorted(name for name in names if name.endswith(_PICKLES))
-        if pickles:
-            raise UnsupportedModel(
-                f"{where} has its weights as {pickles[0]}, a pickle, which can run any program when opened: "
-                f"save them as {WEIGHTS}"
-            )
-        raise UnsupportedModel(f"{where} has no {WEIGHTS}")
-    if not names & set(PREPROCESSING):
-        raise UnsupportedModel(f"{where} has no {PREPROCESSING[0]}, which says how pictures are prepared")
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return None
-
-
-def _read_card(folder: Path) -> Card | None:
-    try:
-        document = json.loads((folder / CARD).read_bytes())
-        return Card(**{field.name: document[field.name] for field in fields(Card) if field.name in document})
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _write_card(folder: Path, card: Card) -> None:
-    draft = folder / f"{CARD}.part"
-    with draft.open("w") as file:
-        file.write(json.dumps(asdict(card), indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / CARD)
-
-
-def _copy(source: Path, target: Path, progress: Progress | None) -> str:
+def _copy_file(source: Path, target: Path, progress: Progress | None) -> str:
     """Copy a file; its SHA-256."""
     state, count = hashlib.sha256(), _counted(progress, f"copy {source.name}", source)
     with source.open("rb") as reader, target.open("wb") as writer:
@@ -393,12 +356,10 @@ def _size_of(folder: Path) -> int:
     return 0
 
 
-def _named(progress: Progress | None, name: str) -> hub.Counter | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(f"download {name}", done, total)
+def _labelled(progress: Progress | None, step: str) -> hub.Counter | None:
+    return (lambda done, total: progress(step, done, total)) if progress else None
 
 
-def _counted(progress: Progress | None, what: str, file: Path) -> Callable[[int], None]:
+def _counted(progress: Progress | None, step: str, file: Path) -> Callable[[int], None]:
     total = file.stat().st_size
-    return (lambda done: progress(what, done, total)) if progress else (lambda done: None)
+    return (lambda done: progress(step, done, total)) if progress else (lambda done: None)

@@ -1,4 +1,4 @@
-"""The web page that a server shows at `/`: plain modules, styles and pictures, without a build step."""
+"""The playground, the web page at `/`: static modules, styles and images, without a build step."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 
-# By hand: what the platform's own table says of .js differs from machine to machine.
+# Not from the mimetypes module: its media type for .js depends on the platform.
 _MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -16,18 +16,18 @@ _MEDIA_TYPES = {
     ".jpg": "image/jpeg",
 }
 
-#: Path of the page itself.
+#: Path of the HTML page.
 INDEX = "index.html"
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of the page.
+    """A static file.
 
     Attributes:
-        content: its bytes.
-        media_type: as browsers want it.
-        etag: changes with the content.
+        content: The bytes of the file.
+        media_type: The value of the header Content-Type.
+        etag: The value of the header ETag, derived from the content.
     """
 
     content: bytes
@@ -36,7 +36,7 @@ class File:
 
 
 def load() -> Mapping[str, File]:
-    """All files of the page, by their path with forward slashes."""
+    """Load all files of the page. Keys are paths with forward slashes."""
     found = sorted(path for path in _HERE.rglob("*") if path.suffix in _MEDIA_TYPES)
     return {path.relative_to(_HERE).as_posix(): _read(path) for path in found}
 

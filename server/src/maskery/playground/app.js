@@ -1,79 +1,85 @@
-/** Puts the page together. */
+/** Creates the parts of the page and connects them. */
 
 import { Client } from './api/client.js';
-import { Keyring, takeFragment } from './api/key.js';
+import { KeyStore, consumeFragment } from './api/key.js';
 import { Crosshair } from './canvas/crosshair.js';
 import { Pointer } from './canvas/pointer.js';
 import { Stage } from './canvas/stage.js';
 import { byId } from './dom.js';
-import { listenToKeys } from './keyboard.js';
-import { wireCode } from './panels/code.js';
-import { fillHelp } from './panels/help.js';
-import { KeyDialog } from './panels/keydialog.js';
-import { wireModels } from './panels/models.js';
-import { Objects } from './panels/objects.js';
-import { Readings } from './panels/readings.js';
+import { SAMPLES, fetchSample, listenForImages } from './image/sources.js';
+import { listenForKeys } from './keyboard.js';
+import { Candidates } from './panels/candidates.js';
+import { connectCode } from './panels/code.js';
+import { ExportPanel } from './panels/export.js';
+import { renderHelp } from './panels/help.js';
+import { KeyDialog } from './panels/key-dialog.js';
+import { connectModels } from './panels/models.js';
+import { ObjectList } from './panels/objects.js';
 import { Status } from './panels/status.js';
-import { TakeAway } from './panels/takeaway.js';
-import { wireToolbar } from './panels/toolbar.js';
-import { wireWelcome } from './panels/welcome.js';
-import { SAMPLES, fetchSample, listenForPictures } from './picture/sources.js';
+import { connectToolbar } from './panels/toolbar.js';
+import { connectWelcome } from './panels/welcome.js';
 import { Session } from './session/session.js';
 import { shortcuts } from './shortcuts.js';
 import { Store } from './state/store.js';
 
 const store = new Store();
-const keyring = new Keyring(sessionStorage);
-const client = new Client(keyring);
+const keyStore = new KeyStore(sessionStorage);
+const client = new Client(keyStore);
 const canvas = byId('canvas', HTMLCanvasElement);
-const chooser = byId('file', HTMLInputElement);
-let keyNeeded = true;
+const fileInput = byId('file', HTMLInputElement);
 
-const choose = () => chooser.click();
+const choose = () => fileInput.click();
 const stage = new Stage(canvas, store);
 const pointer = new Pointer(canvas, stage, store);
 const crosshair = new Crosshair(canvas, stage, store);
-const session = new Session(store, client, { askKey: (why) => keyDialog.open(why), choose });
-const keyDialog = new KeyDialog(client, keyring, () => session.again());
+const session = new Session(store, client, { askKey: (reason) => keyDialog.ask(reason), choose });
+const keyDialog = new KeyDialog(client, keyStore, {
+  onAccepted: () => session.retry(),
+  onMissing: () => session.reportMissingKey(),
+});
 
 new Status(store);
-new Objects(store);
-new Readings(store, session);
-new TakeAway(store, session);
-wireToolbar(store, stage);
-wireModels(store);
-wireCode(store, () => keyNeeded);
-wireWelcome(store, open, choose);
-listenForPictures(byId('stage', HTMLElement), chooser, open);
+new ObjectList(store);
+new Candidates(store, session);
+new ExportPanel(store, session);
+connectToolbar(store, stage);
+connectModels(store);
+connectCode(store, () => client.needsKey);
+connectWelcome(store, open, choose);
+listenForImages(byId('stage', HTMLElement), fileInput, open);
 
 const help = byId('help-dialog', HTMLDialogElement);
 const groups = shortcuts(store, stage, {
   open: choose,
   help: () => help.showModal(),
-  leave: () => void (pointer.abandon() || crosshair.abandon()),
-  focusStage: () => canvas.focus(),
+  cancel: () => void (pointer.cancel() || crosshair.cancel()),
+  focusCanvas: () => canvas.focus(),
 });
-fillHelp(groups);
-listenToKeys(groups);
+renderHelp(groups);
+listenForKeys(groups);
 byId('help-button', HTMLButtonElement).addEventListener('click', () => help.showModal());
 byId('help-close', HTMLButtonElement).addEventListener('click', () => help.close());
-addEventListener('hashchange', () => void begin());
-void begin();
+addEventListener('hashchange', () => {
+  const { key, sample } = consumeFragment(location, history);
+  if (key) void keyDialog.use(key);
+  openSample(sample);
+});
+void start();
 
-/** What the address asks for, then what the server says. */
-async function begin() {
-  const asked = takeFragment(location, history);
-  if (asked.key) keyring.keep(asked.key);
-  const sample = SAMPLES.find(({ id }) => id === asked.sample);
-  if (sample) open(fetchSample(sample), sample.file);
-  const server = await client.server().catch(() => null);
-  keyNeeded = server?.key_needed ?? true;
-  byId('key-button', HTMLButtonElement).hidden = !keyNeeded;
-  if (keyNeeded && !keyring.key) {
-    keyDialog.open('');
-    return;
-  }
+/** Use the key and the sample in the URL, and connect to the server. */
+async function start() {
+  const { key, sample } = consumeFragment(location, history);
+  if (key) keyStore.key = key;
+  openSample(sample);
+  await client.connect().catch(() => {});
+  byId('key-button', HTMLButtonElement).hidden = !client.needsKey;
   await session.connect();
+}
+
+/** @param {string} id */
+function openSample(id) {
+  const sample = SAMPLES.find((each) => each.id === id);
+  if (sample) open(fetchSample(sample), sample.file);
 }
 
 /**
@@ -82,6 +88,6 @@ async function begin() {
  */
 function open(file, name) {
   void session.open(file, name).then(() => {
-    if (store.state.picture && !document.querySelector('dialog[open]')) canvas.focus({ preventScroll: true });
+    if (store.state.image && !document.querySelector('dialog[open]')) canvas.focus({ preventScroll: true });
   });
 }

@@ -1,7 +1,7 @@
-/** Small helpers around the document. */
+/** Helpers for DOM elements. */
 
 /**
- * An element that the page is known to have.
+ * The element with an id that index.html defines.
  *
  * @template {Element} Kind
  * @param {string} id
@@ -21,7 +21,7 @@ export function byId(id, kind) {
  * @param {(Node | string)[]} children
  * @returns {HTMLElementTagNameMap[Tag]}
  */
-export function make(tag, attributes = {}, ...children) {
+export function createElement(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
@@ -29,7 +29,7 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 /**
- * One of the icons that index.html defines.
+ * An icon that index.html defines.
  *
  * @param {string} name
  */
@@ -45,7 +45,7 @@ export function icon(name) {
 }
 
 /**
- * Said by screen readers, seen by nobody.
+ * Have screen readers read a message aloud.
  *
  * @param {string} text
  */

@@ -1,23 +1,23 @@
-/** The keys that work all over the page. Those of the stage alone are in canvas/crosshair.js. */
+/** Handles the shortcuts that work everywhere on the page. canvas/crosshair.js handles those of the canvas. */
 
-/** @typedef {{ keys: string[], does: string, run?: (event: KeyboardEvent) => void }} Shortcut */
+/** @typedef {{ keys: string[], description: string, run?: (event: KeyboardEvent) => void }} Shortcut */
 /** @typedef {{ title: string, shortcuts: Shortcut[] }} Group */
 
 /**
- * What is pressed, as shortcuts are written: `Ctrl+Shift+z`, `n`, `?`. Cmd counts as Ctrl.
+ * The pressed keys as shortcuts are written, such as `Ctrl+Shift+z`, `n` or `?`. Cmd counts as Ctrl.
  *
  * @param {KeyboardEvent} event
  */
-export function pressed(event) {
+export function pressedKeys(event) {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const control = event.ctrlKey || event.metaKey ? 'Ctrl+' : '';
-  // Of signs the Shift key is a part already.
+  // A character such as '?' already includes Shift.
   const shift = event.shiftKey && (control || key.length > 1) ? 'Shift+' : '';
   return `${control}${event.altKey ? 'Alt+' : ''}${shift}${key}`;
 }
 
 /** @param {Group[]} groups */
-export function listenToKeys(groups) {
+export function listenForKeys(groups) {
   /** @type {Map<string, NonNullable<Shortcut['run']>>} */
   const runs = new Map();
   for (const { keys, run } of groups.flatMap((group) => group.shortcuts)) {
@@ -25,7 +25,7 @@ export function listenToKeys(groups) {
   }
   document.addEventListener('keydown', (event) => {
     if (event.defaultPrevented || isTyping(event.target) || document.querySelector('dialog[open]')) return;
-    const run = runs.get(pressed(event));
+    const run = runs.get(pressedKeys(event));
     if (!run) return;
     event.preventDefault();
     run(event);

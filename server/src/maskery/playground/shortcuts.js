@@ -1,88 +1,90 @@
-/** Every shortcut there is: what the keyboard does, and what the help lists. */
+/** All shortcuts, as the keyboard handler runs them and the help dialog lists them. */
 
-import { selectedThing } from './state/prompt.js';
+import { selectedObject } from './state/prompt.js';
 
 /** @typedef {import('./keyboard.js').Group} Group */
 /** @typedef {import('./state/store.js').Store} Store */
-/** @typedef {import('./state/store.js').Look} Look */
+/** @typedef {import('./state/store.js').ViewMode} ViewMode */
 /** @typedef {import('./canvas/stage.js').Stage} Stage */
 
-/** @type {Look[]} */
-const LOOKS = ['overlay', 'cutout', 'mask'];
-const NEAR = 14;
+/** @type {ViewMode[]} */
+const VIEW_MODES = ['overlay', 'cutout', 'mask'];
+/** CSS pixels within which the crosshair is on a point. */
+const REACH = 14;
 
 /**
  * @param {Store} store
  * @param {Stage} stage
- * @param {{ open: () => void, help: () => void, leave: () => void, focusStage: () => void }} page
+ * @param {{ open: () => void, help: () => void, cancel: () => void, focusCanvas: () => void }} page
  * @returns {Group[]}
  */
 export function shortcuts(store, stage, page) {
   /** @param {import('./state/store.js').Tool} tool */
-  const use = (tool) => () => store.dispatch({ type: 'tool', tool });
+  const selectTool = (tool) => () => store.dispatch({ type: 'tool', tool });
   /** @param {number} factor */
   const zoom = (factor) => () => {
     if (stage.crosshair) stage.view.zoom(factor, stage.view.toScreen(stage.crosshair));
     else stage.view.zoom(factor);
-    stage.moved();
+    stage.viewChanged();
   };
   /** @param {(id: number) => void} run */
-  const onSelected = (run) => () => {
-    const thing = selectedThing(store.prompt);
-    if (thing) run(thing.id);
+  const withSelected = (run) => () => {
+    const object = selectedObject(store.prompt);
+    if (object) run(object.id);
   };
-  /** @param {1 | -1} by */
-  const select = (by) => () => {
-    const { things, selected } = store.prompt;
-    const place = things.findIndex((thing) => thing.id === selected);
-    const next = things[(place + by + things.length) % Math.max(1, things.length)];
-    if (next) store.ask({ type: 'select', id: next.id });
+  /** @param {1 | -1} step */
+  const select = (step) => () => {
+    const { objects, selected } = store.prompt;
+    const index = objects.findIndex((object) => object.id === selected);
+    const next = objects[(index + step + objects.length) % Math.max(1, objects.length)];
+    if (next) store.edit({ type: 'select', id: next.id });
   };
   return [
     {
-      title: 'On the picture',
+      title: 'On the image',
       shortcuts: [
-        { keys: ['Click'], does: 'Add a point on the object' },
-        { keys: ['Shift+Click', 'Right click'], does: 'Add a point that is not on it' },
-        { keys: ['Drag'], does: 'Draw a box around it; drag a point to move it' },
-        { keys: ['Alt+Click'], does: 'Remove the point' },
-        { keys: ['Wheel', 'Pinch'], does: 'Zoom; hold Space and drag to move' },
+        { keys: ['Click'], description: 'Add a point on the object' },
+        { keys: ['Shift+Click', 'Right click'], description: 'Add a negative point, which is not on the object' },
+        { keys: ['Drag'], description: 'Draw a box around the object, or move a point' },
+        { keys: ['Alt+Click'], description: 'Remove a point' },
+        { keys: ['Wheel', 'Pinch'], description: 'Zoom; hold Space and drag to pan' },
       ],
     },
     {
       title: 'Without a mouse',
       shortcuts: [
-        { keys: ['Arrows'], does: 'Move the crosshair; with Shift by one pixel, with Alt the picture' },
-        { keys: ['Enter'], does: 'Add a point there, or a corner of a box' },
-        { keys: ['Shift+Enter'], does: 'Add a point that is not on the object' },
-        { keys: ['x'], does: 'Remove the point under the crosshair', run: () => removeNear(store, stage) },
-        { keys: ['Escape'], does: 'Give up a box that has begun', run: page.leave },
-        { keys: ['f'], does: 'Go to the picture', run: page.focusStage },
+        { keys: ['Arrows'], description: 'Move the crosshair; Shift: by one pixel, Alt: pan the image' },
+        { keys: ['Enter'], description: 'Add a point at the crosshair, or a corner of a box' },
+        { keys: ['Shift+Enter'], description: 'Add a negative point' },
+        { keys: ['x'], description: 'Remove the point under the crosshair', run: () => removePoint(store, stage) },
+        { keys: ['Escape'], description: 'Cancel drawing a box', run: page.cancel },
+        { keys: ['f'], description: 'Focus the image', run: page.focusCanvas },
       ],
     },
     {
       title: 'Tools',
       shortcuts: [
-        { keys: ['i'], does: 'Include: clicks are on the object', run: use('include') },
-        { keys: ['e'], does: 'Exclude: clicks are not on it', run: use('exclude') },
-        { keys: ['b'], does: 'Box', run: use('box') },
-        { keys: ['m'], does: 'Move the picture', run: use('move') },
+        { keys: ['i'], description: 'Include: clicks are on the object', run: selectTool('include') },
+        { keys: ['e'], description: 'Exclude: clicks are not on the object', run: selectTool('exclude') },
+        { keys: ['b'], description: 'Box around the object', run: selectTool('box') },
+        { keys: ['m'], description: 'Pan the image', run: selectTool('move') },
         {
           keys: ['v'],
-          does: 'Next view: overlay, cut-out, mask',
+          description: 'Next view: overlay, cut-out, mask',
           run: () => {
-            const look = LOOKS[(LOOKS.indexOf(store.state.look) + 1) % LOOKS.length] ?? 'overlay';
-            store.dispatch({ type: 'look', look });
+            const next = (VIEW_MODES.indexOf(store.state.viewMode) + 1) % VIEW_MODES.length;
+            const viewMode = VIEW_MODES[next] ?? 'overlay';
+            store.dispatch({ type: 'view-mode', viewMode });
           },
         },
-        { keys: ['+', '='], does: 'Zoom in', run: zoom(1.25) },
-        { keys: ['-'], does: 'Zoom out', run: zoom(0.8) },
+        { keys: ['+', '='], description: 'Zoom in', run: zoom(1.25) },
+        { keys: ['-'], description: 'Zoom out', run: zoom(0.8) },
         {
           keys: ['0'],
-          does: 'The whole picture',
+          description: 'Fit the image to the window',
           run: () => {
             stage.view.fit();
-            stage.moved();
+            stage.viewChanged();
           },
         },
       ],
@@ -90,16 +92,24 @@ export function shortcuts(store, stage, page) {
     {
       title: 'Objects',
       shortcuts: [
-        { keys: ['n'], does: 'New object', run: () => store.ask({ type: 'new' }) },
-        { keys: [']'], does: 'Next object', run: select(1) },
-        { keys: ['['], does: 'Previous object', run: select(-1) },
-        { keys: ['h'], does: 'Hide or show the object', run: onSelected((id) => toggle(store, id)) },
-        { keys: ['Backspace'], does: 'Remove its last point', run: () => store.ask({ type: 'remove-last' }) },
-        { keys: ['Delete'], does: 'Delete the object', run: onSelected((id) => store.ask({ type: 'delete', id })) },
-        { keys: ['Ctrl+z'], does: 'Undo', run: () => store.ask({ type: 'undo' }) },
-        { keys: ['Ctrl+Shift+z', 'Ctrl+y'], does: 'Redo', run: () => store.ask({ type: 'redo' }) },
-        { keys: ['o'], does: 'Open a picture', run: page.open },
-        { keys: ['?'], does: 'This list', run: page.help },
+        { keys: ['n'], description: 'New object', run: () => store.edit({ type: 'new' }) },
+        { keys: [']'], description: 'Next object', run: select(1) },
+        { keys: ['['], description: 'Previous object', run: select(-1) },
+        { keys: ['h'], description: 'Hide or show the object', run: withSelected((id) => toggleHidden(store, id)) },
+        {
+          keys: ['Backspace'],
+          description: 'Remove the last point of the object',
+          run: () => store.edit({ type: 'remove-last' }),
+        },
+        {
+          keys: ['Delete'],
+          description: 'Delete the object',
+          run: withSelected((id) => store.edit({ type: 'delete', id })),
+        },
+        { keys: ['Ctrl+z'], description: 'Undo', run: () => store.edit({ type: 'undo' }) },
+        { keys: ['Ctrl+Shift+z', 'Ctrl+y'], description: 'Redo', run: () => store.edit({ type: 'redo' }) },
+        { keys: ['o'], description: 'Open an image', run: page.open },
+        { keys: ['?'], description: 'Show this list', run: page.help },
       ],
     },
   ];
@@ -109,21 +119,21 @@ export function shortcuts(store, stage, page) {
  * @param {Store} store
  * @param {number} id
  */
-function toggle(store, id) {
-  const thing = store.prompt.things.find((each) => each.id === id);
-  if (thing) store.ask({ type: 'hide', id, hidden: !thing.hidden });
+function toggleHidden(store, id) {
+  const object = store.prompt.objects.find((each) => each.id === id);
+  if (object) store.edit({ type: 'hide', id, hidden: !object.hidden });
 }
 
 /**
  * @param {Store} store
  * @param {Stage} stage
  */
-function removeNear(store, stage) {
-  const thing = selectedThing(store.prompt);
+function removePoint(store, stage) {
+  const object = selectedObject(store.prompt);
   const crosshair = stage.crosshair;
-  if (!thing || !crosshair) return;
-  const reach = Math.max(1, NEAR / stage.view.scale);
-  const distances = thing.points.map(({ x, y }) => Math.hypot(x - crosshair.x, y - crosshair.y));
+  if (!object || !crosshair) return;
+  const reach = Math.max(1, REACH / stage.view.scale);
+  const distances = object.points.map(({ x, y }) => Math.hypot(x - crosshair.x, y - crosshair.y));
   const index = distances.indexOf(Math.min(...distances));
-  if (index >= 0 && (distances[index] ?? Infinity) <= reach) store.ask({ type: 'remove-point', id: thing.id, index });
+  if (index >= 0 && (distances[index] ?? Infinity) <= reach) store.edit({ type: 'remove-point', id: object.id, index });
 }

@@ -1,36 +1,38 @@
-"""The subject itself: pictures, prompts, masks. Knows no HTTP, no database and no particular model."""
+"""Images, prompts and masks: the core of the package. It depends on no web framework, database or particular model."""
 
 from maskery.segmentation.compose import MERGE_IOU
 from maskery.segmentation.errors import (
-    NotAPicture,
-    PictureError,
-    PictureTooLarge,
+    ImageError,
+    ImageTooLarge,
+    NotAnImage,
     PromptError,
     SegmentationError,
 )
-from maskery.segmentation.image import READABLE, Exif, ImageLimits, Picture, PictureFile, Size, digest, open_picture
+from maskery.segmentation.image import Exif, Image, ImageFile, ImageLimits, Size, digest, open_image
 from maskery.segmentation.mask import Mask, Segment
 from maskery.segmentation.model import Candidates, Embedding, Model
+from maskery.segmentation.pillow import FILE_SUFFIXES, READABLE
 from maskery.segmentation.png import to_png
 from maskery.segmentation.prompt import ObjectPrompt, PromptLimits, parse_prompt
 from maskery.segmentation.segmenter import Options, Segmentation, Usage, assemble, segment, segment_embedding
 
 __all__ = [
+    "FILE_SUFFIXES",
     "MERGE_IOU",
     "READABLE",
     "Candidates",
     "Embedding",
     "Exif",
+    "Image",
+    "ImageError",
+    "ImageFile",
     "ImageLimits",
+    "ImageTooLarge",
     "Mask",
     "Model",
-    "NotAPicture",
+    "NotAnImage",
     "ObjectPrompt",
     "Options",
-    "Picture",
-    "PictureError",
-    "PictureFile",
-    "PictureTooLarge",
     "PromptError",
     "PromptLimits",
     "Segment",
@@ -40,7 +42,7 @@ __all__ = [
     "Usage",
     "assemble",
     "digest",
-    "open_picture",
+    "open_image",
     "parse_prompt",
     "segment",
     "segment_embedding",

@@ -1,34 +1,36 @@
-"""What can be wrong with a request, as the subject itself sees it.
+"""Errors in the input of a segmentation.
 
 SegmentationError
-├── PictureError            the picture
-│   ├── NotAPicture             not an image, not one we read, or a damaged one
-│   └── PictureTooLarge         more bytes or pixels than the limit in force
+├── ImageError              the image
+│   ├── NotAnImage          not an image, an unsupported format, or damaged
+│   └── ImageTooLarge       more bytes or pixels than the limit
 └── PromptError             the prompt or an option, at `param`
 """
 
-
-class SegmentationError(ValueError):
-    """Base of every error that the sender of a request can mend."""
+from maskery.errors import UserError
 
 
-class PictureError(SegmentationError):
-    """The picture cannot be segmented."""
+class SegmentationError(UserError, ValueError):
+    """Base class of errors in an image, a prompt or an option."""
 
 
-class NotAPicture(PictureError):  # noqa: N818 - the name states what was found
-    """The bytes are not an image, are of a kind we do not read, or are damaged."""
+class ImageError(SegmentationError):
+    """The image cannot be segmented."""
 
 
-class PictureTooLarge(PictureError):  # noqa: N818
-    """The picture has more bytes or pixels than the limit in force."""
+class NotAnImage(ImageError):  # noqa: N818 - the name states what was found
+    """The bytes are not an image, are in an unsupported format, or are damaged."""
+
+
+class ImageTooLarge(ImageError):  # noqa: N818
+    """The image has more bytes or pixels than the limit."""
 
 
 class PromptError(SegmentationError):
-    """The prompt or an option is wrong.
+    """The prompt or an option is invalid.
 
     Attributes:
-        param: path of what is wrong, as a program would write it: ``segment_prompt[0][1]``.
+        param: path of the invalid field, such as ``segment_prompt[0][1]``.
     """
 
     def __init__(self, message: str, param: str) -> None:

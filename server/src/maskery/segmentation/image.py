@@ -1,51 +1,36 @@
-"""File bytes to an upright RGB picture, with limits checked before any pixel is decoded."""
+"""Decodes image files to upright RGB pixels, with limits checked before any pixel is decoded."""
 
 import hashlib
-import io
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import Image as PILImage
 
-from maskery.segmentation.errors import NotAPicture, PictureTooLarge
+from maskery.segmentation import pillow
+from maskery.segmentation.errors import ImageError, ImageTooLarge, NotAnImage
 
 Exif = Literal["apply", "ignore"]
 
-#: Formats that are read, as people write them.
-READABLE = ("JPEG", "PNG", "WebP", "AVIF", "GIF", "BMP", "TIFF")
-
-_FORMATS = tuple(name.upper() for name in READABLE)
-
-# The limit on pixels is ours (PictureTooLarge), is checked before decoding, and may be set above Pillow's own.
-Image.MAX_IMAGE_PIXELS = None
-
-# Its readers register themselves when first needed, which two threads must not do at the same time.
-Image.init()
-
-_ORIENTATION = 0x0112
-_IMAGE_WIDTH = 0x0100
-_IMAGE_LENGTH = 0x0101
 _UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: PILImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PILImage.Transpose.ROTATE_180,
+    4: PILImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PILImage.Transpose.TRANSPOSE,
+    6: PILImage.Transpose.ROTATE_270,
+    7: PILImage.Transpose.TRANSVERSE,
+    8: PILImage.Transpose.ROTATE_90,
 }
 _BACK = {
     **_UPRIGHT,
-    6: Image.Transpose.ROTATE_90,
-    8: Image.Transpose.ROTATE_270,
+    6: PILImage.Transpose.ROTATE_90,
+    8: PILImage.Transpose.ROTATE_270,
 }
 _TURNED = frozenset({5, 6, 7, 8})
 
-# Pillow's modes whose conversion to RGB means what a person sees.
+# Pillow's modes that convert to RGB without loss of meaning.
 _PLAIN_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
 _TRANSPARENT_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 _DEEP_GRAY_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
@@ -67,11 +52,11 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What a picture may weigh.
+    """Limits on an image's file.
 
     Attributes:
         max_bytes: of the file.
-        max_pixels: width × height, from the file's header.
+        max_pixels: width × height, read from the file's header.
     """
 
     max_bytes: int = 64 * 2**20
@@ -79,8 +64,8 @@ class ImageLimits:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """An upright picture.
+class Image:
+    """An upright image.
 
     Attributes:
         pixels: uint8 [height, width, 3], RGB.
@@ -95,121 +80,96 @@ class Picture:
 
 
 def digest(data: bytes, exif: Exif = "apply") -> str:
-    """Name of the picture that `open_picture` makes of these bytes: 64 hexadecimal digits."""
+    """SHA-256 of an image's file and the EXIF option, as 64 hexadecimal digits."""
     made = hashlib.sha256(exif.encode() + b"\0")
     made.update(data)
     return made.hexdigest()
 
 
-class PictureFile:
-    """An image file whose header has been read and found within the limits; no pixel has been decoded.
+class ImageFile:
+    """An image file whose header has been read and is within the limits. No pixel has been decoded.
 
     Args:
         data: the file's bytes.
-        exif: ``"apply"`` turns the picture as its EXIF orientation says, ``"ignore"`` leaves it as stored.
-        limits: what it may weigh.
+        exif: ``"apply"`` applies the EXIF orientation, ``"ignore"`` leaves the image as stored.
+        limits: on bytes and pixels.
 
     Raises:
-        NotAPicture: not an image, or of a kind that we do not read.
-        PictureTooLarge: over one of the limits.
+        NotAnImage: the bytes are not an image, or are in an unsupported format.
+        ImageTooLarge: the image exceeds a limit.
     """
 
     def __init__(self, data: bytes, exif: Exif = "apply", limits: ImageLimits | None = None) -> None:
         limits = limits or ImageLimits()
         if len(data) > limits.max_bytes:
-            raise PictureTooLarge(f"the picture has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted")
+            raise ImageTooLarge(f"the image has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted")
         self._data = data
         self._exif = exif
-        self._image = _open(data)
-        stored = _stored_size(self._image)
-        if stored.pixels > limits.max_pixels:
-            raise PictureTooLarge(
-                f"the picture is {stored} ({stored.pixels:,} pixels); at most {limits.max_pixels:,} pixels are "
-                "accepted: send a smaller copy"
-            )
-        self._orientation = _orientation(self._image)
-        turned = exif == "apply" and self._orientation in _TURNED
-        #: Size of the picture as it will be decoded: upright, or with exif ``"ignore"`` as stored.
-        self.size = Size(stored.height, stored.width) if turned else stored
+        _check_pixels(Size(*pillow.gif_frame(data)), limits)
+        self._image = pillow.read_header(data)
+        self._orientation = pillow.orientation(self._image)
+        # Pillow applies the orientation of TIFF files when it decodes them, and only theirs.
+        self._is_upright = self._image.format == "TIFF"
+        size = Size(*self._image.size)
+        _check_pixels(size, limits)
+        turns = self._orientation in _TURNED and self._is_upright != (exif == "apply")
+        #: Size of the decoded image: upright, or with exif ``"ignore"`` as stored.
+        self.size = Size(size.height, size.width) if turns else size
 
     @cached_property
     def digest(self) -> str:
-        """Name of the upright picture: 64 hexadecimal digits."""
+        """As of the function `digest`."""
         return digest(self._data, self._exif)
 
-    def decode(self) -> Picture:
+    def decode(self) -> Image:
         """Decode the pixels.
 
-        Transparent parts are shown on white, deep grays are scaled to 8 bits, an animation gives its first
-        frame.
+        Transparent pixels are blended with white, 16-bit gray is scaled to 8 bits, and of an animation the first frame
+        is decoded.
 
         Raises:
-            NotAPicture: the file is damaged, or its pixels are of a kind that has no RGB meaning.
+            NotAnImage: the file is damaged, or its pixels cannot be converted to RGB.
         """
         try:
-            self._image.load()
-            image = _to_rgb(self._image)
-        except (NotAPicture, MemoryError):
+            image = _to_rgb(pillow.decode(self._image, self._data))
+        except (ImageError, MemoryError):
             raise
-        # Pillow's readers raise whatever damaged pixels lead them into.
+        # Pillow raises many kinds of exceptions for damaged files.
         except Exception as error:
-            raise NotAPicture(f"the picture is damaged: {_sentence(error)}") from error
-        # Pillow turns TIFF files upright when it loads them, and only those.
-        turned = isinstance(self._image, TiffImageFile)
-        if turned != (self._exif == "apply"):
-            transpose = (_BACK if turned else _UPRIGHT).get(self._orientation)
+            raise NotAnImage(f"the image is damaged: {pillow.sentence(error)}") from error
+        if self._is_upright != (self._exif == "apply"):
+            transpose = (_BACK if self._is_upright else _UPRIGHT).get(self._orientation)
             image = image if transpose is None else image.transpose(transpose)
-        return Picture(np.asarray(image))
+        return Image(np.asarray(image))
 
 
-def open_picture(data: bytes, exif: Exif = "apply", limits: ImageLimits | None = None) -> Picture:
-    """File bytes to an upright RGB picture; arguments and errors as of `PictureFile`."""
-    return PictureFile(data, exif, limits).decode()
+def open_image(data: bytes, exif: Exif = "apply", limits: ImageLimits | None = None) -> Image:
+    """Decode an image file; arguments and errors as of `ImageFile`."""
+    return ImageFile(data, exif, limits).decode()
 
 
-def _open(data: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(data), formats=_FORMATS)
-    except UnidentifiedImageError:
-        raise NotAPicture(f"the bytes are not an image of a kind that is read here: {', '.join(READABLE)}") from None
-    except MemoryError:
-        raise
-    # Pillow's readers raise whatever a malformed header leads them into.
-    except Exception as error:
-        raise NotAPicture(f"the picture's header is damaged: {_sentence(error)}") from error
+def _check_pixels(size: Size, limits: ImageLimits) -> None:
+    if size.pixels > limits.max_pixels:
+        raise ImageTooLarge(
+            f"the image is {size} ({size.pixels:,} pixels); at most {limits.max_pixels:,} pixels are accepted: send a "
+            "smaller copy"
+        )
 
 
-def _stored_size(image: Image.Image) -> Size:
-    if isinstance(image, TiffImageFile):
-        # Its `size` is that of the upright picture already.
-        return Size(image.tag_v2[_IMAGE_WIDTH], image.tag_v2[_IMAGE_LENGTH])
-    return Size(*image.size)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
-        return orientation if orientation in _UPRIGHT else 1
-    # EXIF is an attachment: a malformed one leaves the picture as it is stored, as viewers do.
-    except Exception:  # noqa: BLE001
-        return 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: PILImage.Image) -> PILImage.Image:
     if image.mode in _DEEP_GRAY_MODES:
-        gray = np.asarray(image).astype(np.uint16) >> 8
-        return Image.fromarray(gray.astype(np.uint8)).convert("RGB")
+        gray = np.asarray(image).astype(np.uint16)
+        # Cameras and scanners of 10, 12 or 14 bits leave the highest bits of 16 unused.
+        unused_low_bits = max(0, int(gray.max()).bit_length() - 8)
+        return PILImage.fromarray((gray >> unused_low_bits).astype(np.uint8)).convert("RGB")
     if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        white = PILImage.new("RGBA", image.size, "white")
+        return PILImage.alpha_composite(white, rgba).convert("RGB")
     if image.mode in _PLAIN_MODES:
         return image if image.mode == "RGB" else image.convert("RGB")
-    raise NotAPicture(
-        f"the picture's pixels ({image.mode!r}, {image.format}) have no fixed meaning as colours: "
-        "send 8 bits a channel, or 16-bit gray"
+    kind = {"F": "floating-point numbers", "I": "32-bit integers"}.get(image.mode, f"of the kind {image.mode!r}")
+    raise NotAnImage(
+        f"the pixels of the {image.format} are {kind}, of which black and white are unknown: convert them to 8 bits a "
+        "channel, or to 16-bit gray"
     )
-
-
-def _sentence(error: Exception) -> str:
-    return str(error) or type(error).__name__

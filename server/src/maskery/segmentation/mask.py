@@ -1,4 +1,4 @@
-"""The answered mask: a value for every pixel, and the segments that the values stand for."""
+"""The categorical mask: a value for every pixel, and the segments that the values refer to."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ class Segment:
     """One value of the mask.
 
     Attributes:
-        value: 1-based place in the prompt of the first object that it answers.
-        prompts: 0-based places of all objects that it answers; several where they turned out to be the same.
-        score: predicted IoU with the object that was meant, 0 to 1.
+        value: 1-based index in the prompt of the segment's first object.
+        prompts: 0-based indices of all its objects; several where prompts had the same object.
+        score: predicted IoU with the intended object, 0 to 1.
         area: pixels.
-        region: bounding box of those pixels; empty where there are none.
-        pixels: a region to bool [rows, columns], whether each of its pixels belongs to the segment. Asked for
-            when needed: 500 masks of a large picture would not fit in memory.
+        region: bounding box of these pixels; empty if there are none.
+        pixels: maps a region to bool [rows, columns], whether each of its pixels belongs to the segment. A function,
+            because 500 masks of a large image would not fit in memory.
     """
 
     value: int
@@ -36,12 +36,12 @@ class Segment:
 
     @property
     def bbox(self) -> tuple[int, int, int, int] | None:
-        """(x, y, width, height) as COCO has it, or None where there are no pixels."""
+        """(x, y, width, height) as COCO has it, or None without pixels."""
         x0, y0, x1, y1 = self.region
         return (x0, y0, x1 - x0, y1 - y0) if self.area else None
 
     def rle(self, size: Size) -> rle.Rle:
-        """COCO RLE in a mask of this size."""
+        """COCO RLE within a mask of this size."""
         return rle.encode(self.pixels(self.region), self.region[:2], size)
 
     def polygons(self) -> list[polygons.Polygon]:
@@ -51,13 +51,13 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """One reading of the whole prompt.
+    """The masks of all objects of a prompt.
 
     Attributes:
         size: of the mask.
         segments: in the order of their values.
-        values: uint8 (uint16 with more than 255 objects) [height, width], 0 is background; None where each
-            segment is its object's whole mask, and they may overlap.
+        values: uint8 (uint16 with more than 255 objects) [height, width], 0 is background; None where segments are
+            whole masks that may overlap.
     """
 
     size: Size
@@ -66,7 +66,7 @@ class Mask:
 
     @property
     def score(self) -> float:
-        """Mean over the segments, weighted by area; the plain mean when all are empty."""
+        """Mean over the segments, weighted by area; the unweighted mean if all are empty."""
         scores = np.array([segment.score for segment in self.segments])
         areas = np.array([segment.area for segment in self.segments], np.float64)
         return float(np.average(scores, weights=areas if areas.any() else None))

@@ -1,25 +1,23 @@
-"""A mask to start from, as it is sent: a COCO RLE or a base64 PNG."""
+"""Parses mask prompts: a COCO RLE or a base64 PNG."""
 
 import base64
-import io
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from maskery.segmentation import rle
-from maskery.segmentation.errors import PromptError
+from maskery.segmentation import pillow, rle
+from maskery.segmentation.errors import PromptError, SegmentationError
 from maskery.segmentation.image import Size
 
-_EXPECTED = 'a mask is a COCO RLE ({"size": [height, width], "counts": …}) or a base64 PNG of the picture\'s size'
+_EXPECTED = 'a mask is a COCO RLE ({"size": [height, width], "counts": …}) or a base64 PNG of the image\'s size'
 
 
 def read_mask_prompt(value: Any, path: str, size: Size) -> NDArray[np.bool_]:
-    """What was sent as bool [height, width]; in a PNG, whatever is not 0 is object.
+    """Parse a mask prompt to bool [height, width]. In a PNG, every value but 0 is object.
 
     Raises:
-        PromptError: it is neither, is damaged, or has another size than the picture.
+        PromptError: it is neither RLE nor PNG, is damaged, or differs from the image in size.
     """
     if isinstance(value, dict):
         return _from_rle(value, path, size)
@@ -31,7 +29,7 @@ def read_mask_prompt(value: Any, path: str, size: Size) -> NDArray[np.bool_]:
 def _from_rle(value: dict[str, Any], path: str, size: Size) -> NDArray[np.bool_]:
     if value.get("size") != [size.height, size.width]:
         raise PromptError(
-            f"{path}.size must be [height, width] of the picture, [{size.height}, {size.width}]",
+            f"{path}.size must be [height, width] of the image, [{size.height}, {size.width}]",
             f"{path}.size",
         )
     try:
@@ -43,18 +41,16 @@ def _from_rle(value: dict[str, Any], path: str, size: Size) -> NDArray[np.bool_]
 def _from_png(value: str, path: str, size: Size) -> NDArray[np.bool_]:
     payload = value.partition(",")[2] if value.startswith("data:") else value
     try:
-        image = Image.open(io.BytesIO(base64.b64decode(payload, validate=True)), formats=("PNG",))
-    except MemoryError:
-        raise
-    # Beside base64's own errors, Pillow's reader raises whatever a malformed header leads it into.
-    except Exception:  # noqa: BLE001
-        raise PromptError(f"{path} is text but not a base64 PNG; {_EXPECTED}", path) from None
+        data = base64.b64decode(payload, validate=True)
+        image = pillow.read_header(data) if data.startswith(pillow.PNG_SIGNATURE) else None
+    except (ValueError, SegmentationError):
+        image = None
+    if image is None:
+        raise PromptError(f"{path} is text but not a base64 PNG; {_EXPECTED}", path)
     if image.size != size:
-        raise PromptError(
-            f"{path} is {image.width}x{image.height}, the picture is {size}: both must have one size", path
-        )
+        raise PromptError(f"{path} is {image.width}x{image.height}, the image is {size}: both must have one size", path)
     try:
-        pixels: NDArray[np.generic] = np.asarray(image)
+        pixels: NDArray[np.generic] = np.asarray(pillow.decode(image, data))
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001

@@ -1,4 +1,4 @@
-"""What a model must offer to be served: the protocol, and what passes through it."""
+"""The protocol of a segmentation model, and the types of its inputs and outputs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.segmentation.image import Picture, Size
+from maskery.segmentation.image import Image, Size
 from maskery.segmentation.prompt import ObjectPrompt
 
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """What is kept of a picture so that further prompts need not see it again.
+    """The encoder's output for one image, reused for every prompt on it.
 
     Attributes:
-        arrays: by name, in the form in which they are stored; only the model that made them reads them.
-        size: of the upright picture.
-        tokens: patches that the encoder saw.
+        arrays: by name, in the precision in which they are stored; their meaning is the model's own.
+        size: of the upright image.
+        tokens: number of image patches that the encoder saw.
     """
 
     arrays: Mapping[str, NDArray[np.generic]]
@@ -32,13 +32,13 @@ class Embedding:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """A model's readings of one object, best first.
+    """A model's candidate masks of one object, best first.
 
     Attributes:
         logits: float32 [candidates, rows, columns]; above zero is object.
-        scores: float32 [candidates]; predicted IoU with the object that was meant, 0 to 1.
-        extent: (columns, rows) of the grid that the picture covers, from the grid's top left corner; the rest
-            is padding. Fractions are meant: 683 rows of a 1024-pixel square are 170.75 rows of a 256 grid.
+        scores: float32 [candidates]; predicted IoU with the intended object, 0 to 1.
+        extent: (columns, rows) of the grid that the image covers, counted from the grid's top left corner; the rest
+            is padding. Fractions are significant: 683 rows of a 1024-pixel square are 170.75 rows of a 256 grid.
     """
 
     logits: NDArray[np.float32]
@@ -50,16 +50,16 @@ class Candidates:
 
 
 class Model(Protocol):
-    """A promptable segmentation model. Both calls are safe from several threads at once.
+    """A promptable segmentation model. `encode` and `decode` are thread-safe.
 
     Attributes:
-        name: as clients write it, a Hugging Face repository name.
-        revision: changes whenever the same picture could give another embedding; part of every cache key.
-        created: Unix time of the revision.
-        owned_by: who made it.
-        slow_encoder: whether a picture takes seconds of all processors.
-        max_batch: objects that are decoded in one call at no loss; 1 for models that treat them one by one.
-        proportions: width over height of pictures of each kind that it has to be compiled for, the usual one first.
+        name: Hugging Face repository name that clients use.
+        revision: changes whenever the same image could give another embedding; part of every cache key.
+        encode_out_of_process: encoding an image occupies all processors for seconds, so it belongs in a process of
+            its own.
+        max_batch: number of objects that one call of `decode` handles without loss; 1 for models that decode them one
+            by one.
+        warmup_aspect_ratios: width / height of an image for each input shape that is compiled, the most common first.
     """
 
     @property
@@ -69,24 +69,18 @@ class Model(Protocol):
     def revision(self) -> str: ...
 
     @property
-    def created(self) -> int: ...
-
-    @property
-    def owned_by(self) -> str: ...
-
-    @property
-    def slow_encoder(self) -> bool: ...
+    def encode_out_of_process(self) -> bool: ...
 
     @property
     def max_batch(self) -> int: ...
 
     @property
-    def proportions(self) -> tuple[float, ...]: ...
+    def warmup_aspect_ratios(self) -> tuple[float, ...]: ...
 
-    def encode(self, picture: Picture) -> Embedding:
-        """Everything that depends on the picture alone."""
+    def encode(self, image: Image) -> Embedding:
+        """Compute everything that depends on the image alone."""
         ...
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
-        """Candidates for each object, in order; an object's answer does not depend on the others."""
+        """The candidates of each object, in order. The result for an object does not depend on the others."""
         ...

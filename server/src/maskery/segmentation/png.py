@@ -1,7 +1,7 @@
-"""A mask as a PNG file.
+"""Writes masks as PNG files.
 
-A mask is no photograph: it is runs of one value, along its rows or, after the differences to the row above, of zeros.
-Deflate's run-length strategy finds them in one pass, and anything costlier finds next to nothing more.
+A mask consists of runs of one value along its rows or, after subtracting the row above, of runs of zeros. Deflate's
+run-length strategy finds them in one pass; slower strategies gain next to nothing.
 
 Format: Portable Network Graphics (PNG) Specification, third edition (W3C, 2025), sections 5, 9 and 11.
 """
@@ -18,20 +18,20 @@ from maskery.segmentation.mask import Values
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY = 0
 
-# What a row's first byte says of the others: they stand as they are, or less those of the row above.
-_PLAIN, _UP = 0, 2
+# Filter types of a row: none, or minus the row above.
+_NONE, _UP = 0, 2
 
-# Laid out and compressed at a time: small enough for a core's cache.
+# Filtered and compressed at a time: fits a core's cache.
 _BAND_BYTES = 2**18
 
-# Every how many rows neighbours are compared to choose between the two.
+# The filter is chosen by comparing neighbouring pixels in every n-th row.
 _SAMPLED = 8
 
 _LEVEL, _MEMORY = 1, 9
 
 
 def to_png(values: Values) -> bytes:
-    """A file with one channel of 8 or 16 bits, as the array has it; lossless.
+    """Encode a mask as a PNG with one channel of 8 or 16 bits, losslessly.
 
     Args:
         values: uint8 or uint16 [height, width], both at least 1.
@@ -44,7 +44,7 @@ def to_png(values: Values) -> bytes:
 
 
 def _filtered(values: Values) -> Iterator[NDArray[np.uint8]]:
-    """What is compressed, band by band: each row's kind, then its bytes."""
+    """The filtered rows, band by band: the filter type of each row, then its bytes."""
     height, width = values.shape
     row_bytes = width * values.itemsize
     rows = max(1, _BAND_BYTES // row_bytes)
@@ -53,11 +53,11 @@ def _filtered(values: Values) -> Iterator[NDArray[np.uint8]]:
         band = np.empty((len(part), 1 + row_bytes), np.uint8)
         kinds, data = band[:, 0], band[:, 1:]
         if values.itemsize == 1 and not _repeats_rows(part):
-            kinds[:] = _PLAIN
+            kinds[:] = _NONE
             data[:] = part
         else:
             kinds[:] = _UP
-            # Above the picture's first row there is nothing, which counts as zeros.
+            # The row above the first counts as zeros.
             first = 1 if y == 0 else 0
             data[:first] = _as_bytes(part[:first])
             np.subtract(_as_bytes(part[first:]), _as_bytes(values[y + first - 1 : y + len(part) - 1]), out=data[first:])
@@ -65,14 +65,14 @@ def _filtered(values: Values) -> Iterator[NDArray[np.uint8]]:
 
 
 def _repeats_rows(part: Values) -> bool:
-    """Whether pixels are like the one above rather than like the one to the left."""
+    """Whether more pixels equal the one above than the one to the left."""
     down = np.count_nonzero(part[1::_SAMPLED] != part[:-1:_SAMPLED])
     across = np.count_nonzero(part[::_SAMPLED, 1:] != part[::_SAMPLED, :-1])
     return int(down) < int(across)
 
 
 def _as_bytes(part: Values) -> NDArray[np.uint8]:
-    """Rows as the format has them, the high byte first."""
+    """Rows as bytes, big-endian."""
     return np.ascontiguousarray(part, f">u{part.itemsize}").view(np.uint8)
 
 

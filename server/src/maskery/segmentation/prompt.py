@@ -1,6 +1,6 @@
-"""What is asked: objects, each with points and labels, a box, a mask to start from; every check on them.
+"""Parses and validates prompts: for each object points with labels, a box, a mask.
 
-A check that fails raises `PromptError` with the path of what is wrong, in the names of the wire.
+Invalid input raises `PromptError` with the path of the field as clients write it.
 """
 
 import json
@@ -15,19 +15,20 @@ from numpy.typing import NDArray
 from maskery.segmentation.errors import PromptError
 from maskery.segmentation.image import Size
 from maskery.segmentation.mask_prompt import read_mask_prompt
+from maskery.segmentation.messages import exact, kind, plural, show
 
 _NESTING = "segment_prompt is a list of objects, each a list of points [x, y]: [[[450, 600]]] asks for one object"
 
 
 @dataclass(frozen=True, eq=False)
 class ObjectPrompt:
-    """One object that is asked for.
+    """The prompt of one object.
 
     Attributes:
-        points: float32 [points, 2], (x, y) in pixels of the upright picture; may be empty.
+        points: float32 [points, 2], (x, y) in pixels of the upright image; may be empty.
         labels: uint8 [points], 1 = on the object, 0 = not on it.
         box: float32 [4], (x0, y0, x1, y1) in the same pixels, or None.
-        mask: bool [height, width] of the upright picture, a mask to start from, or None.
+        mask: bool [height, width] of the upright image, or None.
     """
 
     points: NDArray[np.float32]
@@ -37,23 +38,23 @@ class ObjectPrompt:
 
     @property
     def tokens(self) -> int:
-        """Points and box corners."""
+        """Number of points and box corners."""
         return len(self.points) + (2 if self.box is not None else 0)
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether this is the one prompt that has several fair readings: a single point on the object."""
+        """Whether the prompt is a single point, which may mean a part, the object, or what it belongs to."""
         return len(self.points) == 1 and self.box is None and self.mask is None
 
 
 @dataclass(frozen=True)
 class PromptLimits:
-    """How much may be asked in one request.
+    """Limits on the prompt of one request.
 
     Attributes:
-        max_objects: objects.
-        max_points: points of all objects together.
-        max_mask_pixels: pixels of all masks to start from together.
+        max_objects: number of objects.
+        max_points: number of points of all objects together.
+        max_mask_pixels: number of pixels of all mask prompts together.
     """
 
     max_objects: int = 512
@@ -62,7 +63,7 @@ class PromptLimits:
 
     @property
     def max_text(self) -> int:
-        """Characters of a prompt sent as JSON text: what the points and objects take when printed generously."""
+        """Number of characters of a prompt sent as JSON text, with room for indentation."""
         return 256 * self.max_points + 64 * self.max_objects
 
 
@@ -74,19 +75,19 @@ def parse_prompt(
     mask_prompts: Any = None,
     limits: PromptLimits | None = None,
 ) -> tuple[ObjectPrompt, ...]:
-    """Check what was sent and give it types.
+    """Validate a prompt as it was sent.
 
     Args:
-        segment_prompt: per object a list of points ``[x, y]``; or JSON text that holds it; or None when boxes
-            or masks say where the objects are.
-        size: of the upright picture that the coordinates refer to.
+        segment_prompt: per object a list of points ``[x, y]``; or JSON text that contains it; or None if boxes or
+            masks are given.
+        size: of the upright image that the coordinates refer to.
         point_labels: per object and point 1 or 0; None (also per object) means all 1.
         boxes: per object ``[x0, y0, x1, y1]`` or None.
         mask_prompts: per object a COCO RLE, a base64 PNG or None.
-        limits: how much may be asked.
+        limits: on the number of objects, points and mask pixels.
 
     Raises:
-        PromptError: with the path of what is wrong.
+        PromptError: the prompt is invalid; the error has the path of the field.
     """
     limits = limits or PromptLimits()
     if isinstance(segment_prompt, str):
@@ -106,7 +107,7 @@ def parse_prompt(
 def _from_json_text(text: str, limits: PromptLimits) -> Any:
     if len(text) > limits.max_text:
         raise PromptError(
-            f"segment_prompt is a text of {len(text):,} characters; at most {limits.max_text:,} are accepted",
+            f"segment_prompt is text of {len(text):,} characters; at most {limits.max_text:,} are accepted",
             "segment_prompt",
         )
     try:
@@ -121,10 +122,10 @@ def _count_objects(segment_prompt: Any, boxes: Any, mask_prompts: Any, limits: P
             continue
         if not isinstance(value, list):
             reason = _NESTING if name == "segment_prompt" else f"{name} is a list with an entry per object"
-            raise PromptError(f"{name} is {_kind(value)}; {reason}", name)
+            raise PromptError(f"{name} is {kind(value)}; {reason}", name)
         if not value:
-            spare = ", or leave it out where boxes or masks say what is meant" if name == "segment_prompt" else ""
-            raise PromptError(f"{name} is empty: ask for at least one object{spare}", name)
+            spare = ", or leave it out and give boxes or masks" if name == "segment_prompt" else ""
+            raise PromptError(f"{name} is empty: give at least one object{spare}", name)
         if len(value) > limits.max_objects:
             raise PromptError(f"{name} holds {len(value):,} objects; at most {limits.max_objects:,} are accepted", name)
         return len(value)
@@ -135,10 +136,10 @@ def _per_object(value: Any, name: str, count: int) -> list[Any]:
     if value is None:
         return [None] * count
     if not isinstance(value, list):
-        raise PromptError(f"{name} is {_kind(value)}; it is a list with an entry (or null) per object", name)
+        raise PromptError(f"{name} is {kind(value)}; it is a list with an entry (or null) per object", name)
     if len(value) != count:
         raise PromptError(
-            f"{name} has {_many(len(value), 'entry', 'entries')} for {_many(count, 'object')}: "
+            f"{name} has {plural(len(value), 'entry', 'entries')} for {plural(count, 'object')}: "
             f"give {'one box [x0, y0, x1, y1]' if name == 'boxes' else 'one'} (or null) per object",
             name,
         )
@@ -185,22 +186,22 @@ def _parse_points(group: Any, path: str, size: Size) -> NDArray[np.float32]:
     if group is None:
         return np.empty((0, 2), np.float32)
     if not isinstance(group, list):
-        raise PromptError(f"{path} is {_kind(group)}; {_NESTING}", path)
+        raise PromptError(f"{path} is {kind(group)}; {_NESTING}", path)
     points = np.empty((len(group), 2), np.float32)
     for index, point in enumerate(group):
         points[index] = _parse_point(point, f"{path}[{index}]", size)
-    # Rounded to single precision, what lies just inside the last pixel's edge would lie on it.
+    # Rounding to single precision could move a point from just inside the last pixel onto its edge.
     return np.minimum(points, np.nextafter(np.array([size.width, size.height], np.float32), np.float32(0)))
 
 
 def _parse_point(point: Any, path: str, size: Size) -> tuple[float, float]:
     if not isinstance(point, list) or len(point) != 2:
-        found = f"has {_many(len(point), 'entry', 'entries')}" if isinstance(point, list) else f"is {_kind(point)}"
+        found = f"has {plural(len(point), 'entry', 'entries')}" if isinstance(point, list) else f"is {kind(point)}"
         raise PromptError(f"{path} {found}, not two numbers [x, y]; {_NESTING}", path)
     x, y = _number(point[0], f"{path}[0]"), _number(point[1], f"{path}[1]")
     if not (0 <= x < size.width and 0 <= y < size.height):
         raise PromptError(
-            f"{path} is ({_exact(x)}, {_exact(y)}), outside the image, which is {size.width} wide and {size.height} "
+            f"{path} is ({exact(x)}, {exact(y)}), outside the image, which is {size.width} wide and {size.height} "
             f"high: x is from 0 to below {size.width}, y from 0 to below {size.height}",
             path,
         )
@@ -211,14 +212,14 @@ def _parse_labels(labels: Any, path: str, count: int) -> NDArray[np.uint8]:
     if labels is None:
         return np.ones(count, np.uint8)
     if not isinstance(labels, list):
-        raise PromptError(f"{path} is {_kind(labels)}; it is a list of 1 (on the object) and 0 (not on it)", path)
+        raise PromptError(f"{path} is {kind(labels)}; it is a list of 1 (on the object) and 0 (not on it)", path)
     if len(labels) != count:
-        found = f"{_many(len(labels), 'label')} for {_many(count, 'point')}"
+        found = f"{plural(len(labels), 'label')} for {plural(count, 'point')}"
         raise PromptError(f"{path} has {found}: give one per point", path)
     for index, label in enumerate(labels):
         if isinstance(label, bool) or label not in (0, 1):
             raise PromptError(
-                f"{path}[{index}] is {_show(label)}; a label is 1 (on the object) or 0 (not on it)",
+                f"{path}[{index}] is {show(label)}; a label is 1 (on the object) or 0 (not on it)",
                 f"{path}[{index}]",
             )
     return np.array(labels, np.uint8)
@@ -226,18 +227,19 @@ def _parse_labels(labels: Any, path: str, count: int) -> NDArray[np.uint8]:
 
 def _parse_box(box: Any, path: str, size: Size) -> NDArray[np.float32]:
     if not isinstance(box, list) or len(box) != 4:
-        found = f"has {_many(len(box), 'entry', 'entries')}" if isinstance(box, list) else f"is {_kind(box)}"
+        found = f"has {plural(len(box), 'entry', 'entries')}" if isinstance(box, list) else f"is {kind(box)}"
         raise PromptError(f"{path} {found}; boxes is a list of one box [x0, y0, x1, y1] (or null) per object", path)
     corners = [_number(value, f"{path}[{index}]") for index, value in enumerate(box)]
-    shown = f"[{', '.join(map(_exact, corners))}]"
-    if min(corners) < 0 or max(corners[0::2]) > size.width or max(corners[1::2]) > size.height:
+    shown = f"[{', '.join(map(exact, corners))}]"
+    # Boxes of annotations are often rounded outwards, or end at a pixel's index plus one.
+    if min(corners) < -1 or max(corners[0::2]) > size.width + 1 or max(corners[1::2]) > size.height + 1:
         raise PromptError(
             f"{path} is {shown}, partly outside the image, which is {size.width} wide and {size.height} high: "
             f"x is from 0 to {size.width}, y from 0 to {size.height}",
             path,
         )
-    parsed = np.array(corners, np.float32)
-    # In the precision in which it is used, so that no box is empty there that was not here.
+    parsed = np.array(corners, np.float32).clip(0, [*size, *size])
+    # Compared in the precision in which it is used, so that rounding cannot make it empty afterwards.
     if not (parsed[:2] < parsed[2:]).all():
         raise PromptError(f"{path} is {shown}; a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1", path)
     return parsed
@@ -245,7 +247,7 @@ def _parse_box(box: Any, path: str, size: Size) -> NDArray[np.float32]:
 
 def _number(value: Any, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise PromptError(f"{path} is {_show(value)}; a coordinate is a number, in pixels", path)
+        raise PromptError(f"{path} is {show(value)}; a coordinate is a number, in pixels", path)
     try:
         number = float(value)
     except OverflowError:
@@ -253,34 +255,3 @@ def _number(value: Any, path: str) -> float:
     if not math.isfinite(number):
         raise PromptError(f"{path} is {number}; a coordinate is a finite number, in pixels", path)
     return number
-
-
-def _exact(number: float) -> str:
-    """With every digit that it takes: a coordinate may be outside by the last of them."""
-    return str(number).removesuffix(".0")
-
-
-def _many(count: int, one: str, more: str = "") -> str:
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
-
-
-def _kind(value: Any) -> str:
-    """What a JSON value is, as a noun with its article."""
-    kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
-        (type(None), "null"),
-        (bool, "a truth value"),
-        ((int, float), "a number"),
-        (str, "text"),
-        (list, "a list"),
-    )
-    return next((noun for kind, noun in kinds if isinstance(value, kind)), "an object")
-
-
-def _show(value: Any) -> str:
-    """A JSON value in a sentence, at a length fit for one."""
-    if isinstance(value, list | dict):
-        return _kind(value)
-    if isinstance(value, int) and abs(value) > 10**15:
-        return "a huge number"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else f"{text[:40]}…"

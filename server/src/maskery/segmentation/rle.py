@@ -1,7 +1,7 @@
 """COCO's compressed run-length encoding of one mask.
 
-Runs go down the columns, background first. The compression of the counts is pycocotools'; reading is our own,
-because counts come from clients and pycocotools trusts them with its memory.
+Runs go down the columns, background first. Counts are compressed by pycocotools. They are decompressed here, because
+they come from clients and pycocotools writes beyond its memory when they are invalid.
 """
 
 from typing import Any, TypedDict
@@ -12,10 +12,10 @@ from pycocotools import mask as coco
 
 from maskery.segmentation.image import Size
 
-# No mask that was drawn or computed comes near this many; noise has that of the pixels.
+# Far more than any real mask has; noise has about as many runs as pixels.
 _MAX_RUNS = 1_000_000
 
-# Groups of five bits in one number: differences of 35 bits, and sums of a million of them fit 64.
+# Groups of five bits in a number: 35 bits, and the sum of a million such numbers fits 64.
 _MAX_GROUPS = 7
 
 
@@ -27,7 +27,7 @@ class Rle(TypedDict):
 
 
 def encode(crop: NDArray[np.bool_], origin: tuple[int, int], size: Size) -> Rle:
-    """RLE of a mask that is empty outside a crop.
+    """Encode a mask that is empty outside a crop.
 
     Args:
         crop: bool [rows, columns].
@@ -42,7 +42,7 @@ def encode(crop: NDArray[np.bool_], origin: tuple[int, int], size: Size) -> Rle:
     offset = (np.arange(x0, x0 + columns, dtype=np.int64) * size.height + y0)[:, None]
     position = offset + np.arange(rows + 1, dtype=np.int64)
     starts, ends = position[change == 1], position[change == -1]
-    # A run that leaves a column at its foot and enters the next at its head is one run.
+    # A run that ends at the bottom of a column and continues at the top of the next is one run.
     joined = starts[1:] == ends[:-1]
     starts = starts[np.concatenate([[True], ~joined])] if len(starts) else starts
     ends = ends[np.concatenate([~joined, [True]])] if len(ends) else ends
@@ -56,33 +56,35 @@ def encode(crop: NDArray[np.bool_], origin: tuple[int, int], size: Size) -> Rle:
 
 
 def decode(counts: Any, size: Size) -> NDArray[np.bool_]:
-    """Mask bool [height, width] of compressed (text) or plain (list of numbers) counts.
+    """Decode compressed (text) or plain (list of numbers) counts to bool [height, width].
 
     Raises:
-        ValueError: the counts are neither, are too many, or do not fill the picture exactly. The message goes on
-            from the name of the field.
+        ValueError: the counts are neither, are too many, or do not fill the image exactly. The message continues the
+            name of the field.
     """
     max_runs = min(size.pixels + 1, _MAX_RUNS)
     if isinstance(counts, str):
         lengths = _decompress(counts, max_runs)
     elif isinstance(counts, list) and all(type(count) is int for count in counts):
         _check_runs(len(counts), max_runs)
-        # What is out of range is so after clipping too, and fits the array.
+        # Clipped values are still out of range, and fit the array.
         lengths = np.array([min(max(count, -1), size.pixels + 1) for count in counts], np.int64)
     else:
         raise ValueError("must be COCO's compressed text or a list of run lengths")
     if ((lengths < 0) | (lengths > size.pixels)).any() or lengths.sum() != size.pixels:
-        raise ValueError(f"must add up to the picture's {size.pixels} pixels, each run 0 or more")
+        raise ValueError(f"must add up to the image's {size.pixels} pixels, each run 0 or more")
     values = np.arange(len(lengths)) % 2 == 1
     return np.repeat(values, lengths).reshape(size.width, size.height).T
 
 
 def _decompress(text: str, max_runs: int) -> NDArray[np.int64]:
-    """Each number is groups of five bits, lowest first, from the character '0' on; bit 5 says that another
-    group follows, bit 4 of the last group is the sign; from the fourth number on it is the difference to the
-    number two before it (`maskApi.c` in cocoapi).
+    """Decompress counts as `rleFrString` in cocoapi's `maskApi.c` does.
+
+    A number is a sequence of groups of five bits, lowest first, each a character from '0' on. Bit 5 says that another
+    group follows, bit 4 of the last group is the sign. From the fourth number on, it is the difference to the one two
+    places before.
     """
-    # Before anything is made of it: the text may be as long as a request.
+    # Checked before any array is made: the text may be as long as a request.
     if len(text) > max_runs * _MAX_GROUPS:
         raise _too_many(max_runs)
     groups = np.frombuffer(text.encode(errors="replace"), np.uint8).astype(np.int64) - 48

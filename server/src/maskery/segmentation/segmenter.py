@@ -1,10 +1,10 @@
-"""A picture and a prompt to masks: encode once, decode per prompt, compose."""
+"""An image and a prompt to masks: encode once, decode per prompt, compose."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maskery.segmentation.compose import MERGE_IOU, Layer, compose, keep_whole
-from maskery.segmentation.image import Picture, Size
+from maskery.segmentation.compose import MERGE_IOU, ObjectLogits, compose, compose_overlapping
+from maskery.segmentation.image import Image, Size
 from maskery.segmentation.mask import Mask
 from maskery.segmentation.model import Candidates, Embedding, Model
 from maskery.segmentation.prompt import ObjectPrompt
@@ -12,13 +12,13 @@ from maskery.segmentation.prompt import ObjectPrompt
 
 @dataclass(frozen=True)
 class Options:
-    """How the answer is put together.
+    """How candidates become masks.
 
     Attributes:
-        n: readings of the prompt, best first; the j-th is made of every object's j-th candidate.
-        size: of the masks; None is the picture's own.
-        compose: one categorical mask; else every object's whole mask, which may overlap.
-        merge_iou: objects whose masks have at least this IoU become one segment; 1 turns that off.
+        n: number of masks, best first; mask j is composed of every object's candidate j.
+        size: of the masks; None: the image's own.
+        compose: one categorical mask; False: the whole mask of each object, which may overlap.
+        merge_iou: objects whose masks have at least this IoU become one segment; 1 disables merging.
     """
 
     n: int = 1
@@ -29,10 +29,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Usage:
-    """What an answer took.
+    """Tokens of a segmentation.
 
     Attributes:
-        image_tokens: patches that the encoder saw, also when the picture was known.
+        image_tokens: image patches that the encoder saw, also where the embedding was cached.
         point_tokens: points and box corners.
         output_tokens: masks decoded, candidates × objects.
     """
@@ -44,23 +44,23 @@ class Usage:
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """The answer: one mask per reading asked for, best first."""
+    """The result: `Options.n` masks, best first."""
 
     masks: tuple[Mask, ...]
     usage: Usage
 
 
 def segment(
-    model: Model, picture: Picture, objects: Sequence[ObjectPrompt], options: Options | None = None
+    model: Model, image: Image, objects: Sequence[ObjectPrompt], options: Options | None = None
 ) -> Segmentation:
-    """Segment a picture that is not known yet."""
-    return segment_embedding(model, model.encode(picture), objects, options)
+    """Encode an image and segment its objects."""
+    return segment_embedding(model, model.encode(image), objects, options)
 
 
 def segment_embedding(
     model: Model, embedding: Embedding, objects: Sequence[ObjectPrompt], options: Options | None = None
 ) -> Segmentation:
-    """Segment a picture by what was kept of it."""
+    """Segment the objects of an image that has been encoded."""
     return assemble(model.decode(embedding, objects), embedding, objects, options)
 
 
@@ -70,16 +70,17 @@ def assemble(
     objects: Sequence[ObjectPrompt],
     options: Options | None = None,
 ) -> Segmentation:
-    """What a model has decoded as the answer.
+    """Compose what a model has decoded.
 
     Args:
         candidates: of each object, in order.
     """
     options = options or Options()
     size = options.size or embedding.size
-    readings = ([_choose(each, reading) for each in candidates] for reading in range(options.n))
+    chosen = ([_choose(each, rank) for each in candidates] for rank in range(options.n))
     masks = tuple(
-        compose(layers, size, options.merge_iou) if options.compose else keep_whole(layers, size) for layers in readings
+        compose(each, size, options.merge_iou) if options.compose else compose_overlapping(each, size)
+        for each in chosen
     )
     usage = Usage(
         image_tokens=embedding.tokens,
@@ -89,7 +90,7 @@ def assemble(
     return Segmentation(masks, usage)
 
 
-def _choose(candidates: Candidates, reading: int) -> Layer:
-    # An object with fewer readings than were asked for keeps its last one.
-    index = min(reading, len(candidates) - 1)
-    return Layer(candidates.logits[index], candidates.extent, float(candidates.scores[index]))
+def _choose(candidates: Candidates, rank: int) -> ObjectLogits:
+    # An object with fewer candidates than masks repeats its last one.
+    index = min(rank, len(candidates) - 1)
+    return ObjectLogits(candidates.logits[index], candidates.extent, float(candidates.scores[index]))

@@ -1,4 +1,4 @@
-"""Logits stretched over the answered picture, a region at a time."""
+"""Upsamples logits to the size of the mask, region by region."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from maskery.segmentation.image import Size
 
-# Stretched at a time. Arrays of this size are memory that the process has already, and fit a core's cache; for four
-# times as much it is given fresh memory every time, whose first touch costs more than the arithmetic.
+# Pixels upsampled at a time. Arrays of this size are reused by the allocator and fit a core's cache; arrays of four
+# times the size are mapped anew each time, and their page faults cost more than the arithmetic.
 _BAND_PIXELS = 2**16
 
 
@@ -32,11 +32,11 @@ class Region(NamedTuple):
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     def within(self, outer: "Region") -> "Region":
-        """The region as it is counted from the top left pixel of another."""
+        """The region in coordinates of another, from its top left pixel."""
         return Region(self.x0 - outer.x0, self.y0 - outer.y0, self.x1 - outer.x0, self.y1 - outer.y0)
 
     def bands(self) -> Iterator["Region"]:
-        """The region from top to bottom, in parts that are quick to work on."""
+        """Split the region into bands of whole rows that fit a core's cache, from top to bottom."""
         rows = max(1, _BAND_PIXELS // max(1, self.x1 - self.x0))
         for y0 in range(self.y0, self.y1, rows):
             yield Region(self.x0, y0, self.x1, min(y0 + rows, self.y1))
@@ -45,25 +45,25 @@ class Region(NamedTuple):
         return Region(max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1))
 
     def hull(self, other: "Region") -> "Region":
-        """The smallest region that holds both."""
+        """The smallest region that contains both."""
         if self.is_empty or other.is_empty:
             return self if other.is_empty else other
         return Region(min(self.x0, other.x0), min(self.y0, other.y0), max(self.x1, other.x1), max(self.y1, other.y1))
 
 
-#: No pixel at all.
+#: The empty region.
 NOWHERE = Region(0, 0, 0, 0)
 
 
 class UpscaledLogits:
-    """One object's logits as they lie over a mask of another size.
+    """One object's logits, upsampled to the size of a mask.
 
     Bilinear, with pixel centres at half-integers on both grids, as `torch.nn.functional.interpolate` with
-    ``align_corners=False`` does it. A region is computed when it is asked for.
+    ``align_corners=False``. Regions are computed on request.
 
     Args:
         logits: float32 [rows, columns].
-        extent: (columns, rows) of the grid that the picture covers.
+        extent: (columns, rows) of the grid that the image covers.
         size: of the mask.
     """
 
@@ -75,10 +75,10 @@ class UpscaledLogits:
         self.support = self._find_support(size)
 
     def region(self, region: Region) -> NDArray[np.float32]:
-        """Logits float32 [rows, columns] of a region that is not empty."""
+        """Logits float32 [rows, columns] of a non-empty region."""
         rows, columns = self._logits.shape
-        # Rows by hand, at the grid's own width, which is small; columns by OpenCV, which is fast, from the left
-        # edge on, because it cannot start at a fraction of a column.
+        # Rows are interpolated here, at the grid's own small width; columns by OpenCV, which is fast but cannot start
+        # at a fraction of a column, so it starts at the left edge.
         y = (np.arange(region.y0, region.y1) + 0.5) * self._step_y - 0.5
         above = np.floor(y).astype(np.intp)
         weight = (y - above).astype(np.float32)[:, None]
@@ -86,13 +86,13 @@ class UpscaledLogits:
         grid = self._logits[:, :last]
         upper, lower = grid[above.clip(0, rows - 1)], grid[(above + 1).clip(0, rows - 1)]
         band = upper + (lower - upper) * weight
-        stretched: NDArray[np.float32] = cv2.resize(
+        upsampled: NDArray[np.float32] = cv2.resize(
             band, None, fx=1 / self._step_x, fy=1, interpolation=cv2.INTER_LINEAR
         )
-        return stretched[:, region.x0 : region.x1]
+        return upsampled[:, region.x0 : region.x1]
 
     def mask(self, region: Region) -> NDArray[np.bool_]:
-        """Where logits are above zero, bool [rows, columns], of a region that is not empty."""
+        """Where logits are above zero, bool [rows, columns], in a non-empty region."""
         mask = np.empty((region.y1 - region.y0, region.x1 - region.x0), np.bool_)
         for band in region.bands():
             np.greater(self.region(band), 0, out=mask[band.within(region).slices])
@@ -109,7 +109,7 @@ class UpscaledLogits:
 
 
 def _reach(first: int, last: int, step: float, length: int) -> tuple[int, int]:
-    """Pixels whose interpolation touches grid cells `first` to `last`."""
+    """The range of pixels whose interpolation uses any of the grid cells `first` to `last`."""
     start = int((first - 0.5) / step - 0.5)
     stop = int((last + 1.5) / step - 0.5) + 2
     return max(0, start), min(length, stop)

@@ -1,4 +1,4 @@
-"""Run by Alembic, on the connection that `maskery.accounts.database` opened."""
+"""Alembic runs this on the connection that `maskery.accounts.database` opened."""
 
 from alembic import context
 
@@ -7,7 +7,7 @@ from maskery.accounts.schema import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    # SQLite cannot alter columns; Alembic then copies the table.
+    # SQLite cannot alter a column, so Alembic copies the table.
     render_as_batch=True,
 )
 with context.begin_transaction():

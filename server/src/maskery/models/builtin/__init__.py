@@ -1,1 +1,1 @@
-"""Models that ship inside the package and need no download."""
+"""Models that are part of the package and need no download."""

@@ -1,7 +1,7 @@
-"""Segmentation without training: GrabCut from points, a box or a mask. The baseline for learned models to beat.
+"""GrabCut from points, a box or a mask: a baseline without training.
 
 Rother, Kolmogorov, Blake: "GrabCut": interactive foreground extraction using iterated graph cuts, SIGGRAPH 2004;
-the cuts themselves are OpenCV's.
+the cuts are OpenCV's.
 """
 
 from collections.abc import Sequence
@@ -11,75 +11,73 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture, Size
+from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt, Size
 
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-# The time of a cut grows with the pixels; more of them find the same object with a finer edge.
+# Pixels of the working copy. More of them take longer and give the same object with a finer edge.
 _WORKING_PIXELS = 50_000
 
-# Sizes of the first guess that are tried: a part of the object, the object, what it belongs to.
+# Relative sizes of the initial guesses: a part of the object, the object, what it belongs to.
 _EXTENTS = (0.56, 1.0, 1.4)
 
-# Radius of the disc around a point that is first taken for the object, in short sides of the picture.
+# Radius of the disc around a point that is the initial guess, in short sides of the image.
 _DISC = 0.25
 
-# A cut that leaves less of its first guess than this has found nothing: the colours do not tell the two apart.
+# A cut that keeps a smaller share of its initial guess has failed: the colours do not separate object and background.
 _COLLAPSED = 0.05
 
 _TOKEN_SIDE = 16
 
-# OpenCV wants a rectangle even where it reads the trimap instead.
+# OpenCV requires a rectangle although it uses the trimap.
 _NO_BOX = (0, 0, 0, 0)
 
 
 class GrabCut:
-    """The model `maskery/grabcut`: a cut from each of three first guesses of different size.
+    """The model `maskery/grabcut`: a cut from each of three initial guesses of different size.
 
-    The score of a candidate rises with its mean IoU with the other two (an object with a clear edge is found
-    from any guess), with the picture's gradient along its edge, and falls with the share of the picture's
-    border that it covers. A constant factor brings the sum to the height of the IoUs that were measured.
+    The score of a candidate rises with its mean IoU with all three (an object with a clear edge is found from any
+    guess) and with the image's gradient along its edge, and falls with the share of the image's border that it covers.
+    A constant factor scales it to the IoUs that were measured.
     """
 
     name = "maskery/grabcut"
     revision = "1"
-    created = 1767225600
-    owned_by = "maskery"
-    slow_encoder = False
+    encode_out_of_process = False
     max_batch = 1
-    proportions = (1.0,)
+    warmup_aspect_ratios = (1.0,)
 
-    def encode(self, picture: Picture) -> Embedding:
-        """Keeps a small copy: ``picture``, uint8 [rows, columns, 3]."""
-        columns, rows = _working_size(picture.size)
-        small = cv2.resize(picture.pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+    def encode(self, image: Image) -> Embedding:
+        """A small copy: ``image``, uint8 [rows, columns, 3]."""
+        columns, rows = _working_size(image.size)
+        small = cv2.resize(image.pixels, (columns, rows), interpolation=cv2.INTER_AREA)
         tokens = -(-columns // _TOKEN_SIDE) * -(-rows // _TOKEN_SIDE)
-        return Embedding({"picture": small}, picture.size, tokens)
+        return Embedding({"image": small}, image.size, tokens)
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
         """Three candidates per object; logits are distances to the edge, in cells of the small copy.
 
         A cell that holds a positive point is inside, one that holds only negative points is outside.
         """
-        picture = embedding.arrays["picture"].astype(np.uint8, copy=False)
-        gradient = _relative_gradient(picture)
-        return [_candidates(picture, gradient, _Hints.of(each, embedding.size, picture)) for each in objects]
+        image = embedding.arrays["image"].astype(np.uint8, copy=False)
+        gradient = _relative_gradient(image)
+        return [_candidates(image, gradient, _Hints.of(each, embedding.size, image)) for each in objects]
 
 
 def _working_size(size: Size) -> tuple[int, int]:
-    """(columns, rows) with the picture's proportions, at most `_WORKING_PIXELS` and no more than it has."""
+    """(columns, rows) with the image's aspect ratio, at most `_WORKING_PIXELS` and no more than the image has."""
     shrink = min(1.0, (_WORKING_PIXELS / size.pixels) ** 0.5)
     rows = min(max(1, round(size.height * shrink)), _WORKING_PIXELS)
     columns = min(max(1, round(size.width * shrink)), _WORKING_PIXELS // rows)
     return columns, rows
 
 
-def _relative_gradient(picture: Bytes) -> Floats:
-    """Length of the gradient over its mean, float32 [rows, columns]; 0 everywhere in a picture of one colour."""
-    smooth = cv2.GaussianBlur(picture, (0, 0), 1).astype(np.float32)
-    slopes = [cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx).reshape(picture.shape) for dx in (0, 1)]
+def _relative_gradient(image: Bytes) -> Floats:
+    """Magnitude of the gradient divided by its mean, float32 [rows, columns]; 0 in an image of one colour."""
+    smooth = cv2.GaussianBlur(image, (0, 0), 1).astype(np.float32)
+    slopes = [cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx).reshape(image.shape) for dx in (0, 1)]
     length: Floats = np.sqrt((slopes[0] ** 2 + slopes[1] ** 2).sum(axis=2))
     return length / max(float(length.mean()), 1e-3)
 
@@ -89,11 +87,11 @@ class _Hints:
     """A prompt on the working grid; arrays are [rows, columns].
 
     Attributes:
-        on, off: bool, the cells around positive points and around negative ones; none is in both.
-        to_on, to_off: float32, cells to the nearest such point; huge without any.
+        on, off: bool, the cells around positive points and around negative points; no cell is in both.
+        to_on, to_off: float32, distance in cells to the nearest such point; huge without any.
         box: bool, the cells that the box touches, or None.
-        ellipse: float32, 1 on the ellipse that the box encloses, less inside; or None.
-        mask: float32, cells to the edge of the mask to start from, positive inside; or None.
+        ellipse: float32, 1 on the ellipse inscribed in the box, less inside; or None.
+        mask: float32, distance in cells to the edge of the mask prompt, positive inside; or None.
     """
 
     on: Bools
@@ -105,12 +103,12 @@ class _Hints:
     mask: Floats | None
 
     @classmethod
-    def of(cls, prompt: ObjectPrompt, size: Size, picture: Bytes) -> "_Hints":
-        rows, columns = picture.shape[:2]
+    def of(cls, prompt: ObjectPrompt, size: Size, image: Bytes) -> "_Hints":
+        rows, columns = image.shape[:2]
         scale = np.array((columns / size.width, rows / size.height))
         cells = ((np.floor(prompt.points) + 0.5) * scale).astype(np.intp).clip(0, (columns - 1, rows - 1))
         to_on, to_off = (_distance_to(cells[prompt.labels == label], (rows, columns)) for label in (1, 0))
-        # The neighbours of a point's cell go with it: stretching the answer cannot move the edge over the point.
+        # The neighbours of a point's cell are included, so that upsampling cannot move the edge over the point.
         belongs = to_on <= to_off
         box = ellipse = mask = None
         if prompt.box is not None:
@@ -121,7 +119,7 @@ class _Hints:
         return cls(belongs & (to_on < 2), ~belongs & (to_off < 2), to_on, to_off, box, ellipse, mask)
 
     def guess(self, extent: float) -> tuple[Bools, Bools]:
-        """What may be the object, and what is first taken for it; bool [rows, columns] each."""
+        """The cells that may be object, and the initial guess; bool [rows, columns] each."""
         reach = extent * _DISC * min(self.on.shape)
         near = self.to_on < reach
         if self.mask is not None:
@@ -148,9 +146,9 @@ def _distance_to(cells: NDArray[np.intp], shape: tuple[int, int]) -> Floats:
 
 
 def _distance(elsewhere: Bytes) -> Floats:
-    """Cells to the nearest 0, float32 [rows, columns]; huge without any."""
+    """Distance in cells to the nearest 0, float32 [rows, columns]; huge without any."""
     distance = cv2.distanceTransform(elsewhere, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # Squares of distances between cells are whole numbers; the last bit of OpenCV's roots depends on its threads.
+    # Squared distances are integers. Rounding removes differences in the last bit between OpenCV's threads.
     return np.sqrt(np.rint(np.square(distance, dtype=np.float64))).astype(np.float32)
 
 
@@ -164,8 +162,8 @@ def _box_and_ellipse(corners: NDArray[np.float64], shape: tuple[int, int]) -> tu
     return (x <= 1) & (y <= 1), np.hypot(x, y).astype(np.float32)
 
 
-def _candidates(picture: Bytes, gradient: Floats, hints: _Hints) -> Candidates:
-    masks = np.stack([_cut(picture, hints, *hints.guess(extent)) for extent in _EXTENTS])
+def _candidates(image: Bytes, gradient: Floats, hints: _Hints) -> Candidates:
+    masks = np.stack([_cut(image, hints, *hints.guess(extent)) for extent in _EXTENTS])
     scores = _scores(masks, gradient)
     order = np.argsort(-scores, kind="stable")
     logits = np.stack([_signed_distance(mask) for mask in masks[order]])
@@ -173,23 +171,23 @@ def _candidates(picture: Bytes, gradient: Floats, hints: _Hints) -> Candidates:
     return Candidates(logits, scores[order], (float(columns), float(rows)))
 
 
-def _cut(picture: Bytes, hints: _Hints, possible: Bools, guessed: Bools) -> Bools:
-    """The object that GrabCut makes of a first guess, or the guess itself where colours say nothing."""
-    if guessed.all() or not guessed.any() or (picture == picture[0, 0]).all():
-        return _tidy(guessed, hints)
+def _cut(image: Bytes, hints: _Hints, possible: Bools, guessed: Bools) -> Bools:
+    """The mask that GrabCut makes of an initial guess, or the guess itself where colours do not help."""
+    if guessed.all() or not guessed.any() or (image == image[0, 0]).all():
+        return _clean(guessed, hints)
     trimap = np.where(guessed, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     trimap[~possible] = cv2.GC_BGD
     trimap[hints.on] = cv2.GC_FGD
-    # OpenCV keeps a random generator per thread: seeded here, the same prompt has the same answer on any of them.
+    # OpenCV has a random generator per thread. Seeding it gives the same mask on any of them.
     cv2.setRNGSeed(0)
-    cv2.grabCut(picture, trimap, _NO_BOX, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
-    found = _tidy((trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD), hints)
+    cv2.grabCut(image, trimap, _NO_BOX, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
+    found = _clean((trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD), hints)
     collapsed = np.count_nonzero(found & guessed) < _COLLAPSED * np.count_nonzero(guessed)
-    return _tidy(guessed, hints) if collapsed else found
+    return _clean(guessed, hints) if collapsed else found
 
 
-def _tidy(mask: Bools, hints: _Hints) -> Bools:
-    """A smooth edge, no speckle, no holes but those that a negative point has made."""
+def _clean(mask: Bools, hints: _Hints) -> Bools:
+    """Smooth the edge, remove specks, and fill holes without a negative point."""
     smooth = cv2.medianBlur(mask.astype(np.uint8), 5).reshape(mask.shape) > 0
     parts = _components(((smooth if smooth.any() else mask) | hints.on) & ~hints.off)
     sizes = np.bincount(parts.ravel())
@@ -205,7 +203,7 @@ def _components(mask: Bools) -> NDArray[np.int32]:
 
 
 def _signed_distance(mask: Bools) -> Floats:
-    """Cells to the edge, positive inside; where there is no edge, the grid's longer side."""
+    """Distance in cells to the edge, positive inside; without an edge, the grid's longer side."""
     inside, outside = (_distance(each.astype(np.uint8)) for each in (mask, ~mask))
     return (np.where(mask, inside - 0.5, 0.5 - outside)).clip(-max(mask.shape), max(mask.shape)).astype(np.float32)
 

@@ -1,33 +1,32 @@
-"""The model `maskery/nano`: a small network of our own, trained from scratch. How it was made is in `training/`."""
+"""The model `maskery/nano`: a small network, trained from scratch by the programs in `training/`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import get_args
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from maskery.models.builtin.nano_postprocess import remove_small_regions
 from maskery.models.builtin.nano_prompt import lab_colours
-from maskery.models.builtin.nano_tidy import tidied
-from maskery.models.builtin.nano_view import (
-    PROPORTIONS,
+from maskery.models.builtin.nano_window import (
+    ASPECT_RATIOS,
     Bytes,
     Floats,
     Window,
-    around,
     cells,
-    cut,
-    planes,
-    put_in,
-    resized,
-    seen_in,
-    stretched,
+    crop,
+    encode_prompt,
+    paste_window,
+    resize,
+    resize_logits,
+    sample_window,
+    window_around,
 )
-from maskery.models.runtime import Network, Precision, best_precision
-from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture, Size
+from maskery.models.runtime import Network, Precision, best_precision, read_file
+from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt, Size
 
 #: Files of the graphs.
 ENCODER, DECODER = "nano-encoder.onnx", "nano-decoder.onnx"
@@ -38,21 +37,21 @@ _OUTPUTS = ("logits", "scores")
 
 _TOKEN_SIDE = 16
 
-# The copy of a picture from which windows are cut, longer side.
+# Longer side of the copy of an image from which windows are cut.
 _KEPT_SIDE = 768
 
-# A window that is a larger share of the picture shows little more than the whole.
-_SHARE = 0.75
+# A window with a larger share of the image shows little more detail than the whole image.
+_LARGEST_WINDOW = 0.75
 
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """A window of a picture as the network sees it.
+    """A window of an image as the network sees it.
 
     Attributes:
-        window: in pixels of the picture.
-        features: by name, float32 [1 or 2, channels, rows, columns] each: of the pixels as they are and, if there are
-            two, mirrored.
+        window: in pixels of the image.
+        features: by name, float32 [1 or 2, channels, rows, columns]: of the pixels and, if there are two, of their
+            mirror image.
         colours: float32 [rows, columns, 3], see `lab_colours`.
     """
 
@@ -66,145 +65,138 @@ class _View:
 
 
 class Nano:
-    """A picture's features are kept; every prompt is joined to them, and looked at twice.
+    """Decodes every prompt in two passes on the stored features of an image.
 
-    A single click has three readings, ordered by predicted IoU; the second look goes to the first of them, whose score
-    is the mean of both looks' own. A single click says least of what is meant, so its first look is at the picture and
-    at its mirror image, and the mean counts. Any other prompt has one reading. A second look starts from the answer of
-    the first: at a window about it that is cut from a copy of the picture, or where that would be most of the picture,
-    at the whole again.
+    A single point has three candidates, ordered by predicted IoU. Its first pass sees the image and its mirror image
+    and averages the two. The second pass refines the first candidate, whose score becomes the mean of both passes. Any
+    other prompt has one candidate. The second pass starts from the mask of the first, in a window around it that is cut
+    from a copy of the image, or in the whole image if the window would be most of it.
 
-    Objects are decoded one by one, so that none depends on another. Safe from several threads.
+    Objects are decoded one by one, so that none depends on another. Thread-safe.
 
     Args:
-        precision: f32 or bf16; None: bf16 where the processor computes in it.
+        precision: f32 or bf16; None: bf16 if the processor computes in it.
         folder: of the graphs.
+        cache: folder for compiled networks, see `Network`.
     """
 
     name = "maskery/nano"
-    created = 1795392000
-    owned_by = "maskery"
-    slow_encoder = False
+    encode_out_of_process = False
     max_batch = 1
-    proportions = PROPORTIONS
+    warmup_aspect_ratios = ASPECT_RATIOS
 
-    def __init__(self, precision: Precision | None = None, folder: Path = _HERE) -> None:
-        self._precision = precision or best_precision()
-        self._folder = folder
+    def __init__(self, precision: Precision | None = None, folder: Path = _HERE, cache: Path | None = None) -> None:
+        precision = precision or best_precision()
+        self.revision = f"5-{precision}"
+        # A size that changes costs the encoder nothing; the decoder would be half as fast again in bf16.
+        any_size = {"image": (0, 2, 3)}
+        self.encoder = Network(lambda: read_file(folder / ENCODER), precision, _FEATURES, dynamic=any_size, cache=cache)
+        self.decoder = Network(lambda: read_file(folder / DECODER), precision, _OUTPUTS, cache=cache)
 
-    @property
-    def revision(self) -> str:
-        return f"5-{self._precision}"
-
-    def encode(self, picture: Picture) -> Embedding:
-        """Keeps the network's features of the picture and of its mirror image, in half precision, and ``picture``.
-
-        That is a copy of at most 768 pixels a side.
+    def encode(self, image: Image) -> Embedding:
+        """The features of the image and of its mirror image in half precision, and ``image``, a copy of at most 768
+        pixels a side.
         """
-        window = Window.whole(picture.size)
-        pixels = _copy(picture.pixels)
+        window = Window.whole(image.size)
+        pixels = _copy(image.pixels)
         features, small = self._encode(pixels, window, mirrored=True)
         arrays: dict[str, NDArray[np.generic]] = {name: features[name].astype(np.float16) for name in _FEATURES}
         arrays["colours"] = small
-        arrays["picture"] = pixels
+        arrays["image"] = pixels
         shape = window.shape
-        return Embedding(arrays, picture.size, (shape.rows // _TOKEN_SIDE) * (shape.columns // _TOKEN_SIDE))
+        return Embedding(arrays, image.size, (shape.rows // _TOKEN_SIDE) * (shape.columns // _TOKEN_SIDE))
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
-        """Three candidates for an object asked for by a single point, one for any other."""
-        views = 2 if any(asked.is_ambiguous for asked in objects) else 1
+        """Three candidates for a single point, one for any other prompt."""
+        views = 2 if any(prompt.is_ambiguous for prompt in objects) else 1
         features = {name: embedding.arrays[name][:views].astype(np.float32) for name in _FEATURES}
         colours = lab_colours(embedding.arrays["colours"].astype(np.uint8, copy=False))
         whole = _View(Window.whole(embedding.size), features, colours)
-        pixels = embedding.arrays["picture"].astype(np.uint8, copy=False)
-        found = (self._answer(whole, pixels, embedding.size, asked) for asked in objects)
+        pixels = embedding.arrays["image"].astype(np.uint8, copy=False)
+        results = (self._candidates(whole, pixels, embedding.size, prompt) for prompt in objects)
         return [
-            _candidates([tidied(answer, asked, embedding.size) for answer in answers], scores)
-            for asked, (answers, scores) in zip(objects, found, strict=True)
+            _on_one_grid([remove_small_regions(each, prompt, embedding.size) for each in logits], scores)
+            for prompt, (logits, scores) in zip(objects, results, strict=True)
         ]
 
-    @cached_property
-    def _encoder(self) -> Network:
-        graph = self._folder / ENCODER
-        return Network(graph, self._precision, _FEATURES, graph)
-
-    @cached_property
-    def _decoder(self) -> Network:
-        graph = self._folder / DECODER
-        return Network(graph, self._precision, _OUTPUTS, graph)
-
-    def _answer(self, whole: _View, pixels: Bytes, size: Size, asked: ObjectPrompt) -> tuple[list[Floats], Floats]:
-        """Readings, best first, float32 [rows, columns] each, and their scores [readings]."""
+    def _candidates(self, whole: _View, pixels: Bytes, size: Size, prompt: ObjectPrompt) -> tuple[list[Floats], Floats]:
+        """The candidates, best first, float32 [rows, columns] each, and their scores [candidates]."""
         plain = whole.unmirrored
-        if not asked.is_ambiguous:
-            start = None if asked.mask is None else _started(asked.mask, plain)
-            logits, _ = self._look(plain, asked, start, False)
-            answer, score = self._second(logits[0], asked, plain, pixels, size)
-            return [answer], np.array([score], np.float32)
-        logits, scores = self._look(whole, asked, None, True)
-        # What the first look expects orders the readings; the second does not see the others.
-        # A reading without what was clicked, an empty one above all, is worth nothing.
-        scores = scores * (_at_click(logits, asked, size) > 0)
+        if not prompt.is_ambiguous:
+            start = None if prompt.mask is None else _initial_mask(prompt.mask, plain)
+            logits, _ = self._decode(plain, prompt, start, several=False)
+            refined, score = self._refine(logits[0], prompt, plain, pixels, size)
+            return [refined], np.array([score], np.float32)
+        logits, scores = self._decode(whole, prompt, None, several=True)
+        # The first pass orders the candidates; the second sees only one of them. A candidate without the point, above
+        # all an empty one, scores 0.
+        scores = scores * (_at_point(logits, prompt, size) > 0)
         order = np.argsort(-scores, kind="stable")
-        readings, scores = list(logits[order]), scores[order]
-        answer, score = self._second(readings[0], asked, plain, pixels, size)
-        if _at_click(answer[None], asked, size) > 0:
-            # Two opinions are worth more than either, and no other reading is thought better than the first.
-            readings[0], scores[0] = answer, (scores[0] + score) / 2
-        return readings, np.minimum(scores, scores[0])
+        candidates, scores = list(logits[order]), scores[order]
+        refined, score = self._refine(candidates[0], prompt, plain, pixels, size)
+        if _at_point(refined[None], prompt, size) > 0:
+            # The mean of two predictions is better than either, and the first candidate stays the best.
+            candidates[0], scores[0] = refined, (scores[0] + score) / 2
+        return candidates, np.minimum(scores, scores[0])
 
-    def _second(
-        self, answer: Floats, asked: ObjectPrompt, whole: _View, pixels: Bytes, size: Size
+    def _refine(
+        self, logits: Floats, prompt: ObjectPrompt, whole: _View, pixels: Bytes, size: Size
     ) -> tuple[Floats, float]:
-        """Another look at an answer, and its score: at its own window unless that is a larger share of the picture."""
-        return self._closer(answer, asked, pixels, size) or self._again(answer, asked, whole)
+        """Second pass over a candidate, and its score."""
+        return self._refine_window(logits, prompt, pixels, size) or self._refine_whole(logits, prompt, whole)
 
-    def _closer(self, answer: Floats, asked: ObjectPrompt, pixels: Bytes, size: Size) -> tuple[Floats, float] | None:
-        """Another look at an answer's own window, and its score; None if that is a larger share of the picture."""
-        window = around(answer, asked, size)
-        if window is None or window.width * window.height > _SHARE * size.pixels:
+    def _refine_window(
+        self, logits: Floats, prompt: ObjectPrompt, pixels: Bytes, size: Size
+    ) -> tuple[Floats, float] | None:
+        """Second pass in the window around a candidate, and its score; None if that is most of the image."""
+        window = window_around(logits, prompt, size)
+        if window is None or window.width * window.height > _LARGEST_WINDOW * size.pixels:
             return None
-        part, window = cut(pixels, window, size)
+        part, window = crop(pixels, window, size)
         features, small = self._encode(part, window)
         view = _View(window, features, lab_colours(small))
         rows, columns = small.shape[:2]
-        begun = seen_in(answer, window, size, 2 * rows, 2 * columns)
-        logits, scores = self._look(view, asked, np.tanh(begun / 2), False)
-        finest = Size(max(pixels.shape[1], answer.shape[1]), max(pixels.shape[0], answer.shape[0]))
-        return put_in(answer, logits[0], window, size, finest), float(scores[0])
+        previous = sample_window(logits, window, size, 2 * rows, 2 * columns)
+        refined, scores = self._decode(view, prompt, np.tanh(previous / 2), several=False)
+        finest = Size(max(pixels.shape[1], logits.shape[1]), max(pixels.shape[0], logits.shape[0]))
+        return paste_window(logits, refined[0], window, size, finest), float(scores[0])
 
-    def _again(self, answer: Floats, asked: ObjectPrompt, whole: _View) -> tuple[Floats, float]:
-        """Another look at the whole picture, and its score."""
-        logits, scores = self._look(whole, asked, np.tanh(answer / 2), False)
-        return logits[0], float(scores[0])
+    def _refine_whole(self, logits: Floats, prompt: ObjectPrompt, whole: _View) -> tuple[Floats, float]:
+        """Second pass over the whole image, and its score."""
+        refined, scores = self._decode(whole, prompt, np.tanh(logits / 2), several=False)
+        return refined[0], float(scores[0])
 
-    def _look(self, view: _View, asked: ObjectPrompt, previous: Floats | None, single: bool) -> tuple[Floats, Floats]:
-        """Logits [3, rows, columns] and scores [3]."""
+    def _decode(
+        self, view: _View, prompt: ObjectPrompt, previous: Floats | None, several: bool
+    ) -> tuple[Floats, Floats]:
+        """Logits [3, rows, columns] and scores [3]; of them only the first counts unless `several`.
+
+        Args:
+            previous: float32 [rows, columns], the mask to start from, -1 to 1.
+        """
         rows, columns = view.colours.shape[:2]
-        begun = np.zeros((2 * rows, 2 * columns), np.float32) if previous is None else previous
-        prompt = planes(asked, view.colours, view.window, single)
-        found = self._decoder.run({**view.features, "prompt": prompt, "previous": begun[None, None]})
-        return found["logits"][0], found["scores"][0]
+        start = np.zeros((2 * rows, 2 * columns), np.float32) if previous is None else previous
+        planes = encode_prompt(prompt, view.colours, view.window, several)
+        outputs = self.decoder.run({**view.features, "prompt": planes, "previous": start[None, None]})
+        return outputs["logits"][0], outputs["scores"][0]
 
     def _encode(self, pixels: Bytes, window: Window, mirrored: bool = False) -> tuple[dict[str, Floats], Bytes]:
-        """Features, and the picture at a quarter of the size that the network sees."""
+        """The features, and the image at a quarter of the size that the network sees."""
         rows, columns = window.shape
-        seen = resized(pixels, rows, columns)
+        seen = resize(pixels, rows, columns)
         views = np.stack([seen, seen[:, ::-1]] if mirrored else [seen])
-        features = self._encoder.run({"picture": views.transpose(0, 3, 1, 2).astype(np.float32)})
-        return features, resized(seen, rows // 4, columns // 4)
+        features = self.encoder.run({"image": views.transpose(0, 3, 1, 2).astype(np.float32)})
+        return features, resize(seen, rows // 4, columns // 4)
 
 
-def load(precision: str = "auto") -> Nano:
-    """The model as a server runs it.
+def load(precision: str = "auto", cache: Path | None = None) -> Nano:
+    """Load the model.
 
     Args:
-        precision: f32, bf16, or what lets the processor decide: auto, and int8, in which nothing is computed here.
+        precision: f32 or bf16; auto and int8, which this model does not have, choose by the processor.
+        cache: folder for compiled networks.
     """
-    for fixed in get_args(Precision):
-        if precision == fixed:
-            return Nano(fixed)
-    return Nano()
+    return Nano(cast(Precision, precision) if precision in {"f32", "bf16"} else None, cache=cache)
 
 
 def _copy(pixels: Bytes) -> Bytes:
@@ -212,26 +204,26 @@ def _copy(pixels: Bytes) -> Bytes:
     shrink = _KEPT_SIDE / max(rows, columns)
     if shrink >= 1:
         return pixels.copy()
-    return resized(pixels, max(1, round(rows * shrink)), max(1, round(columns * shrink)))
+    return resize(pixels, max(1, round(rows * shrink)), max(1, round(columns * shrink)))
 
 
-def _at_click(logits: Floats, asked: ObjectPrompt, size: Size) -> Floats:
-    """Logits [readings] at a single click, from logits [readings, rows, columns] of the whole picture."""
+def _at_point(logits: Floats, prompt: ObjectPrompt, size: Size) -> Floats:
+    """Logits [candidates] at a single point, from logits [candidates, rows, columns] of the whole image."""
     rows, columns = logits.shape[1:]
-    [(column, row)] = cells(asked.points, size, rows, columns)
-    found: Floats = logits[:, row, column]
-    return found
+    [(column, row)] = cells(prompt.points, size, rows, columns)
+    at_point: Floats = logits[:, row, column]
+    return at_point
 
 
-def _candidates(answers: Sequence[Floats], scores: Floats) -> Candidates:
-    """Readings on one grid: that of the first, which is the finest."""
-    rows, columns = answers[0].shape
-    logits = np.stack([each if each.shape == (rows, columns) else stretched(each, rows, columns) for each in answers])
-    return Candidates(logits, scores.copy(), (float(columns), float(rows)))
+def _on_one_grid(logits: Sequence[Floats], scores: Floats) -> Candidates:
+    """Candidates on the grid of the first, which is the finest."""
+    rows, columns = logits[0].shape
+    resized = [each if each.shape == (rows, columns) else resize_logits(each, rows, columns) for each in logits]
+    return Candidates(np.stack(resized), scores.copy(), (float(columns), float(rows)))
 
 
-def _started(mask: NDArray[np.bool_], view: _View) -> Floats:
-    """A mask to start from on the grid of answers, -1 to 1."""
+def _initial_mask(mask: NDArray[np.bool_], view: _View) -> Floats:
+    """A mask prompt on the grid of the output, -1 to 1."""
     rows, columns = view.colours.shape[:2]
     share = cv2.resize(mask.astype(np.float32), (2 * columns, 2 * rows), interpolation=cv2.INTER_AREA)
     return 2 * share.astype(np.float32, copy=False) - 1

@@ -1,6 +1,6 @@
-"""What is asked, as planes beside the picture: the form in which `maskery/nano` reads a prompt.
+"""Encodes a prompt as planes for `maskery/nano`.
 
-The network is trained on what this module makes, so it is changed only together with the weights.
+The network was trained on these planes, so this module changes only together with the weights.
 """
 
 import cv2
@@ -12,19 +12,19 @@ Floats = NDArray[np.float32]
 
 PLANES = 8
 
-# Radius of the spot that marks a click, in cells.
+# Radius of the spot that marks a point, in cells.
 _SPOT = 1.0
 
-# How far the nearness of a click reaches, in sides of the grid.
+# Distance at which the nearness of a point has fallen to 1 / e, in sides of the grid.
 _REACH = 0.15
 
-# Colours that differ by this much in 8-bit Lab are half alike.
+# Difference in 8-bit Lab at which the likeness of two colours is one half.
 _ALIKE = 20.0
 
 
-def lab_colours(picture: Bytes) -> Floats:
-    """Lab of a picture of the grid's size, uint8 [rows, columns, 3], slightly smoothed; float32 likewise."""
-    smooth = cv2.blur(cv2.cvtColor(picture, cv2.COLOR_RGB2LAB), (3, 3))
+def lab_colours(image: Bytes) -> Floats:
+    """Lab of an image of the grid's size, uint8 [rows, columns, 3], slightly smoothed; float32 likewise."""
+    smooth = cv2.blur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), (3, 3))
     return smooth.astype(np.float32)
 
 
@@ -33,12 +33,12 @@ def prompt_planes(
 ) -> Floats:
     """Planes float32 [8, rows, columns].
 
-    Spots of the clicks on the object and off it; nearness of such clicks; likeness to their colours; 1 inside the
-    box and -1 outside, 0 without one; 1 everywhere if the prompt is a single point, which may mean more than one thing.
+    Two planes each, for points on the object and off it: spots at the points, nearness of the points, likeness to
+    their colours. Then 1 inside the box and -1 outside, 0 without a box. Then 1 everywhere if the prompt is ambiguous.
 
     Args:
-        colours: of the picture, see `lab_colours`.
-        points: float32 [points, 2], (x, y) in cells; the middle of the first cell is (0.5, 0.5).
+        colours: of the image, see `lab_colours`.
+        points: float32 [points, 2], (x, y) in cells; the centre of the first cell is (0.5, 0.5).
         labels: uint8 [points], 1 on the object, 0 off it.
         box: float32 [4], (x0, y0, x1, y1) in cells.
         ambiguous: the prompt is a single point.
@@ -68,7 +68,7 @@ def prompt_planes(
 
 
 def _likeness(colours: Floats, clicked: Floats) -> Floats:
-    """Float32 [rows, columns], 1 where a colour is that of a click."""
+    """float32 [rows, columns], 1 where the colour is that of a point."""
     likeness = np.zeros(colours.shape[:2], np.float32)
     for colour in np.unique(clicked, axis=0):
         difference = colours - colour

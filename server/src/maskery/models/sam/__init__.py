@@ -1,1 +1,1 @@
-"""SAM and SAM-HQ: graphs written from safetensors weights, and what goes around them."""
+"""SAM and SAM-HQ: ONNX graphs built from safetensors weights, preprocessing and prompt encoding."""

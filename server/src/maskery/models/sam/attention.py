@@ -1,7 +1,7 @@
-"""The image encoder's attention, within windows and over the whole picture.
+"""The image encoder's attention, within windows and over the whole image.
 
-Both add what a query's distance from a key along rows and along columns is worth to it (decomposed relative positions,
-Li et al., MViTv2, CVPR 2022).
+Both add decomposed relative positions: the distances of query and key along rows and along columns (Li et al., MViTv2,
+CVPR 2022). In the shapes, B is the number of windows, nH of heads, C the size of a head, D = nH × C.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskery.models.sam.config import VisionConfig
-from maskery.models.sam.graph import Graph, Value
+from maskery.models.sam.graph import GraphBuilder, Value
 
 # Scores of global attention that exist at a time: one head's, of some rows of queries.
 _CHUNK_SCORES = 2**22
@@ -18,12 +18,12 @@ _CHUNK_SCORES = 2**22
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of one shape, next to each other in the order of tokens.
+    """Windows of one shape whose tokens are consecutive.
 
     Attributes:
-        count: how many.
-        height, width: patches of the picture in each.
-        start: of their tokens.
+        count: number of windows.
+        height, width: of each, in patches.
+        start: index of their first token.
     """
 
     count: int
@@ -37,16 +37,16 @@ class Windows:
 
 
 def window_order(vision: VisionConfig) -> tuple[NDArray[np.int64], list[Windows]]:
-    """Places of the tokens in the picture's order, in the order of windows; and the windows, by shape."""
+    """The order of tokens by window, as indices int64 [grid²] into the order by rows; and the windows, by shape."""
     grid, side = vision.grid, vision.window_size
-    places = np.arange(grid * grid, dtype=np.int64).reshape(grid, grid)
+    indices = np.arange(grid * grid, dtype=np.int64).reshape(grid, grid)
     parts, windows, start = [], [], 0
     edges = range(0, grid, side)
     sizes = {edge: min(side, grid - edge) for edge in edges}
     for height in sorted(set(sizes.values()), reverse=True):
         for width in sorted(set(sizes.values()), reverse=True):
             members = [
-                places[y : y + height, x : x + width].ravel()
+                indices[y : y + height, x : x + width].ravel()
                 for y in edges
                 for x in edges
                 if sizes[y] == height and sizes[x] == width
@@ -57,116 +57,118 @@ def window_order(vision: VisionConfig) -> tuple[NDArray[np.int64], list[Windows]
     return np.concatenate(parts), windows
 
 
-def attend_in_windows(graph: Graph, tokens: Value, name: str, vision: VisionConfig, windows: list[Windows]) -> Value:
-    """[grid², hidden], tokens in the order of `window_order`, to the same."""
-    qkv = graph.linear_rows(tokens, f"{name}.qkv")
-    parts = [_attend_in_group(graph, qkv, name, vision, group) for group in windows]
+def window_attention(
+    graph: GraphBuilder, tokens: Value, name: str, vision: VisionConfig, windows: list[Windows]
+) -> Value:
+    """[grid², D] in the order of `window_order` to the same."""
+    qkv = graph.linear_rows(tokens, f"{name}.qkv")  # [grid², 3 × D]
+    parts = [_attend_windows(graph, qkv, name, vision, each) for each in windows]
     return graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
 
 
-def _attend_in_group(graph: Graph, qkv: Value, name: str, vision: VisionConfig, group: Windows) -> Value:
-    side, heads, head_size, hidden = vision.window_size, vision.heads, vision.head_size, vision.hidden_size
-    count, height, width = group.count, group.height, group.width
-    own = graph.reshape(graph.rows(qkv, group.start, group.stop), count, height, width, 3 * hidden)
-    query = graph.reshape(graph.rows(own, 0, hidden, axis=3), count, height, width, heads, head_size)
-    query = graph.transpose(query, 0, 3, 1, 2, 4)
-    # Tokens beyond the picture are zero before the projection, so its bias is what is left of them.
-    beyond = graph.reshape(graph.weight(f"{name}.qkv.bias"), 1, 1, 1, 3 * hidden)
-    full = _extend(graph, own, beyond, (count, height, side - width), axis=2)
-    full = _extend(graph, full, beyond, (count, side - height, side), axis=1)
-    others = graph.rows(full, hidden, 3 * hidden, axis=3)
-    others = graph.transpose(graph.reshape(others, count, side * side, 2, heads, head_size), 2, 0, 3, 1, 4)
-    key, value = (
-        graph.reshape(graph.rows(others, index, index + 1), count, heads, side * side, head_size) for index in (0, 1)
+def _attend_windows(graph: GraphBuilder, qkv: Value, name: str, vision: VisionConfig, windows: Windows) -> Value:
+    side, heads, head_size, dim = vision.window_size, vision.heads, vision.head_size, vision.hidden_size
+    count, height, width = windows.count, windows.height, windows.width
+    qkv = graph.slice(qkv, windows.start, windows.stop)
+    qkv = graph.reshape(qkv, count, height, width, 3 * dim)  # [B, height, width, 3 × D]
+    q = graph.reshape(graph.slice(qkv, 0, dim, axis=3), count, height, width, heads, head_size)
+    q = graph.transpose(q, 0, 3, 1, 2, 4)  # [B, nH, height, width, C]
+    # Tokens beyond the image are zero before the projection, so after it they are its bias.
+    bias = graph.reshape(graph.weight(f"{name}.qkv.bias"), 1, 1, 1, 3 * dim)
+    padded = _pad(graph, qkv, bias, (count, height, side - width), axis=2)
+    padded = _pad(graph, padded, bias, (count, side - height, side), axis=1)  # [B, side, side, 3 × D]
+    kv = graph.reshape(graph.slice(padded, dim, 3 * dim, axis=3), count, side * side, 2, heads, head_size)
+    kv = graph.transpose(kv, 2, 0, 3, 1, 4)  # [2, B, nH, side², C]
+    k, v = (
+        graph.reshape(graph.slice(kv, index, index + 1), count, heads, side * side, head_size) for index in range(2)
     )
-    bias = _distances(graph, query, name, (height, width), side, batch=2)
-    flat = graph.reshape(query, count, heads, height * width, head_size)
-    attended = _attend(graph, flat, _scaled(graph, key, head_size), value, bias, (count, heads, height * width, side))
-    return graph.reshape(graph.transpose(attended, 0, 2, 1, 3), count * height * width, hidden)
+    rel_pos = _decomposed_rel_pos(graph, q, name, (height, width), side, batch_axes=2)
+    q = graph.reshape(q, count, heads, height * width, head_size)  # [B, nH, height × width, C]
+    shape = (count, heads, height * width, side)
+    attn_out = _attention(graph, q, _scale(graph, k, head_size), v, rel_pos, shape)
+    attn_out = graph.transpose(attn_out, 0, 2, 1, 3)  # [B, height × width, nH, C]
+    return graph.reshape(attn_out, count * height * width, dim)
 
 
-def attend_globally(graph: Graph, tokens: Value, name: str, vision: VisionConfig) -> Value:
-    """[grid², hidden], tokens in the picture's order, to the same.
+def global_attention(graph: GraphBuilder, tokens: Value, name: str, vision: VisionConfig) -> Value:
+    """[grid², D] in the order of rows to the same.
 
-    Queries go in chunks: all scores at once would be heads × grid⁴ numbers, 800 MB for ViT-B.
+    Queries are processed in chunks: all scores at once would be nH × grid⁴ numbers, 800 MB for ViT-B.
     """
     grid, heads, head_size = vision.grid, vision.heads, vision.head_size
     qkv = graph.reshape(graph.linear_rows(tokens, f"{name}.qkv"), grid * grid, 3, heads, head_size)
-    qkv = graph.transpose(qkv, 1, 2, 0, 3)
-    query, key, value = (
-        graph.reshape(graph.rows(qkv, index, index + 1), heads, grid * grid, head_size) for index in range(3)
-    )
-    key = _scaled(graph, key, head_size)
-    square = graph.reshape(query, heads, grid, grid, head_size)
-    bias = _distances(graph, square, name, (grid, grid), grid, batch=1)
+    qkv = graph.transpose(qkv, 1, 2, 0, 3)  # [3, nH, grid², C]
+    q, k, v = (graph.reshape(graph.slice(qkv, index, index + 1), heads, grid * grid, head_size) for index in range(3))
+    k = _scale(graph, k, head_size)
+    square = graph.reshape(q, heads, grid, grid, head_size)  # [nH, grid, grid, C]
+    rel_pos = _decomposed_rel_pos(graph, square, name, (grid, grid), grid, batch_axes=1)
     rows = max(1, _CHUNK_SCORES // grid**3)
-    done = []
+    by_head = []
     for head in range(heads):
-        mine, keys, values, *distances = (graph.rows(each, head, head + 1) for each in (query, key, value, *bias))
-        parts = []
+        head_q, head_k, head_v, *head_rel_pos = (graph.slice(each, head, head + 1) for each in (q, k, v, *rel_pos))
+        chunks = []
         for start in range(0, grid, rows):
             stop = min(start + rows, grid)
-            some = graph.rows(mine, start * grid, stop * grid, axis=1)
-            down, across = (graph.rows(each, start, stop, axis=1) for each in distances)
+            chunk_q = graph.slice(head_q, start * grid, stop * grid, axis=1)  # [1, (stop - start) × grid, C]
+            rel_pos_h, rel_pos_w = (graph.slice(each, start, stop, axis=1) for each in head_rel_pos)
             shape = (1, (stop - start) * grid, grid)
-            parts.append(_attend(graph, some, keys, values, (down, across), shape))
-        done.append(graph.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0])
-    attended = graph.op("Concat", *done, axis=0) if heads > 1 else done[0]
-    return graph.reshape(graph.transpose(attended, 1, 0, 2), grid * grid, vision.hidden_size)
+            chunks.append(_attention(graph, chunk_q, head_k, head_v, (rel_pos_h, rel_pos_w), shape))
+        by_head.append(graph.op("Concat", *chunks, axis=1) if len(chunks) > 1 else chunks[0])
+    attn_out = graph.op("Concat", *by_head, axis=0) if heads > 1 else by_head[0]  # [nH, grid², C]
+    return graph.reshape(graph.transpose(attn_out, 1, 0, 2), grid * grid, vision.hidden_size)
 
 
-def _extend(graph: Graph, value: Value, row: Value, missing: tuple[int, int, int], axis: int) -> Value:
+def _pad(graph: GraphBuilder, value: Value, row: Value, missing: tuple[int, int, int], axis: int) -> Value:
     if not all(missing):
         return value
     shape = graph.constant([*missing, 1], np.int64)
     return graph.op("Concat", value, graph.op("Expand", row, shape), axis=axis)
 
 
-def _scaled(graph: Graph, key: Value, head_size: int) -> Value:
-    """Keys times 1 / √head_size: there are fewer of them than of scores, and distances see queries as they are."""
-    return graph.op("Mul", key, graph.constant(head_size**-0.5))
+def _scale(graph: GraphBuilder, k: Value, head_size: int) -> Value:
+    """Keys × 1 / √C. There are fewer keys than scores, and relative positions use unscaled queries."""
+    return graph.op("Mul", k, graph.constant(head_size**-0.5))
 
 
-def _distances(
-    graph: Graph, query: Value, name: str, size: tuple[int, int], side: int, batch: int
+def _decomposed_rel_pos(
+    graph: GraphBuilder, q: Value, name: str, q_size: tuple[int, int], k_side: int, batch_axes: int
 ) -> tuple[Value, Value]:
-    """What distances along rows and columns add to scores: [batch…, height, width, side] each.
+    """The terms of relative positions along rows and along columns: [batch…, height, width, k_side] each.
 
     Args:
-        query: [batch…, height, width, head_size].
-        size: (height, width) of the queries; keys fill a square of `side`.
-        batch: how many axes stand before them.
+        q: [batch…, height, width, C].
+        q_size: (height, width) of the queries; keys fill a square of side `k_side`.
+        batch_axes: number of axes before them.
     """
-    down = graph.op("MatMul", query, _relative_positions(graph, f"{name}.rel_pos_h", size[0], side))
-    swap = [*range(batch), batch + 1, batch, batch + 2]
-    turned = graph.transpose(query, *swap)
-    across = graph.op("MatMul", turned, _relative_positions(graph, f"{name}.rel_pos_w", size[1], side))
-    return down, graph.transpose(across, *swap)
+    rel_pos_h = graph.op("MatMul", q, _rel_pos(graph, f"{name}.rel_pos_h", q_size[0], k_side))
+    swap = [*range(batch_axes), batch_axes + 1, batch_axes, batch_axes + 2]
+    by_columns = graph.transpose(q, *swap)  # [batch…, width, height, C]
+    rel_pos_w = graph.op("MatMul", by_columns, _rel_pos(graph, f"{name}.rel_pos_w", q_size[1], k_side))
+    return rel_pos_h, graph.transpose(rel_pos_w, *swap)
 
 
-def _relative_positions(graph: Graph, name: str, queries: int, keys: int) -> Value:
-    """[queries, head_size, keys]: for each query's place along an axis the embedding of each key's distance."""
+def _rel_pos(graph: GraphBuilder, name: str, queries: int, keys: int) -> Value:
+    """[queries, C, keys]: for each query position along an axis the embeddings of the keys' distances."""
     distance = np.arange(queries)[:, None] - np.arange(keys)[None, :] + keys - 1
     return graph.constant(graph.array(name)[distance].transpose(0, 2, 1))
 
 
-def _attend(
-    graph: Graph, query: Value, key: Value, value: Value, bias: tuple[Value, Value], shape: tuple[int, ...]
+def _attention(
+    graph: GraphBuilder, q: Value, k: Value, v: Value, rel_pos: tuple[Value, Value], shape: tuple[int, ...]
 ) -> Value:
-    """softmax(query · keyᵀ + what rows and columns add) · value.
+    """softmax(q · kᵀ + rel_pos) · v.
 
     Args:
-        query, key, value: [batch…, tokens, head_size]; keys are scaled.
-        bias: what rows, and what columns, add to each query's scores: [batch…, queries, side] in all.
-        shape: (batch…, queries, side); keys are side² tokens.
+        q, k, v: [batch…, tokens, C]; keys are scaled.
+        rel_pos: along rows and along columns, with batch… × queries × side elements each.
+        shape: (batch…, queries, side); there are side² keys.
     """
     *batch, queries, side = shape
     last = len(batch)
-    scores = graph.op("MatMul", query, graph.transpose(key, *range(last), last + 1, last))
-    scores = graph.reshape(scores, *batch, queries, side, side)
-    rows, columns = bias
-    both = graph.op(
-        "Add", graph.reshape(rows, *batch, queries, side, 1), graph.reshape(columns, *batch, queries, 1, side)
-    )
-    scores = graph.reshape(graph.op("Add", scores, both), *batch, queries, side * side)
-    return graph.op("MatMul", graph.op("Softmax", scores, axis=-1), value)
+    attn = graph.op("MatMul", q, graph.transpose(k, *range(last), last + 1, last))
+    attn = graph.reshape(attn, *batch, queries, side, side)
+    rel_pos_h = graph.reshape(rel_pos[0], *batch, queries, side, 1)
+    rel_pos_w = graph.reshape(rel_pos[1], *batch, queries, 1, side)
+    attn = graph.op("Add", attn, graph.op("Add", rel_pos_h, rel_pos_w))
+    attn = graph.reshape(attn, *batch, queries, side * side)
+    return graph.op("MatMul", graph.op("Softmax", attn, axis=-1), v)

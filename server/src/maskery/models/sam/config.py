@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 
 class UnsupportedModel(ValueError):  # noqa: N818 - the name states what was found
-    """The folder holds a model, but none that can be run here; the message says what was found."""
+    """The files are not a supported model; the message says what was found."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class VisionConfig:
         image_size: side of its square input, in pixels.
         patch_size: side of a patch, in pixels.
         window_size: side of an attention window, in patches.
-        global_layers: layers that attend to the whole picture instead.
+        global_layers: indices of the layers that attend to the whole image instead.
         output_channels: of the embedding.
-        eps: of layer normalisation.
+        eps: of layer normalization.
     """
 
     hidden_size: int = 768
@@ -40,7 +40,7 @@ class VisionConfig:
 
     @property
     def grid(self) -> int:
-        """Patches along a side."""
+        """Number of patches along a side."""
         return self.image_size // self.patch_size
 
     @property
@@ -54,11 +54,11 @@ class DecoderConfig:
 
     Attributes:
         hidden_size, layers, heads, mlp_dim: of the two-way transformer.
-        downsample: by which cross attention's inner size is smaller.
-        multimask: outputs beside the single one.
+        downsample: factor by which the inner size of cross attention is smaller.
+        multimask: number of masks beside the single one.
         iou_depth, iou_hidden: of the head that predicts IoU.
-        mask_channels: of the first embedding of a mask to start from.
-        eps: of layer normalisation.
+        mask_channels: of the mask prompt's embedding before the last convolution.
+        eps: of layer normalization.
     """
 
     hidden_size: int = 256
@@ -78,7 +78,7 @@ class SamConfig:
     """All sizes of a network.
 
     Attributes:
-        architecture: SAM, or SAM-HQ, which has one more output token and fused features.
+        architecture: sam, or sam_hq, which has one more output token and fused features.
     """
 
     architecture: Literal["sam", "sam_hq"]
@@ -96,11 +96,11 @@ class SamConfig:
 
     @classmethod
     def read(cls, file: Path) -> "SamConfig":
-        """From a `config.json`; what it does not say is as transformers has it.
+        """Read a `config.json`. Missing fields have the defaults of transformers.
 
         Raises:
-            UnsupportedModel: another architecture, or sizes that cannot be.
-            OSError: it cannot be read.
+            UnsupportedModel: another architecture, or invalid sizes.
+            OSError: the file cannot be read.
         """
         try:
             document = json.loads(file.read_bytes())
@@ -108,7 +108,7 @@ class SamConfig:
             raise UnsupportedModel(f"{file.name} is not JSON") from None
         kind = document.get("model_type") if isinstance(document, dict) else None
         if kind not in ("sam", "sam_hq"):
-            raise UnsupportedModel(f"{file.name} names the model type {kind!r}; sam and sam_hq can be run")
+            raise UnsupportedModel(f"{file.name} has the model type {kind!r}; supported are sam and sam_hq")
         try:
             config = cls(kind, _vision(document.get("vision_config") or {}), _decoder(document))
             config._check()
@@ -120,11 +120,11 @@ class SamConfig:
         vision, decoder = self.vision, self.decoder
         sizes = (vision.hidden_size, vision.layers, vision.heads, vision.image_size, vision.patch_size)
         if min(*sizes, vision.window_size, decoder.hidden_size, decoder.heads, decoder.downsample) < 1:
-            raise ValueError("sizes are above 0")
+            raise ValueError("sizes must be above 0")
         if vision.hidden_size % vision.heads or decoder.hidden_size % (decoder.heads * decoder.downsample):
-            raise ValueError("the heads do not divide the hidden size")
+            raise ValueError("the hidden size is not a multiple of the heads")
         if vision.image_size % vision.patch_size:
-            raise ValueError("the patches do not divide the image")
+            raise ValueError("the image size is not a multiple of the patch size")
         if vision.output_channels != decoder.hidden_size:
             raise ValueError("the encoder's output and the decoder's hidden size differ")
         if decoder.hidden_size % 8:
@@ -136,7 +136,7 @@ class SamConfig:
 def _vision(fields: dict[str, Any]) -> VisionConfig:
     for name, only in (("use_rel_pos", True), ("use_abs_pos", True), ("qkv_bias", True), ("hidden_act", "gelu")):
         if fields.get(name, only) != only:
-            raise ValueError(f"vision_config.{name} is {fields[name]!r}; only {only!r} can be run")
+            raise ValueError(f"vision_config.{name} is {fields[name]!r}; only {only!r} is supported")
     default = VisionConfig()
     hidden = int(fields.get("hidden_size", default.hidden_size))
     mlp = fields.get("mlp_dim")
@@ -158,7 +158,7 @@ def _decoder(document: dict[str, Any]) -> DecoderConfig:
     fields, prompt = document.get("mask_decoder_config") or {}, document.get("prompt_encoder_config") or {}
     default = DecoderConfig()
     if fields.get("hidden_act", "relu") != "relu":
-        raise ValueError(f"mask_decoder_config.hidden_act is {fields['hidden_act']!r}; only 'relu' can be run")
+        raise ValueError(f"mask_decoder_config.hidden_act is {fields['hidden_act']!r}; only 'relu' is supported")
     return DecoderConfig(
         hidden_size=int(fields.get("hidden_size", default.hidden_size)),
         layers=int(fields.get("num_hidden_layers", default.layers)),

@@ -1,4 +1,4 @@
-"""A picture as the network sees it, equal to transformers' `SamImageProcessor` and `SamHQImageProcessor`."""
+"""Prepares images for SAM, as transformers' `SamImageProcessor` and `SamHQImageProcessor` do."""
 
 import json
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image as PILImage
 
 from maskery.models.sam.config import UnsupportedModel
-from maskery.segmentation import Picture, Size
+from maskery.segmentation import Image, Size
 
 _BILINEAR = 2
 
 
 @dataclass(frozen=True)
 class Processor:
-    """Scaling to a square, and normalisation.
+    """Scales an image into a square and normalizes it.
 
     Attributes:
-        side: of the square, in pixels; the picture's longer side is scaled to it, the rest is zero.
+        side: of the square, in pixels. The image's longer side is scaled to it, the rest is padded with zeros.
         mean, std: per channel, of values from 0 to 1.
-        factor: from 8-bit values to those.
+        factor: from 8-bit values to values from 0 to 1.
     """
 
     side: int
@@ -32,10 +32,10 @@ class Processor:
 
     @classmethod
     def read(cls, folder: Path, side: int) -> "Processor":
-        """From `preprocessor_config.json`, or from `processor_config.json`, as transformers 5 saves it.
+        """Read `preprocessor_config.json`, or `processor_config.json`, which transformers 5 writes.
 
         Raises:
-            UnsupportedModel: it says something that is not done here.
+            UnsupportedModel: it asks for a step that is not supported.
         """
         fields = _read_fields(folder)
         size = fields.get("size", {})
@@ -43,30 +43,30 @@ class Processor:
             raise UnsupportedModel(f"the preprocessor's size is {size!r}, not an object with longest_edge")
         longest = size.get("longest_edge", side)
         if longest != side:
-            raise UnsupportedModel(f"pictures are scaled to {longest} pixels, but the network takes {side}")
+            raise UnsupportedModel(f"images are scaled to {longest} pixels, but the network takes {side}")
         if fields.get("resample", _BILINEAR) != _BILINEAR:
             raise UnsupportedModel(
-                f"pictures are resampled by method {fields['resample']}; only 2, bilinear, is done here"
+                f"images are resampled by method {fields['resample']}; only 2, bilinear, is supported"
             )
         for step in ("do_resize", "do_rescale", "do_normalize", "do_pad"):
             if not fields.get(step, True):
-                raise UnsupportedModel(f"the preprocessor leaves out a step: {step} is false")
+                raise UnsupportedModel(f"the preprocessor disables a step: {step} is false")
         mean, std = (_three_numbers(fields, name) for name in ("image_mean", "image_std"))
         factor = fields.get("rescale_factor", 1 / 255)
         if type(factor) not in (int, float) or 0 in (*std, factor):
-            raise UnsupportedModel("the preprocessor's rescale_factor and image_std are not numbers other than 0")
+            raise UnsupportedModel("the preprocessor's rescale_factor and image_std must be numbers other than 0")
         return cls(side, mean, std, float(factor))
 
     def fit(self, size: Size) -> Size:
-        """Size of the scaled picture within the square."""
+        """Size of the scaled image."""
         scale = self.side / max(size)
-        # A side that scaling would lose is kept as one pixel.
+        # At least one pixel a side.
         return Size(max(1, int(size.width * scale + 0.5)), max(1, int(size.height * scale + 0.5)))
 
-    def pixel_values(self, picture: Picture) -> NDArray[np.float32]:
-        """float32 [1, 3, side, side]."""
-        size = self.fit(picture.size)
-        scaled = np.asarray(Image.fromarray(picture.pixels).resize(size, Image.Resampling.BILINEAR))
+    def pixel_values(self, image: Image) -> NDArray[np.float32]:
+        """The network's input float32 [1, 3, side, side]."""
+        size = self.fit(image.size)
+        scaled = np.asarray(PILImage.fromarray(image.pixels).resize(size, PILImage.Resampling.BILINEAR))
         values = np.zeros((1, 3, self.side, self.side), np.float32)
         steps = np.arange(256, dtype=np.float32) * np.float32(self.factor)
         for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):

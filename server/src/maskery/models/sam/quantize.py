@@ -1,4 +1,4 @@
-"""Post-training quantisation: an image encoder that computes in 8-bit integers, made from a user's own pictures."""
+"""Post-training quantization: an image encoder in 8-bit integers, calibrated on a user's own images."""
 
 import logging
 import os
@@ -8,34 +8,32 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.models.runtime import read_graph
-from maskery.models.sam.files import quantised_encoder
-from maskery.models.sam.model import Sam, load
-from maskery.segmentation import ObjectPrompt, Picture
+from maskery.models.sam.model import Sam, load, quantized_encoder
+from maskery.segmentation import Image, ObjectPrompt
 
 Progress = Callable[[str, int, int | None], None]
 
-#: Pictures that ranges are measured on; more say little that these do not.
-MAX_PICTURES = 32
+#: Number of images that ranges are measured on; more change little.
+MAX_IMAGES = 32
 
-# Clicks along each side of a picture, by which the int8 form is compared with f32.
+# Points along each side of an image at which the int8 form is compared with f32.
 _CLICKS = 4
 
 
 class MissingExtra(RuntimeError):  # noqa: N818 - the name states what was found
-    """The package that quantises is not installed."""
+    """The package for quantization is not installed."""
 
 
-def quantize(name: str, folder: Path, revision: str, pictures: Sequence[Picture], progress: Progress) -> float:
-    """Write the int8 form beside the weights, and compare it with f32.
+def quantize(name: str, folder: Path, revision: str, images: Sequence[Image], progress: Progress) -> float:
+    """Write the int8 form of the image encoder into the model's folder, and compare it with f32.
 
-    Products with weights are quantised; those within attention, whose values change with every picture, are not.
+    Products with weights are quantized; products within attention are not, because their ranges vary with the image.
 
     Args:
-        pictures: at least one; ranges are measured on the first `MAX_PICTURES`.
+        images: at least one; ranges are measured on the first `MAX_IMAGES`.
 
     Returns:
-        Mean IoU of the best masks of clicks all over the pictures, int8 against f32.
+        Mean IoU of the best masks for a grid of points on the images, int8 against f32.
 
     Raises:
         MissingExtra: NNCF is not installed.
@@ -45,14 +43,14 @@ def quantize(name: str, folder: Path, revision: str, pictures: Sequence[Picture]
         import nncf  # noqa: PLC0415
         import openvino  # noqa: PLC0415
     except ImportError:
-        raise MissingExtra('quantising needs NNCF: pip install "maskery[quantize]"') from None
+        raise MissingExtra('quantization needs NNCF: pip install "maskery[quantize]"') from None
     nncf.set_log_level(logging.ERROR)
     exact = load(name, folder, revision, "f32")
-    some = pictures[:MAX_PICTURES]
-    graph = read_graph(exact.graphs["encode"])
-    samples = ({"pixel_values": exact.processor.pixel_values(picture)} for picture in some)
+    some = images[:MAX_IMAGES]
+    graph = exact.read_graph("encode")
+    samples = ({"pixel_values": exact.processor.pixel_values(image)} for image in some)
     progress("measuring ranges", 0, None)
-    quantised = nncf.quantize(
+    quantized = nncf.quantize(
         graph,
         nncf.Dataset(list(samples)),
         model_type=nncf.ModelType.TRANSFORMER,
@@ -60,9 +58,9 @@ def quantize(name: str, folder: Path, revision: str, pictures: Sequence[Picture]
         subset_size=len(some),
         ignored_scope=nncf.IgnoredScope(names=_products_without_weights(graph)),
     )
-    target = quantised_encoder(folder, revision)
+    target = quantized_encoder(folder, revision)
     draft = target.with_name(f"draft-{os.getpid()}.xml")
-    openvino.save_model(quantised, draft, compress_to_fp16=True)
+    openvino.save_model(quantized, draft, compress_to_fp16=True)
     draft.with_suffix(".bin").replace(target.with_suffix(".bin"))
     draft.replace(target)
     return _agreement(exact, load(name, folder, revision, "int8"), some, progress)
@@ -84,20 +82,20 @@ def _is_constant(node: object) -> bool:
     return bool(kind == "Constant")
 
 
-def _agreement(exact: Sam, rough: Sam, pictures: Sequence[Picture], progress: Progress) -> float:
+def _agreement(exact: Sam, rough: Sam, images: Sequence[Image], progress: Progress) -> float:
     shares = []
-    for number, picture in enumerate(pictures):
-        progress("comparing with f32", number, len(pictures))
+    for number, image in enumerate(images):
+        progress("comparing with f32", number, len(images))
         steps = (np.arange(_CLICKS) + 0.5) / _CLICKS
-        clicks = [ObjectPrompt(_point(picture, x, y), np.ones(1, np.uint8)) for y in steps for x in steps]
-        answers = zip(*(model.decode(model.encode(picture), clicks) for model in (exact, rough)), strict=True)
+        clicks = [ObjectPrompt(_point(image, x, y), np.ones(1, np.uint8)) for y in steps for x in steps]
+        answers = zip(*(model.decode(model.encode(image), clicks) for model in (exact, rough)), strict=True)
         shares += [_iou(one.logits[0] > 0, other.logits[0] > 0) for one, other in answers]
-    progress("comparing with f32", len(pictures), len(pictures))
+    progress("comparing with f32", len(images), len(images))
     return float(np.mean(shares))
 
 
-def _point(picture: Picture, x: float, y: float) -> NDArray[np.float32]:
-    return np.array([[x * picture.size.width, y * picture.size.height]], np.float32)
+def _point(image: Image, x: float, y: float) -> NDArray[np.float32]:
+    return np.array([[x * image.size.width, y * image.size.height]], np.float32)
 
 
 def _iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:

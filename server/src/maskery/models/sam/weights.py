@@ -1,4 +1,4 @@
-"""The weights of SAM and SAM-HQ in a safetensors file: its header read and checked, tensors mapped when asked for.
+"""Reads the weights of SAM and SAM-HQ from a safetensors file, mapping tensors into memory on request.
 
 The format: https://huggingface.co/docs/safetensors. The names are those under which transformers saves `SamModel`
 and `SamHQModel`.
@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from maskery.models.sam.config import DecoderConfig, SamConfig, UnsupportedModel, VisionConfig
 
-# Types of elements, and their bytes.
+# Bytes per element.
 _ITEM_BYTES = {
     "BOOL": 1,
     "U8": 1,
@@ -39,17 +39,20 @@ _ITEM_BYTES = {
 
 _READABLE = ("F32", "F16", "BF16")
 
-# The format's own limit on its header.
+# The format's own limit on the header.
 _MAX_HEADER = 100_000_000
 
-# Far above any network there is; a config.json that asks for more would only fill the memory with names.
+# First bytes of the file that Git keeps in place of a large one.
+_LFS_POINTER = b"version "
+
+# Far more layers than any network has; a config.json that asks for more would only fill the memory with names.
 _MAX_REPEATS = 512
 
-# One matrix, used by both encoders; a file may hold it once. transformers reads the first of them.
+# One matrix, used by both encoders; a file may contain it once. transformers reads the first name.
 _SHARED = ("shared_image_embedding.positional_embedding", "prompt_encoder.shared_embedding.positional_embedding")
 
-# transformers builds the layers' cross attention with this, whatever attention_downsample_rate says: that is read for
-# the final one only.
+# transformers builds the layers' cross attention with this rate; attention_downsample_rate applies to the final
+# attention only.
 _LAYER_DOWNSAMPLE = 2
 
 Shape = tuple[int, ...]
@@ -57,13 +60,13 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where a tensor lies.
+    """The position of a tensor in the file.
 
     Attributes:
         dtype: as the format writes it, such as F32.
         shape: of the tensor.
-        offset: of its first byte from the start of the file.
-        nbytes: its length.
+        offset: of the first byte from the start of the file.
+        nbytes: length in bytes.
     """
 
     dtype: str
@@ -74,11 +77,11 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Weights:
-    """A safetensors file whose header holds true. Nothing of its tensors is in memory.
+    """A safetensors file whose header is valid. No tensor is in memory.
 
     Attributes:
         path: the file.
-        tensors: by name. Of the two names of the shared positional embedding both are there if one is.
+        tensors: by name. If one of the two names of the shared positional embedding is there, both are.
     """
 
     path: Path
@@ -86,33 +89,24 @@ class Weights:
 
     @classmethod
     def open(cls, path: Path) -> "Weights":
-        """Read the header, and compare it with the size of the file.
+        """Read the header and compare it with the size of the file.
 
         Raises:
-            UnsupportedModel: it is not a whole safetensors file.
-            OSError: it cannot be read.
+            UnsupportedModel: the file is not a complete safetensors file.
+            OSError: the file cannot be read.
         """
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(8)
-            length = int.from_bytes(start, "little")
-            if len(start) < 8 or length > _MAX_HEADER:
-                raise UnsupportedModel(f"{path.name} is not a safetensors file")
-            if 8 + length > size:
-                raise UnsupportedModel(f"{path.name} is cut off: its header has {length:,} bytes, the file {size:,}")
-            header = file.read(length)
-        tensors = dict(_parse(path.name, header, 8 + length, size))
+        tensors = _read_header(path)
         for name, twin in (_SHARED, _SHARED[::-1]):
             if name in tensors:
                 tensors.setdefault(twin, tensors[name])
         return cls(path, tensors)
 
     def array(self, name: str) -> NDArray[np.float32]:
-        """A tensor. F32 is a read-only view of the file, mapped; other types are copies.
+        """A tensor as float32. F32 is mapped from the file, other types are copies.
 
         Raises:
-            KeyError: there is none of that name.
-            UnsupportedModel: its type is none of F32, F16 and BF16.
+            KeyError: the name is unknown.
+            UnsupportedModel: its type is not F32, F16 or BF16.
         """
         info = self.tensors[name]
         if info.dtype not in _READABLE:
@@ -120,17 +114,53 @@ class Weights:
         if not info.nbytes:
             return np.zeros(info.shape, np.float32)
         stored = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[info.dtype]
-        mapped = np.memmap(self.path, stored, "r", info.offset, info.shape).view(np.ndarray)
+        # Copy on write, because OpenVINO accepts only writable arrays. Nothing writes to it.
+        mapped = np.memmap(self.path, stored, "c", info.offset, info.shape).view(np.ndarray)
         if info.dtype == "BF16":
             return (mapped.astype(np.uint32) << 16).view(np.float32)
         return mapped.astype(np.float32, copy=False)
 
 
-def digest(path: Path, progress: Callable[[int], None] | None = None) -> str:
-    """SHA-256 of a file's content, in hexadecimal.
+def merge(parts: Sequence[Path], target: Path, progress: Callable[[int], None] | None = None) -> None:
+    """Merge the files of sharded weights into one.
 
     Args:
-        progress: called with the bytes read so far.
+        progress: called with the number of bytes written so far.
+
+    Raises:
+        UnsupportedModel: a part is not a complete safetensors file, or a tensor is in several parts.
+        OSError: a file cannot be read or written.
+    """
+    header: dict[str, dict[str, Any]] = {}
+    end = 0
+    starts = []
+    for part in parts:
+        tensors = _read_header(part)
+        starts.append(min((info.offset for info in tensors.values()), default=0))
+        for name, info in tensors.items():
+            if name in header:
+                raise UnsupportedModel(f"{part.name} is not a part of the same weights: {name} is in another part, too")
+            header[name] = {"dtype": info.dtype, "shape": info.shape, "data_offsets": [end, end + info.nbytes]}
+            end += info.nbytes
+    text = json.dumps(header).encode()
+    with target.open("wb") as output:
+        output.write(len(text).to_bytes(8, "little") + text)
+        for part, start in zip(parts, starts, strict=True):
+            with part.open("rb") as source:
+                source.seek(start)
+                while chunk := source.read(2**20):
+                    output.write(chunk)
+                    if progress:
+                        progress(output.tell())
+        output.flush()
+        os.fsync(output.fileno())
+
+
+def digest(path: Path, progress: Callable[[int], None] | None = None) -> str:
+    """SHA-256 of a file, in hexadecimal.
+
+    Args:
+        progress: called with the number of bytes read so far.
     """
     state, done = hashlib.sha256(), 0
     with path.open("rb") as file:
@@ -143,10 +173,10 @@ def digest(path: Path, progress: Callable[[int], None] | None = None) -> str:
 
 
 def check(weights: Weights, config: SamConfig) -> None:
-    """That every tensor is there, with its shape, in a type that can be read. Further ones do no harm.
+    """Check that every tensor is there, with its shape, in a supported type. Further tensors are ignored.
 
     Raises:
-        UnsupportedModel: the first that is not.
+        UnsupportedModel: names the first tensor that is not.
     """
     expected, file = expected_shapes(config), weights.path.name
     missing = [name for name in expected if name not in weights.tensors]
@@ -164,10 +194,10 @@ def check(weights: Weights, config: SamConfig) -> None:
 
 
 def expected_shapes(config: SamConfig) -> dict[str, Shape]:
-    """Every tensor of the network, by the name that transformers saves it under.
+    """The shape of every tensor of the network, by its name in transformers.
 
     Raises:
-        UnsupportedModel: there would be absurdly many.
+        UnsupportedModel: the config asks for too many layers.
     """
     vision, decoder = config.vision, config.decoder
     if max(vision.layers, decoder.layers, decoder.multimask, decoder.iou_depth) > _MAX_REPEATS:
@@ -258,13 +288,13 @@ def _hq(vision: VisionConfig, decoder: DecoderConfig) -> _Shapes:
 
 
 def _affine(name: str, weight: Shape) -> _Shapes:
-    """A linear layer, a convolution or a normalisation: outputs come first."""
+    """A linear layer, a convolution or a normalisation: the first axis is the output."""
     yield f"{name}.weight", weight
     yield f"{name}.bias", weight[:1]
 
 
 def _transposed(name: str, inputs: int, outputs: int) -> _Shapes:
-    """A transposed 2 × 2 convolution: inputs come first."""
+    """A transposed 2 × 2 convolution: the first axis is the input."""
     yield f"{name}.weight", (inputs, outputs, 2, 2)
     yield f"{name}.bias", (outputs,)
 
@@ -282,13 +312,30 @@ def _mlp(name: str, inputs: int, hidden: int, outputs: int, depth: int) -> _Shap
     yield from _affine(f"{name}.proj_out", (outputs, hidden))
 
 
+def _read_header(path: Path) -> dict[str, TensorInfo]:
+    """The tensors of a file, in the order of their offsets."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if start == _LFS_POINTER:
+            raise UnsupportedModel(
+                f"{path.name} is a pointer of Git LFS, not the file: run `git lfs pull` where it was cloned"
+            )
+        if len(start) < 8 or length > _MAX_HEADER:
+            raise UnsupportedModel(f"{path.name} is not a safetensors file")
+        if 8 + length > size:
+            raise UnsupportedModel(f"{path.name} is cut off: its header has {length:,} bytes, the file {size:,}")
+        return dict(_parse(path.name, file.read(length), 8 + length, size))
+
+
 def _parse(file: str, header: bytes, start: int, size: int) -> Iterator[tuple[str, TensorInfo]]:
-    """Tensors of a header, in the order of their bytes.
+    """The tensors of a header, in the order of their offsets.
 
     Args:
-        file: its name, for messages.
-        start: of the first tensor in the file.
-        size: of the file.
+        file: name, for messages.
+        start: offset of the first tensor in the file.
+        size: of the file in bytes.
     """
     try:
         document = json.loads(header, object_pairs_hook=_without_repeats)
@@ -301,7 +348,7 @@ def _parse(file: str, header: bytes, start: int, size: int) -> Iterator[tuple[st
     for name, entry in document.items():
         spans[name] = _span(entry)
         if spans[name] is None:
-            raise UnsupportedModel(f"{file} is damaged: its header does not describe {name}")
+            raise UnsupportedModel(f"{file} is damaged: its header has an invalid entry for {name}")
     expected = 0
     for name, span in sorted(spans.items(), key=lambda item: item[1][2:]):
         dtype, shape, begin, end = span
@@ -312,11 +359,11 @@ def _parse(file: str, header: bytes, start: int, size: int) -> Iterator[tuple[st
     if start + expected > size:
         raise UnsupportedModel(f"{file} is cut off: it has {size:,} of {start + expected:,} bytes")
     if start + expected < size:
-        raise UnsupportedModel(f"{file} is damaged: it goes on after its last tensor")
+        raise UnsupportedModel(f"{file} is damaged: it continues after its last tensor")
 
 
 def _span(entry: Any) -> Any:
-    """Type, shape, first and last byte of a tensor if these agree, else None."""
+    """Type, shape, first and last byte of a tensor if they are consistent, else None."""
     match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [begin, end]} if dtype in _ITEM_BYTES:
             numbers = (*shape, begin, end)
@@ -329,13 +376,13 @@ def _span(entry: Any) -> Any:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a name occurs twice")
     return document
 
 
 def _wrong_type(file: str, name: str, info: TensorInfo) -> str:
-    return f"{file}: {name} is of type {info.dtype}; {', '.join(_READABLE)} can be read"
+    return f"{file}: {name} is of type {info.dtype}; supported are {', '.join(_READABLE)}"
 
 
 def _sizes(shape: Shape) -> str:
-    return " × ".join(map(str, shape)) or "a single number"
+    return " × ".join(map(str, shape)) or "a scalar"

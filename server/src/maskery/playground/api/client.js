@@ -1,13 +1,13 @@
-/** The server's API, as far as the page needs it. Addresses are relative to the page's own. */
+/** Client of the server's API. URLs are relative to the page's own. */
 
-import { Unreachable, toApiError } from './errors.js';
+import { ApiError, ServerUnreachable, toApiError } from './errors.js';
 import { upload } from './upload.js';
 
-/** @typedef {import('./key.js').Keyring} Keyring */
+/** @typedef {import('./key.js').KeyStore} KeyStore */
 /** @typedef {import('../state/prompt.js').Rle} Rle */
 /** @typedef {import('../state/fields.js').PromptFields} PromptFields */
 
-/** @typedef {{ id: string, width: number, height: number }} Prepared */
+/** @typedef {{ id: string, width: number, height: number }} PreparedImage */
 
 /**
  * @typedef {object} Segment
@@ -21,7 +21,7 @@ import { upload } from './upload.js';
  */
 
 /** @typedef {{ b64_json: string | null, width: number, height: number, segments: Segment[] }} MaskData */
-/** @typedef {{ data: MaskData[] }} Segmentation */
+/** @typedef {{ data: MaskData[] }} SegmentationResponse */
 
 /**
  * @typedef {PromptFields & {
@@ -30,89 +30,111 @@ import { upload } from './upload.js';
  * }} SegmentationFields
  */
 
-/** Seconds that a person is expected to wait for a picture or a mask at most. */
-const PATIENCE = '300';
+/** Seconds after which the server gives up on a request. */
+const REQUEST_TIMEOUT = '300';
 
 export class Client {
-  #keyring;
+  /** Whether the API needs a key; true until `connect` has found out. */
+  needsKey = true;
+  #keyStore;
 
-  /** @param {Keyring} keyring */
-  constructor(keyring) {
-    this.#keyring = keyring;
+  /** @param {KeyStore} keyStore */
+  constructor(keyStore) {
+    this.#keyStore = keyStore;
   }
 
-  /** What can be known of the server without a key. */
-  async server() {
+  /** Find out whether the API needs a key. */
+  async connect() {
     /** @type {{ version: string, key_needed: boolean }} */
-    const answer = await this.#send('playground/server.json');
-    return answer;
+    const server = await send('playground/server.json');
+    this.needsKey = server.key_needed;
   }
 
-  /** Names of the models that can be asked for. */
+  /** Names of the installed models. */
   async models() {
     /** @type {{ data: { id: string }[] }} */
-    const answer = await this.#send('v1/models');
-    return answer.data.map((model) => model.id);
+    const list = await this.#request('v1/models');
+    return list.data.map((model) => model.id);
   }
 
-  async limits() {
-    /** @type {{ max_objects: number }} */
-    const answer = await this.#send('v1/limits');
-    return answer;
+  /** @returns {Promise<{ max_objects: number }>} */
+  limits() {
+    return this.#request('v1/limits');
   }
 
   /**
+   * Segment a prepared image.
+   *
    * @param {SegmentationFields} fields
    * @param {AbortSignal} signal
-   * @returns {Promise<Segmentation>}
+   * @returns {Promise<SegmentationResponse>}
    */
   segment(fields, signal) {
-    return this.#send('v1/images/segmentations', { method: 'POST', body: JSON.stringify(fields), signal });
+    return this.#request('v1/images/segmentations', { method: 'POST', body: JSON.stringify(fields), signal });
   }
 
   /**
+   * Upload an image and compute its embedding.
+   *
    * @param {Blob} file
-   * @param {string} model
+   * @param {{ model: string, exif: 'apply' | 'ignore' }} fields
    * @param {AbortSignal} signal
-   * @param {(share: number) => void} progress of the upload, 0 to 1
-   * @returns {Promise<Prepared>}
+   * @param {(fraction: number) => void} onProgress fraction of the bytes sent, 0 to 1
+   * @returns {Promise<PreparedImage>}
    */
-  prepare(file, model, signal, progress) {
+  async prepare(file, fields, signal, onProgress) {
     const form = new FormData();
-    form.append('request', JSON.stringify({ model }));
+    form.append('request', JSON.stringify(fields));
     form.append('image', file, 'image');
-    return upload('v1/images', form, this.#headers(), signal, progress);
+    return upload('v1/images', form, this.#headers(), signal, onProgress);
   }
 
   /**
-   * Let the server have its memory back. Nobody waits for it, and it need not succeed.
+   * Free the memory of a prepared image. The response is not awaited, and an error is ignored.
    *
    * @param {string} id
    */
-  forget(id) {
-    this.#send(`v1/images/${encodeURIComponent(id)}`, { method: 'DELETE', keepalive: true }).catch(() => {});
-  }
-
-  /** @returns {Record<string, string>} */
-  #headers() {
-    const key = this.#keyring.key;
-    return { 'x-request-timeout': PATIENCE, ...(key && { authorization: `Bearer ${key}` }) };
+  deleteImage(id) {
+    this.#request(`v1/images/${encodeURIComponent(id)}`, { method: 'DELETE', keepalive: true }).catch(() => {});
   }
 
   /**
    * @param {string} path
    * @param {RequestInit} [options]
-   * @returns {Promise<any>} the answer's JSON
    */
-  async #send(path, options = {}) {
-    const headers = { ...this.#headers(), ...(options.body ? { 'content-type': 'application/json' } : {}) };
-    const response = await fetch(path, { ...options, headers, cache: 'no-store' }).catch((error) => {
-      throw error instanceof TypeError ? new Unreachable() : error;
-    });
-    const text = await response.text().catch((error) => {
-      throw error instanceof TypeError ? new Unreachable() : error;
-    });
-    if (!response.ok) throw toApiError(response.status, text, (name) => response.headers.get(name));
-    return text ? JSON.parse(text) : null;
+  async #request(path, options = {}) {
+    const headers = this.#headers();
+    if (options.body) headers['content-type'] = 'application/json';
+    return send(path, { ...options, headers });
   }
+
+  /**
+   * @returns {Record<string, string>}
+   * @throws {ApiError} the server needs a key, and the user has not entered one
+   */
+  #headers() {
+    const { key } = this.#keyStore;
+    if (!key && this.needsKey) throw new ApiError(401, 'missing_key', 'The server needs an API key.', null, null);
+    return { 'x-request-timeout': REQUEST_TIMEOUT, ...(key && { authorization: `Bearer ${key}` }) };
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<any>} the response's JSON
+ */
+async function send(path, options = {}) {
+  const response = await fetch(path, { ...options, cache: 'no-store' }).catch(unreachable);
+  const text = await response.text().catch(unreachable);
+  if (!response.ok) throw toApiError(response.status, text, (name) => response.headers.get(name));
+  return text ? JSON.parse(text) : null;
+}
+
+/**
+ * @param {unknown} error of `fetch`
+ * @returns {never}
+ */
+function unreachable(error) {
+  throw error instanceof TypeError ? new ServerUnreachable() : error;
 }

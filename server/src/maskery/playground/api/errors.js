@@ -1,13 +1,13 @@
-/** What can go wrong between the page and its server. */
+/** The errors that a request to the server can end in. */
 
-/** The server answered with an error: its status, and the sentence that it gave. */
+/** A response whose status is not 2xx. The message is the server's own. */
 export class ApiError extends Error {
   /**
-   * @param {number} status
-   * @param {string} code the error's name, for programs
+   * @param {number} status of the response
+   * @param {string} code error code, such as `image_not_prepared`
    * @param {string} message
-   * @param {number | null} retryAfter seconds
-   * @param {string | null} requestId that the server's log has too
+   * @param {number | null} retryAfter seconds, from the header Retry-After
+   * @param {string | null} requestId from the header X-Request-ID; the server's log has the same
    */
   constructor(status, code, message, retryAfter, requestId) {
     super(message);
@@ -19,16 +19,16 @@ export class ApiError extends Error {
   }
 }
 
-/** Nobody answered. */
-export class Unreachable extends Error {
+/** No response was received. */
+export class ServerUnreachable extends Error {
   constructor() {
-    super('The server does not answer.');
-    this.name = 'Unreachable';
+    super('The server does not respond.');
+    this.name = 'ServerUnreachable';
   }
 }
 
 /**
- * From an answer whose status is not 2xx.
+ * The error of a response whose status is not 2xx.
  *
  * @param {number} status
  * @param {string} body
@@ -36,11 +36,11 @@ export class Unreachable extends Error {
  */
 export function toApiError(status, body, header) {
   const seconds = Number.parseFloat(header('retry-after') ?? '');
-  const { code, message } = detail(body);
+  const { code, message } = parseError(body);
   return new ApiError(
     status,
     code ?? '',
-    message ?? `The server answered with status ${status} and no explanation.`,
+    message ?? `The server responded with status ${status} and no explanation.`,
     Number.isFinite(seconds) ? seconds : null,
     header('x-request-id'),
   );
@@ -50,12 +50,12 @@ export function toApiError(status, body, header) {
  * @param {string} body
  * @returns {{ code?: string, message?: string }}
  */
-function detail(body) {
+function parseError(body) {
   try {
     const { error } = JSON.parse(body);
     return { code: String(error.code), message: String(error.message) };
   } catch {
-    // A proxy between may answer in its own words.
+    // A proxy in between responds in a format of its own.
     return {};
   }
 }

@@ -1,39 +1,40 @@
-/** The key: taken from the address, which forgets it, and kept for this tab alone. */
+/** The API key: read from the URL's fragment and kept for this tab. */
 
-const NAME = 'maskery-key';
+const STORAGE_KEY = 'maskery-key';
 
-export class Keyring {
+/** Stores the API key in session storage. */
+export class KeyStore {
   #storage;
   #key;
 
   /** @param {Storage} storage */
   constructor(storage) {
     this.#storage = storage;
-    this.#key = storage.getItem(NAME) ?? '';
+    this.#key = storage.getItem(STORAGE_KEY) ?? '';
   }
 
+  /** The API key; empty if there is none. */
   get key() {
     return this.#key;
   }
 
-  /** @param {string} key empty: none */
-  keep(key) {
+  set key(key) {
     this.#key = key;
-    if (key) this.#storage.setItem(NAME, key);
-    else this.#storage.removeItem(NAME);
+    if (key) this.#storage.setItem(STORAGE_KEY, key);
+    else this.#storage.removeItem(STORAGE_KEY);
   }
 }
 
 /**
- * What the address' fragment asks for (`#key=…&sample=…`); the fragment is removed, so that no key stays in the
- * address bar, in the history, or in a link that somebody copies.
+ * Read the URL's fragment (`#key=…&sample=…`) and remove it, so that the key does not stay in the address bar, the
+ * history or a copied link.
  *
  * @param {Location} location
  * @param {History} history
  */
-export function takeFragment(location, history) {
-  const asked = new URLSearchParams(location.hash.slice(1));
-  const taken = { key: asked.get('key')?.trim() ?? '', sample: asked.get('sample') ?? '' };
-  if (taken.key || taken.sample) history.replaceState(null, '', location.pathname + location.search);
-  return taken;
+export function consumeFragment(location, history) {
+  const parameters = new URLSearchParams(location.hash.slice(1));
+  const values = { key: parameters.get('key')?.trim() ?? '', sample: parameters.get('sample') ?? '' };
+  if (values.key || values.sample) history.replaceState(null, '', location.pathname + location.search);
+  return values;
 }

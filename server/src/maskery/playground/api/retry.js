@@ -1,78 +1,82 @@
-/** Trying again where that can help: a server that is busy, starting, or away for a moment. */
+/** Retries requests that can succeed later: the server is busy, starting or unreachable. */
 
-import { ApiError, Unreachable } from './errors.js';
+import { ApiError, ServerUnreachable } from './errors.js';
 
-/** Seconds between tries of a server that does not answer, one after the other. */
-const PAUSES = [0.5, 1, 2, 3, 5];
-const LONGEST = 30;
+/** Seconds before the first, second, … retry when the server names no delay. */
+const DELAYS = [0.5, 1, 2, 3, 5];
+const MAX_DELAY = 30;
 
 /** @type {Set<() => void>} */
-const sleepers = new Set();
+const pending = new Set();
 
-/** Ends all pauses: what is waited for is tried at once. */
-export function hurry() {
-  for (const wake of [...sleepers]) wake();
+/** End all pending delays. */
+export function retryNow() {
+  for (const end of [...pending]) end();
 }
 
 /**
- * @template Answer
- * @param {() => Promise<Answer>} attempt
- * @param {AbortSignal} signal ends the waiting
- * @param {(error: ApiError | Unreachable, seconds: number) => void} waiting told before each pause
- * @returns {Promise<Answer>}
+ * Run an operation until it succeeds or fails with an error that a retry cannot mend.
+ *
+ * @template Result
+ * @param {() => Promise<Result>} operation
+ * @param {AbortSignal} signal cancels the retries
+ * @param {(error: ApiError | ServerUnreachable, seconds: number) => void} onRetry called before each delay
+ * @returns {Promise<Result>}
  */
-export async function persistently(attempt, signal, waiting) {
-  for (let tries = 0; ; tries += 1) {
+export async function withRetries(operation, signal, onRetry) {
+  for (let failures = 0; ; failures += 1) {
     try {
-      return await attempt();
+      return await operation();
     } catch (error) {
-      const seconds = pause(error, tries);
+      const seconds = retryDelay(error, failures);
       if (seconds === null || signal.aborted) throw error;
-      waiting(/** @type {ApiError | Unreachable} */ (error), seconds);
-      await sleep(seconds, signal);
+      onRetry(/** @type {ApiError | ServerUnreachable} */ (error), seconds);
+      await delay(seconds, signal);
     }
   }
 }
 
 /**
- * Seconds to wait before the next try; null where another would end like this one.
+ * Seconds until the next retry; null if the error is permanent.
  *
  * @param {unknown} error
- * @param {number} tries that have failed before
+ * @param {number} failures before this one
  */
-export function pause(error, tries) {
-  const usual = PAUSES[Math.min(tries, PAUSES.length - 1)] ?? LONGEST;
-  if (error instanceof Unreachable) return usual;
+export function retryDelay(error, failures) {
+  const seconds = DELAYS[Math.min(failures, DELAYS.length - 1)] ?? MAX_DELAY;
+  if (error instanceof ServerUnreachable) return seconds;
   if (!(error instanceof ApiError)) return null;
-  // A proxy answers 502 or 504 without a code of ours while its server is away.
-  const away = error.status === 502 || (error.status === 504 && !error.code);
-  if (error.status !== 503 && error.status !== 429 && !away) return null;
-  return Math.min(error.retryAfter ?? usual, LONGEST);
+  // A proxy responds with 502, or with 504 and no error code, when its server is down.
+  const serverDown = error.status === 502 || (error.status === 504 && !error.code);
+  if (error.status !== 503 && error.status !== 429 && !serverDown) return null;
+  return Math.min(error.retryAfter ?? seconds, MAX_DELAY);
 }
 
 /**
- * @param {number} seconds at most
+ * Wait, until `retryNow` is called at the latest.
+ *
+ * @param {number} seconds
  * @param {AbortSignal} signal
  * @returns {Promise<void>}
  */
-export function sleep(seconds, signal) {
+function delay(seconds, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(done, seconds * 1000);
-    sleepers.add(done);
-    function end() {
+    const timer = setTimeout(end, seconds * 1000);
+    pending.add(end);
+    function cleanUp() {
       clearTimeout(timer);
-      sleepers.delete(done);
-      signal.removeEventListener('abort', stop);
+      pending.delete(end);
+      signal.removeEventListener('abort', cancel);
     }
-    function done() {
-      end();
+    function end() {
+      cleanUp();
       resolve();
     }
-    function stop() {
-      end();
-      reject(new DOMException('No longer wanted.', 'AbortError'));
+    function cancel() {
+      cleanUp();
+      reject(new DOMException('The request was cancelled.', 'AbortError'));
     }
-    signal.addEventListener('abort', stop, { once: true });
-    if (signal.aborted) stop();
+    signal.addEventListener('abort', cancel, { once: true });
+    if (signal.aborted) cancel();
   });
 }

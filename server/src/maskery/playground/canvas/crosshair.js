@@ -1,15 +1,16 @@
-/** Everything on the stage without a mouse: a crosshair that is moved by arrow keys and acts like a pointer. */
+/** Keyboard input on the canvas: arrow keys move a crosshair, which acts like a pointer. */
 
 import { announce } from '../dom.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
 /** @typedef {import('../state/prompt.js').Box} Box */
 /** @typedef {import('./stage.js').Stage} Stage */
-/** @typedef {import('./view.js').Place} Place */
+/** @typedef {import('./view.js').Position} Position */
 
-/** CSS pixels of a step. */
+/** CSS pixels that an arrow key moves the crosshair. */
 const STEP = 16;
-const QUIET = 400;
+/** Milliseconds without a move before the position is announced. */
+const ANNOUNCE_DELAY = 400;
 
 /** @type {Record<string, [number, number]>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -17,7 +18,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 export class Crosshair {
   #stage;
   #store;
-  /** @type {Place | null} */
+  /** @type {Position | null} the first corner of a box */
   #corner = null;
   #timer = 0;
 
@@ -29,15 +30,15 @@ export class Crosshair {
   constructor(canvas, stage, store) {
     this.#stage = stage;
     this.#store = store;
-    canvas.addEventListener('keydown', (event) => this.#press(event));
+    canvas.addEventListener('keydown', (event) => this.#onKey(event));
     canvas.addEventListener('blur', () => this.#hide());
     store.subscribe((state, before) => {
-      if (state.tool !== before.tool || state.picture !== before.picture) this.abandon();
+      if (state.tool !== before.tool || state.image !== before.image) this.cancel();
     });
   }
 
-  /** A box that has begun is given up; whether there was one. */
-  abandon() {
+  /** Cancel drawing a box. Returns whether one was being drawn. */
+  cancel() {
     if (!this.#corner) return false;
     this.#corner = null;
     this.#stage.draft = null;
@@ -46,12 +47,12 @@ export class Crosshair {
   }
 
   /** @param {KeyboardEvent} event */
-  #press(event) {
-    if (!this.#store.state.picture || event.ctrlKey || event.metaKey) return;
+  #onKey(event) {
+    if (!this.#store.state.image || event.ctrlKey || event.metaKey) return;
     const arrow = ARROWS[event.key];
     if (arrow && event.altKey) {
       this.#stage.view.panBy(-arrow[0] * STEP * 4, -arrow[1] * STEP * 4);
-      this.#stage.moved();
+      this.#stage.viewChanged();
     } else if (arrow) this.#move(arrow, event.shiftKey);
     else if (event.key === 'Enter') this.#act(event.shiftKey);
     else return;
@@ -60,60 +61,60 @@ export class Crosshair {
 
   /**
    * @param {[number, number]} direction
-   * @param {boolean} fine by a single pixel of the picture
+   * @param {boolean} fine by one pixel of the image
    */
   #move([dx, dy], fine) {
     const { view } = this.#stage;
-    const place = this.#place();
+    const position = this.#position();
     const step = fine ? 1 : Math.max(1, Math.round(STEP / view.scale));
-    this.#set({ x: place.x + dx * step, y: place.y + dy * step });
+    this.#set({ x: position.x + dx * step, y: position.y + dy * step });
   }
 
-  /** @param {boolean} other than what the tool does */
-  #act(other) {
+  /** @param {boolean} inverted whether Include and Exclude are swapped */
+  #act(inverted) {
     if (!this.#stage.crosshair) {
-      this.#set(this.#place());
+      this.#set(this.#position());
       return;
     }
     const { tool } = this.#store.state;
     const { x, y } = this.#stage.crosshair;
     if (tool === 'move') return;
-    // What is done is said now, and its answer soon: neither shall be talked over by the place.
+    // The announcement of the position would interrupt those of the action and its result.
     clearTimeout(this.#timer);
     if (tool !== 'box') {
-      const on = (tool === 'include') !== other;
-      this.#store.ask({ type: 'point', x, y, on });
-      announce(`Point ${on ? 'on' : 'not on'} the object at ${x}, ${y}.`);
+      const positive = (tool === 'include') !== inverted;
+      this.#store.edit({ type: 'point', x, y, positive });
+      announce(`${positive ? 'Point' : 'Negative point'} added at ${x}, ${y}.`);
     } else if (this.#corner) {
       const box = this.#box(this.#corner, { x, y });
-      this.abandon();
-      this.#store.ask({ type: 'box', box });
+      this.cancel();
+      this.#store.edit({ type: 'box', box });
       announce('Box drawn.');
     } else {
       this.#corner = { x, y };
       this.#stage.draft = this.#box(this.#corner, this.#corner);
-      announce('First corner set. Move, and press Enter for the second.');
+      announce('First corner set. Move the crosshair and press Enter to set the second.');
     }
     this.#stage.invalidate();
   }
 
-  /** @param {Place} place */
+  /** @param {Position} position */
   #set({ x, y }) {
-    const { picture } = this.#store.state;
-    const place = {
-      x: Math.min((picture?.width ?? 1) - 1, Math.max(0, x)),
-      y: Math.min((picture?.height ?? 1) - 1, Math.max(0, y)),
+    const { image } = this.#store.state;
+    const position = {
+      x: Math.min((image?.width ?? 1) - 1, Math.max(0, x)),
+      y: Math.min((image?.height ?? 1) - 1, Math.max(0, y)),
     };
-    this.#stage.crosshair = place;
-    this.#stage.view.reveal(place);
-    if (this.#corner) this.#stage.draft = this.#box(this.#corner, place);
-    this.#stage.moved();
+    this.#stage.crosshair = position;
+    this.#stage.view.reveal(position);
+    if (this.#corner) this.#stage.draft = this.#box(this.#corner, position);
+    this.#stage.viewChanged();
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => announce(this.#described(place)), QUIET);
+    this.#timer = setTimeout(() => announce(this.#describe(position)), ANNOUNCE_DELAY);
   }
 
-  /** @returns {Place} where it is, or would be */
-  #place() {
+  /** @returns {Position} the crosshair's position, at first the centre of the stage */
+  #position() {
     if (this.#stage.crosshair) return this.#stage.crosshair;
     const { x, y } = this.#stage.pixelAt(this.#stage.centre);
     return { x, y };
@@ -121,16 +122,16 @@ export class Crosshair {
 
   #hide() {
     clearTimeout(this.#timer);
-    this.abandon();
+    this.cancel();
     this.#stage.crosshair = null;
     this.#stage.invalidate();
   }
 
   /**
-   * Both corners' pixels included.
+   * The box that includes the pixels of both corners.
    *
-   * @param {Place} one
-   * @param {Place} other
+   * @param {Position} one
+   * @param {Position} other
    * @returns {Box}
    */
   #box(one, other) {
@@ -138,18 +139,18 @@ export class Crosshair {
     return [left, top, Math.max(one.x, other.x) + 1, Math.max(one.y, other.y) + 1];
   }
 
-  /** @param {Place} place */
-  #described(place) {
-    const { picture, answer, history } = this.#store.state;
+  /** @param {Position} position */
+  #describe(position) {
+    const { image, segmentation, history } = this.#store.state;
     let on = '';
-    if (picture && answer) {
-      const { width, height, values } = answer.mask;
-      const column = Math.floor((place.x * width) / picture.width);
-      const row = Math.floor((place.y * height) / picture.height);
-      const id = answer.ids[(values[row * width + column] ?? 0) - 1];
-      const thing = history.present.things.find((each) => each.id === id);
-      if (thing) on = `, on ${thing.name}`;
+    if (image && segmentation) {
+      const { width, height, values } = segmentation.mask;
+      const column = Math.floor((position.x * width) / image.width);
+      const row = Math.floor((position.y * height) / image.height);
+      const id = segmentation.ids[(values[row * width + column] ?? 0) - 1];
+      const object = history.present.objects.find((each) => each.id === id);
+      if (object) on = `, on ${object.name}`;
     }
-    return `${place.x}, ${place.y}${on}`;
+    return `${position.x}, ${position.y}${on}`;
   }
 }

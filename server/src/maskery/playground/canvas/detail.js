@@ -1,92 +1,93 @@
-/** The part of a large picture that is looked at closely, with all of its pixels. */
+/** The visible part of a large image at full resolution, for views that zoom in. */
 
-import { context2d, wholeBitmap } from '../picture/picture.js';
+import { context2d, fullBitmap } from '../image/image.js';
 
-/** @typedef {import('../picture/picture.js').Picture} Picture */
+/** @typedef {import('../image/image.js').SourceImage} SourceImage */
 /** @typedef {import('./draw.js').Area} Area */
 
-/** Pixels that are worth keeping beside the copy. */
-const MOST = 12_000_000;
-const PAUSE = 160;
+const MAX_PIXELS = 12_000_000;
+/** Milliseconds that the view must stay unchanged before a part is decoded. */
+const DELAY = 160;
 
 export class Detail {
-  #changed;
+  #onLoad;
   /** @type {{ canvas: OffscreenCanvas, area: Area } | null} */
   #part = null;
-  /** @type {Picture | null} */
-  #picture = null;
+  /** @type {SourceImage | null} */
+  #image = null;
   #timer = 0;
-  #turn = 0;
+  #sequence = 0;
 
-  /** @param {() => void} changed */
-  constructor(changed) {
-    this.#changed = changed;
+  /** @param {() => void} onLoad */
+  constructor(onLoad) {
+    this.#onLoad = onLoad;
   }
 
-  /** @param {Picture | null} picture */
-  show(picture) {
-    this.#picture = picture;
-    this.#turn += 1;
+  /** @param {SourceImage | null} image */
+  show(image) {
+    this.#image = image;
+    this.#sequence += 1;
     clearTimeout(this.#timer);
     this.#part = null;
   }
 
+  /** The latest part; null if none has been decoded. */
   get part() {
     return this.#part;
   }
 
   /**
-   * Once the view has come to rest.
+   * Decode the visible part if the downscaled bitmap is too coarse for it.
    *
-   * @param {Area} seen of the picture, in its pixels
-   * @param {number} scale device pixels for one of the picture's
+   * @param {Area} visible in pixels of the image
+   * @param {number} scale device pixels per pixel of the image
    */
-  want(seen, scale) {
-    const picture = this.#picture;
+  request(visible, scale) {
+    const image = this.#image;
     clearTimeout(this.#timer);
-    if (!picture || scale <= (1.1 * picture.bitmap.width) / picture.width) return;
-    const area = within(picture, seen);
-    if (area.width < 1 || area.height < 1 || area.width * area.height > MOST) return;
-    if (this.#part && contains(this.#part.area, within(picture, seen, 0))) return;
-    this.#timer = setTimeout(() => void this.#load(picture, area), PAUSE);
+    if (!image || scale <= (1.1 * image.bitmap.width) / image.width) return;
+    const area = clipped(image, visible);
+    if (area.width < 1 || area.height < 1 || area.width * area.height > MAX_PIXELS) return;
+    if (this.#part && contains(this.#part.area, clipped(image, visible, 0))) return;
+    this.#timer = setTimeout(() => void this.#load(image, area), DELAY);
   }
 
   /**
-   * @param {Picture} picture
+   * @param {SourceImage} image
    * @param {Area} area
    */
-  async #load(picture, area) {
-    const turn = (this.#turn += 1);
+  async #load(image, area) {
+    const sequence = (this.#sequence += 1);
     const { x, y, width, height } = area;
-    const whole = await wholeBitmap(picture).catch(() => null);
-    if (whole && turn === this.#turn) {
-      // createImageBitmap can cut a part out too, but of a photo on its side it takes another one.
+    const bitmap = await fullBitmap(image).catch(() => null);
+    if (bitmap && sequence === this.#sequence) {
+      // createImageBitmap can crop too, but Chromium crops before it applies the EXIF orientation.
       const canvas = new OffscreenCanvas(width, height);
-      context2d(canvas).drawImage(whole, x, y, width, height, 0, 0, width, height);
+      context2d(canvas).drawImage(bitmap, x, y, width, height, 0, 0, width, height);
       this.#part = { canvas, area };
-      this.#changed();
+      this.#onLoad();
     }
-    whole?.close();
+    bitmap?.close();
   }
 }
 
 /**
- * Whole pixels of the picture, with some margin to move in.
+ * The visible area in whole pixels, extended by a margin and clipped to the image.
  *
- * @param {Picture} picture
- * @param {Area} seen
- * @param {number} [margin] in shares of the area
+ * @param {SourceImage} image
+ * @param {Area} visible
+ * @param {number} [margin] as a fraction of the area's sides
  * @returns {Area}
  */
-function within(picture, seen, margin = 0.25) {
-  const [wide, high] = [seen.width * margin, seen.height * margin];
-  const x = Math.max(0, Math.floor(seen.x - wide));
-  const y = Math.max(0, Math.floor(seen.y - high));
+function clipped(image, visible, margin = 0.25) {
+  const [marginX, marginY] = [visible.width * margin, visible.height * margin];
+  const x = Math.max(0, Math.floor(visible.x - marginX));
+  const y = Math.max(0, Math.floor(visible.y - marginY));
   return {
     x,
     y,
-    width: Math.min(picture.width, Math.ceil(seen.x + seen.width + wide)) - x,
-    height: Math.min(picture.height, Math.ceil(seen.y + seen.height + high)) - y,
+    width: Math.min(image.width, Math.ceil(visible.x + visible.width + marginX)) - x,
+    height: Math.min(image.height, Math.ceil(visible.y + visible.height + marginY)) - y,
   };
 }
 

@@ -1,56 +1,56 @@
-/** Drawing a picture and what was found in it. Used for the stage and for the files that are taken away. */
+/** Draws masks, on the stage and for exports. */
 
 import { cssColour } from '../mask/colours.js';
 
-/** @typedef {import('../mask/answer.js').Answer} Answer */
-/** @typedef {import('../state/prompt.js').Thing} Thing */
+/** @typedef {import('../mask/segmentation.js').Segmentation} Segmentation */
+/** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
 /** @typedef {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} Context */
 /** @typedef {{ x: number, y: number, width: number, height: number }} Area */
 
-/** @typedef {{ id: number, shape: Path2D }} Shown */
+/** @typedef {{ id: number, shape: Path2D }} Shape */
 
 /**
- * The things whose pixels are to be seen, in the order in which they are drawn.
+ * The shapes of the objects that are not hidden, in drawing order.
  *
- * @param {Answer | null} answer
- * @param {Thing[]} things
- * @returns {Shown[]}
+ * @param {Segmentation | null} segmentation
+ * @param {ObjectPrompt[]} objects
+ * @returns {Shape[]}
  */
-export function shownShapes(answer, things) {
-  const shown = [];
-  for (const { id, hidden } of things) {
-    const shape = answer?.shapes.get(id);
-    if (shape && !hidden) shown.push({ id, shape });
+export function visibleShapes(segmentation, objects) {
+  const shapes = [];
+  for (const { id, hidden } of objects) {
+    const shape = segmentation?.shapes.get(id);
+    if (shape && !hidden) shapes.push({ id, shape });
   }
-  return shown;
+  return shapes;
 }
 
 /**
- * Draws in the mask's own pixels, stretched onto the picture's area.
+ * Draw in the mask's coordinates, scaled to the image's area.
  *
  * @param {Context} context
- * @param {Answer} answer
- * @param {Area} area of the picture on the canvas
- * @param {(unit: number) => void} draw told how many of the mask's pixels one of the canvas' is
+ * @param {Segmentation} segmentation
+ * @param {Area} area of the image on the canvas
+ * @param {(unit: number) => void} draw called with the size of a canvas pixel in mask pixels
  */
-export function onMask(context, answer, area, draw) {
-  const scale = area.width / answer.mask.width;
+export function onMask(context, segmentation, area, draw) {
+  const scale = area.width / segmentation.mask.width;
   context.save();
   context.translate(area.x, area.y);
-  context.scale(scale, area.height / answer.mask.height);
+  context.scale(scale, area.height / segmentation.mask.height);
   draw(1 / scale);
   context.restore();
 }
 
 /**
  * @param {Context} context
- * @param {Shown[]} shown
- * @param {number} unit
- * @param {number | null} selected
+ * @param {Shape[]} shapes
+ * @param {number} unit size of a canvas pixel in mask pixels
+ * @param {number | null} selected id of the object to emphasise
  */
-export function drawOverlay(context, shown, unit, selected) {
+export function drawOverlay(context, shapes, unit, selected) {
   context.lineJoin = 'round';
-  for (const { id, shape } of shown) {
+  for (const { id, shape } of shapes) {
     const emphasised = id === selected;
     context.fillStyle = cssColour(id, emphasised ? 0.34 : 0.27);
     context.fill(shape);
@@ -65,33 +65,33 @@ export function drawOverlay(context, shown, unit, selected) {
 
 /**
  * @param {Context} context
- * @param {Shown[]} shown
+ * @param {Shape[]} shapes
  */
-export function drawFlat(context, shown) {
-  for (const { id, shape } of shown) {
+export function drawFlat(context, shapes) {
+  for (const { id, shape } of shapes) {
     context.fillStyle = cssColour(id);
     context.fill(shape);
   }
 }
 
 /**
- * All of them as one, on the canvas that shows the picture.
+ * The union of shapes as one path, in the canvas' coordinates.
  *
- * @param {Shown[]} shown
- * @param {Answer} answer
- * @param {Area} area of the picture on the canvas
+ * @param {Shape[]} shapes
+ * @param {Segmentation} segmentation
+ * @param {Area} area of the image on the canvas
  * @returns {Path2D}
  */
-export function union(shown, answer, area) {
-  const onto = new DOMMatrix([
-    area.width / answer.mask.width,
+export function union(shapes, segmentation, area) {
+  const transform = new DOMMatrix([
+    area.width / segmentation.mask.width,
     0,
     0,
-    area.height / answer.mask.height,
+    area.height / segmentation.mask.height,
     area.x,
     area.y,
   ]);
   const all = new Path2D();
-  for (const { shape } of shown) all.addPath(shape, onto);
+  for (const { shape } of shapes) all.addPath(shape, transform);
   return all;
 }

@@ -1,24 +1,25 @@
-/** Points, boxes and the crosshair, drawn over the picture in sizes of the screen. */
+/** Draws points, boxes and the crosshair, in sizes that do not depend on the zoom. */
 
 import { cssColour } from '../mask/colours.js';
 
 /** @typedef {import('../state/prompt.js').Point} Point */
-/** @typedef {import('../state/prompt.js').Thing} Thing */
+/** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
 /** @typedef {import('./view.js').View} View */
-/** @typedef {import('./view.js').Place} Place */
+/** @typedef {import('./view.js').Position} Position */
 
+/** Radius of the points of the selected object and of the others, in CSS pixels. */
 const LARGE = 8;
 const SMALL = 4.5;
 
 /**
  * @param {CanvasRenderingContext2D} context
  * @param {View} view
- * @param {Thing} thing
+ * @param {ObjectPrompt} object
  * @param {boolean} selected
  */
-export function drawThing(context, view, thing, selected) {
-  if (thing.box) drawBox(context, view, thing.box, cssColour(thing.id), selected);
-  for (const point of thing.points) drawPoint(context, view, point, thing.id, selected);
+export function drawPrompt(context, view, object, selected) {
+  if (object.box) drawBox(context, view, object.box, cssColour(object.id), selected);
+  for (const point of object.points) drawPoint(context, view, point, object.id, selected);
 }
 
 /**
@@ -26,25 +27,25 @@ export function drawThing(context, view, thing, selected) {
  * @param {View} view
  * @param {[number, number, number, number]} box
  * @param {string} colour
- * @param {boolean} strong
+ * @param {boolean} emphasised
  */
-export function drawBox(context, view, box, colour, strong) {
+export function drawBox(context, view, box, colour, emphasised) {
   const start = view.toScreen({ x: box[0], y: box[1] });
   const end = view.toScreen({ x: box[2], y: box[3] });
   const sides = /** @type {const} */ ([start.x, start.y, end.x - start.x, end.y - start.y]);
   context.setLineDash([]);
   context.strokeStyle = 'rgb(0 0 0 / 0.45)';
-  context.lineWidth = strong ? 4 : 2.5;
+  context.lineWidth = emphasised ? 4 : 2.5;
   context.strokeRect(...sides);
   context.setLineDash([7, 5]);
-  context.strokeStyle = strong ? '#fff' : colour;
-  context.lineWidth = strong ? 2 : 1.25;
+  context.strokeStyle = emphasised ? '#fff' : colour;
+  context.lineWidth = emphasised ? 2 : 1.25;
   context.strokeRect(...sides);
   context.setLineDash([]);
 }
 
 /**
- * A plus in the thing's colour is on it, a minus on white is not.
+ * A positive point is a plus in the object's colour, a negative one a minus on white.
  *
  * @param {CanvasRenderingContext2D} context
  * @param {View} view
@@ -53,7 +54,7 @@ export function drawBox(context, view, box, colour, strong) {
  * @param {boolean} selected
  */
 function drawPoint(context, view, point, id, selected) {
-  const { x, y } = middle(view, point);
+  const { x, y } = pixelCentre(view, point);
   const radius = selected ? LARGE : SMALL;
   context.beginPath();
   context.arc(x, y, radius + 2, 0, 2 * Math.PI);
@@ -61,11 +62,11 @@ function drawPoint(context, view, point, id, selected) {
   context.fill();
   context.beginPath();
   context.arc(x, y, radius + 0.75, 0, 2 * Math.PI);
-  context.fillStyle = point.on ? '#fff' : cssColour(id);
+  context.fillStyle = point.positive ? '#fff' : cssColour(id);
   context.fill();
   context.beginPath();
   context.arc(x, y, radius - 1.25, 0, 2 * Math.PI);
-  context.fillStyle = point.on ? cssColour(id) : '#fff';
+  context.fillStyle = point.positive ? cssColour(id) : '#fff';
   context.fill();
   if (!selected) return;
   context.strokeStyle = '#111';
@@ -73,7 +74,7 @@ function drawPoint(context, view, point, id, selected) {
   context.beginPath();
   context.moveTo(x - 3.5, y);
   context.lineTo(x + 3.5, y);
-  if (point.on) {
+  if (point.positive) {
     context.moveTo(x, y - 3.5);
     context.lineTo(x, y + 3.5);
   }
@@ -81,15 +82,13 @@ function drawPoint(context, view, point, id, selected) {
 }
 
 /**
- * Where the pointer would be if one had a pointer.
- *
  * @param {CanvasRenderingContext2D} context
  * @param {View} view
- * @param {Place} place in the picture
+ * @param {Position} position in the image
  * @param {'include' | 'exclude'} kind
  */
-export function drawCrosshair(context, view, place, kind) {
-  const { x, y } = middle(view, place);
+export function drawCrosshair(context, view, position, kind) {
+  const { x, y } = pixelCentre(view, position);
   const [gap, arm] = [9, 26];
   for (const [colour, width] of /** @type {const} */ ([
     ['rgb(0 0 0 / 0.65)', 4.5],
@@ -109,11 +108,11 @@ export function drawCrosshair(context, view, place, kind) {
 }
 
 /**
- * The middle of a pixel, on the screen.
+ * The centre of a pixel, in CSS pixels of the stage.
  *
  * @param {View} view
- * @param {Place} place
+ * @param {Position} position
  */
-export function middle(view, place) {
-  return view.toScreen({ x: Math.floor(place.x) + 0.5, y: Math.floor(place.y) + 0.5 });
+export function pixelCentre(view, position) {
+  return view.toScreen({ x: Math.floor(position.x) + 0.5, y: Math.floor(position.y) + 0.5 });
 }

@@ -1,32 +1,34 @@
-/** Mouse, pen and fingers on the stage: click, drag, pinch, wheel. */
+/** Mouse, pen and touch input on the canvas: click, drag, pinch, wheel. */
 
-import { middle } from './marks.js';
+import { pixelCentre } from './marks.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
 /** @typedef {import('../state/prompt.js').Box} Box */
 /** @typedef {import('./stage.js').Stage} Stage */
-/** @typedef {import('./view.js').Place} Place */
+/** @typedef {import('./view.js').Position} Position */
 
 /**
- * @typedef {{ kind: 'press', start: Place, exclude: boolean, remove: boolean, held: Held | null }
- *   | { kind: 'box', start: Place }
+ * @typedef {{ kind: 'press', start: Position, exclude: boolean, remove: boolean, held: Held | null }
+ *   | { kind: 'box', start: Position }
  *   | { kind: 'point', held: Held }
- *   | { kind: 'pan', last: Place }
+ *   | { kind: 'pan', last: Position }
  *   | { kind: 'pinch' }
  *   | { kind: 'none' }} Gesture
  */
-/** @typedef {{ id: number, index: number }} Held a point */
+/** @typedef {{ id: number, index: number }} Held the point under the pointer: id of its object, and its index */
 
+/** CSS pixels that a pointer may move in a click. */
 const SLACK_MOUSE = 4;
 const SLACK_TOUCH = 10;
+/** CSS pixels within which the pointer is on a point. */
 const REACH = 12;
 
 export class Pointer {
   #canvas;
   #stage;
   #store;
-  /** @type {Map<number, Place>} */
-  #fingers = new Map();
+  /** @type {Map<number, Position>} */
+  #pointers = new Map();
   /** @type {Gesture} */
   #gesture = { kind: 'none' };
   #space = false;
@@ -40,18 +42,18 @@ export class Pointer {
     this.#canvas = canvas;
     this.#stage = stage;
     this.#store = store;
-    canvas.addEventListener('pointerdown', (event) => this.#down(event));
-    canvas.addEventListener('pointermove', (event) => this.#move(event));
-    canvas.addEventListener('pointerup', (event) => this.#up(event));
-    canvas.addEventListener('pointercancel', (event) => this.#cancel(event));
-    canvas.addEventListener('wheel', (event) => this.#wheel(event), { passive: false });
+    canvas.addEventListener('pointerdown', (event) => this.#onDown(event));
+    canvas.addEventListener('pointermove', (event) => this.#onMove(event));
+    canvas.addEventListener('pointerup', (event) => this.#onUp(event));
+    canvas.addEventListener('pointercancel', (event) => this.#onCancel(event));
+    canvas.addEventListener('wheel', (event) => this.#onWheel(event), { passive: false });
     canvas.addEventListener('contextmenu', (event) => event.preventDefault());
-    canvas.addEventListener('keydown', (event) => this.#hold(event, true));
-    canvas.addEventListener('keyup', (event) => this.#hold(event, false));
+    canvas.addEventListener('keydown', (event) => this.#onSpace(event, true));
+    canvas.addEventListener('keyup', (event) => this.#onSpace(event, false));
   }
 
-  /** A box or a drag that has begun is given up. */
-  abandon() {
+  /** Cancel the current gesture. Returns whether there was one. */
+  cancel() {
     if (this.#gesture.kind === 'none') return false;
     this.#gesture = { kind: 'none' };
     this.#stage.draft = null;
@@ -60,183 +62,183 @@ export class Pointer {
   }
 
   /** @param {PointerEvent} event */
-  #down(event) {
-    if (!this.#store.state.picture) return;
+  #onDown(event) {
+    if (!this.#store.state.image) return;
     this.#stage.crosshair = null;
-    const place = this.#place(event);
+    const position = this.#position(event);
     this.#canvas.setPointerCapture(event.pointerId);
-    this.#fingers.set(event.pointerId, place);
-    if (this.#fingers.size === 2) {
-      this.abandon();
+    this.#pointers.set(event.pointerId, position);
+    if (this.#pointers.size === 2) {
+      this.cancel();
       this.#gesture = { kind: 'pinch' };
       return;
     }
-    if (this.#fingers.size > 2) return;
+    if (this.#pointers.size > 2) return;
     const { tool } = this.#store.state;
     if (tool === 'move' || this.#space || event.button === 1) {
       event.preventDefault();
-      this.#gesture = { kind: 'pan', last: place };
+      this.#gesture = { kind: 'pan', last: position };
       this.#canvas.classList.add('is-panning');
       return;
     }
     if (event.button !== 0 && event.button !== 2) return;
     const exclude = (tool === 'exclude') !== (event.shiftKey || event.button === 2);
-    this.#gesture = { kind: 'press', start: place, exclude, remove: event.altKey, held: this.#heldAt(place) };
+    this.#gesture = { kind: 'press', start: position, exclude, remove: event.altKey, held: this.#heldAt(position) };
   }
 
   /** @param {PointerEvent} event */
-  #move(event) {
-    const place = this.#place(event);
-    const before = this.#fingers.get(event.pointerId);
+  #onMove(event) {
+    const position = this.#position(event);
+    const before = this.#pointers.get(event.pointerId);
     if (!before) {
-      this.#canvas.classList.toggle('is-over-point', this.#heldAt(place) !== null);
+      this.#canvas.classList.toggle('is-over-point', this.#heldAt(position) !== null);
       return;
     }
-    const others = [...this.#fingers].filter(([id]) => id !== event.pointerId);
-    this.#fingers.set(event.pointerId, place);
+    const others = [...this.#pointers].filter(([id]) => id !== event.pointerId);
+    this.#pointers.set(event.pointerId, position);
     const gesture = this.#gesture;
     if (gesture.kind === 'pinch') {
       const other = others[0]?.[1];
-      if (other) this.#pinch(before, place, other);
+      if (other) this.#pinch(before, position, other);
     } else if (gesture.kind === 'pan') {
-      this.#stage.view.panBy(place.x - gesture.last.x, place.y - gesture.last.y);
-      gesture.last = place;
-      this.#stage.moved();
+      this.#stage.view.panBy(position.x - gesture.last.x, position.y - gesture.last.y);
+      gesture.last = position;
+      this.#stage.viewChanged();
     } else if (gesture.kind === 'press') {
       const slack = event.pointerType === 'mouse' ? SLACK_MOUSE : SLACK_TOUCH;
-      if (distance(gesture.start, place) > slack) {
+      if (distance(gesture.start, position) > slack) {
         this.#gesture = gesture.held
           ? { kind: 'point', held: gesture.held }
           : { kind: 'box', start: gesture.start };
       }
     }
     if (this.#gesture.kind === 'box') {
-      this.#stage.draft = this.#box(this.#gesture.start, place);
+      this.#stage.draft = this.#box(this.#gesture.start, position);
       this.#stage.invalidate();
     }
   }
 
   /** @param {PointerEvent} event */
-  #up(event) {
-    const place = this.#place(event);
-    this.#fingers.delete(event.pointerId);
+  #onUp(event) {
+    const position = this.#position(event);
+    this.#pointers.delete(event.pointerId);
     this.#canvas.classList.remove('is-panning');
-    if (this.#fingers.size) return;
+    if (this.#pointers.size) return;
     const gesture = this.#gesture;
     this.#gesture = { kind: 'none' };
     this.#stage.draft = null;
     if (gesture.kind === 'press') this.#click(gesture);
     else if (gesture.kind === 'box') {
-      const box = this.#box(gesture.start, place);
-      if (box) this.#store.ask({ type: 'box', box });
+      const box = this.#box(gesture.start, position);
+      if (box) this.#store.edit({ type: 'box', box });
     } else if (gesture.kind === 'point') {
-      const { x, y } = this.#stage.pixelAt(place);
-      this.#store.ask({ type: 'move-point', ...gesture.held, x, y });
+      const { x, y } = this.#stage.pixelAt(position);
+      this.#store.edit({ type: 'move-point', ...gesture.held, x, y });
     }
     this.#stage.invalidate();
   }
 
   /** @param {PointerEvent} event */
-  #cancel(event) {
-    this.#fingers.delete(event.pointerId);
-    this.abandon();
+  #onCancel(event) {
+    this.#pointers.delete(event.pointerId);
+    this.cancel();
   }
 
   /** @param {Extract<Gesture, { kind: 'press' }>} press */
   #click({ start, exclude, remove, held }) {
     if (remove) {
-      if (held) this.#store.ask({ type: 'remove-point', ...held });
+      if (held) this.#store.edit({ type: 'remove-point', ...held });
       return;
     }
     if (this.#store.state.tool === 'box') return;
     const { x, y, inside } = this.#stage.pixelAt(start);
-    if (inside) this.#store.ask({ type: 'point', x, y, on: !exclude });
+    if (inside) this.#store.edit({ type: 'point', x, y, positive: !exclude });
   }
 
   /** @param {WheelEvent} event */
-  #wheel(event) {
-    if (!this.#store.state.picture) return;
+  #onWheel(event) {
+    if (!this.#store.state.image) return;
     event.preventDefault();
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 18 : 1;
     const [dx, dy] = [event.deltaX * lines, event.deltaY * lines];
     if (!event.ctrlKey && (event.shiftKey || Math.abs(dx) > Math.abs(dy))) {
       this.#stage.view.panBy(-(dx || dy), 0);
     } else {
-      // A pinch on a touch pad comes as a wheel with Ctrl, in small steps.
+      // Browsers report a pinch on a touch pad as a wheel with Ctrl and small steps.
       const speed = event.ctrlKey && Math.abs(dy) < 50 ? 0.01 : 0.0015;
-      this.#stage.view.zoom(Math.exp(-dy * speed), this.#place(event));
+      this.#stage.view.zoom(Math.exp(-dy * speed), this.#position(event));
     }
-    this.#stage.moved();
+    this.#stage.viewChanged();
   }
 
   /**
-   * @param {Place} before
-   * @param {Place} now
-   * @param {Place} other finger
+   * @param {Position} before
+   * @param {Position} now
+   * @param {Position} other pointer
    */
   #pinch(before, now, other) {
     const view = this.#stage.view;
     const centre = { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 };
     view.panBy((now.x - before.x) / 2, (now.y - before.y) / 2);
     view.zoom(Math.max(1, distance(now, other)) / Math.max(1, distance(before, other)), centre);
-    this.#stage.moved();
+    this.#stage.viewChanged();
   }
 
   /**
-   * The box between two places of the screen, along the edges of pixels; null where it has no area.
+   * The box between two positions, with its sides between pixels; null if it has no area.
    *
-   * @param {Place} one
-   * @param {Place} other
+   * @param {Position} one
+   * @param {Position} other
    * @returns {Box | null}
    */
   #box(one, other) {
-    const { picture } = this.#store.state;
-    if (!picture) return null;
-    const corners = [one, other].map((place) => this.#stage.view.toPicture(place));
-    const xs = corners.map(({ x }) => Math.min(picture.width, Math.max(0, Math.round(x))));
-    const ys = corners.map(({ y }) => Math.min(picture.height, Math.max(0, Math.round(y))));
+    const { image } = this.#store.state;
+    if (!image) return null;
+    const corners = [one, other].map((position) => this.#stage.view.toImage(position));
+    const xs = corners.map(({ x }) => Math.min(image.width, Math.max(0, Math.round(x))));
+    const ys = corners.map(({ y }) => Math.min(image.height, Math.max(0, Math.round(y))));
     /** @type {Box} */
     const box = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
     return box[0] < box[2] && box[1] < box[3] ? box : null;
   }
 
   /**
-   * The point of a thing under the pointer; those of the selected one first.
+   * The nearest point of the selected object within reach.
    *
-   * @param {Place} place
+   * @param {Position} position
    * @returns {Held | null}
    */
-  #heldAt(place) {
-    const { things, selected } = this.#store.prompt;
-    const near = things
-      .filter((thing) => !thing.hidden && thing.id === selected)
-      .flatMap((thing) => thing.points.map((point, index) => ({ id: thing.id, index, point })))
-      .map((each) => ({ ...each, distance: distance(middle(this.#stage.view, each.point), place) }))
+  #heldAt(position) {
+    const { objects, selected } = this.#store.prompt;
+    const nearest = objects
+      .filter((object) => !object.hidden && object.id === selected)
+      .flatMap((object) => object.points.map((point, index) => ({ id: object.id, index, point })))
+      .map((each) => ({ ...each, distance: distance(pixelCentre(this.#stage.view, each.point), position) }))
       .filter((each) => each.distance <= REACH)
       .sort((one, other) => one.distance - other.distance)[0];
-    return near ? { id: near.id, index: near.index } : null;
+    return nearest ? { id: nearest.id, index: nearest.index } : null;
   }
 
   /**
    * @param {KeyboardEvent} event
-   * @param {boolean} down
+   * @param {boolean} down whether the key is held
    */
-  #hold(event, down) {
+  #onSpace(event, down) {
     if (event.key !== ' ') return;
     event.preventDefault();
     this.#space = down;
     this.#canvas.classList.toggle('can-pan', down);
   }
 
-  /** @param {MouseEvent} event @returns {Place} */
-  #place(event) {
+  /** @param {MouseEvent} event @returns {Position} */
+  #position(event) {
     return { x: event.offsetX, y: event.offsetY };
   }
 }
 
 /**
- * @param {Place} one
- * @param {Place} other
+ * @param {Position} one
+ * @param {Position} other
  */
 function distance(one, other) {
   return Math.hypot(one.x - other.x, one.y - other.y);

@@ -1,32 +1,32 @@
-/** Which part of the picture is seen, and how large. Screen coordinates are CSS pixels of the stage. */
+/** The zoom and pan of the image. Screen coordinates are CSS pixels of the stage. */
 
 /** @typedef {{ width: number, height: number }} Size */
-/** @typedef {{ x: number, y: number }} Place */
+/** @typedef {{ x: number, y: number }} Position */
 /** @typedef {{ top: number, right: number, bottom: number, left: number }} Insets */
 
-const LARGEST = 40;
+const MAX_SCALE = 40;
 
 export class View {
   scale = 1;
   x = 0;
   y = 0;
   /** @type {Size} */
-  #picture = { width: 1, height: 1 };
+  #image = { width: 1, height: 1 };
   /** @type {Size} */
   #stage = { width: 1, height: 1 };
   /** @type {Insets} */
   #insets = { top: 0, right: 0, bottom: 0, left: 0 };
   #fitted = true;
 
-  /** @param {Size} picture */
-  show(picture) {
-    this.#picture = picture;
+  /** @param {Size} image */
+  show(image) {
+    this.#image = image;
     this.fit();
   }
 
   /**
    * @param {Size} stage
-   * @param {Insets} insets kept free around a picture that is shown as a whole
+   * @param {Insets} insets kept free around the image when it is fitted
    */
   resize(stage, insets) {
     const [dx, dy] = [(stage.width - this.#stage.width) / 2, (stage.height - this.#stage.height) / 2];
@@ -36,34 +36,29 @@ export class View {
     else this.panBy(dx, dy);
   }
 
-  /** Whether the whole picture is seen, as large as it can be. */
-  get fitted() {
-    return this.#fitted;
-  }
-
+  /** Show the whole image as large as possible. */
   fit() {
     const { top, right, bottom, left } = this.#insets;
     const [width, height] = [this.#stage.width - left - right, this.#stage.height - top - bottom];
-    const fitting = Math.min(width / this.#picture.width, height / this.#picture.height);
-    // Small pictures are enlarged, but not to mere squares.
+    const fitting = Math.min(width / this.#image.width, height / this.#image.height);
+    // Small images are enlarged to a limit beyond which they are only squares.
     this.scale = Math.max(0.001, Math.min(fitting, 8));
-    this.x = left + (width - this.#picture.width * this.scale) / 2;
-    this.y = top + (height - this.#picture.height * this.scale) / 2;
+    this.x = left + (width - this.#image.width * this.scale) / 2;
+    this.y = top + (height - this.#image.height * this.scale) / 2;
     this.#fitted = true;
   }
 
   /**
    * @param {number} factor
-   * @param {Place} [at] what stays where it is on the screen; the middle of the stage
+   * @param {Position} [at] the position that does not move; by default the centre of the stage
    */
   zoom(factor, at = { x: this.#stage.width / 2, y: this.#stage.height / 2 }) {
-    const smallest = this.#smallest();
-    const scale = Math.min(LARGEST, Math.max(smallest, this.scale * factor));
+    const scale = Math.min(MAX_SCALE, Math.max(this.#minScale(), this.scale * factor));
     this.x = at.x - ((at.x - this.x) * scale) / this.scale;
     this.y = at.y - ((at.y - this.y) * scale) / this.scale;
     this.scale = scale;
     this.#fitted = false;
-    this.#keepInSight();
+    this.#keepVisible();
   }
 
   /**
@@ -74,16 +69,16 @@ export class View {
     this.x += dx;
     this.y += dy;
     this.#fitted = false;
-    this.#keepInSight();
+    this.#keepVisible();
   }
 
   /**
-   * Moves the view just so far that a place of the picture is seen.
+   * Pan as little as needed to make a position of the image visible.
    *
-   * @param {Place} place
+   * @param {Position} position
    */
-  reveal(place) {
-    const { x, y } = this.toScreen(place);
+  reveal(position) {
+    const { x, y } = this.toScreen(position);
     const margin = 40;
     const dx = Math.max(margin - x, Math.min(0, this.#stage.width - margin - x));
     const dy = Math.max(margin - y, Math.min(0, this.#stage.height - margin - y));
@@ -91,31 +86,32 @@ export class View {
   }
 
   /**
-   * @param {Place} place on the screen
-   * @returns {Place}
+   * @param {Position} position on the screen
+   * @returns {Position}
    */
-  toPicture(place) {
-    return { x: (place.x - this.x) / this.scale, y: (place.y - this.y) / this.scale };
+  toImage(position) {
+    return { x: (position.x - this.x) / this.scale, y: (position.y - this.y) / this.scale };
   }
 
   /**
-   * @param {Place} place in the picture
-   * @returns {Place}
+   * @param {Position} position in the image
+   * @returns {Position}
    */
-  toScreen(place) {
-    return { x: place.x * this.scale + this.x, y: place.y * this.scale + this.y };
+  toScreen(position) {
+    return { x: position.x * this.scale + this.x, y: position.y * this.scale + this.y };
   }
 
-  #smallest() {
+  #minScale() {
     const { width, height } = this.#stage;
-    return Math.min(1, 0.4 * Math.min(width / this.#picture.width, height / this.#picture.height));
+    return Math.min(1, 0.4 * Math.min(width / this.#image.width, height / this.#image.height));
   }
 
-  #keepInSight() {
-    const seen = 60;
+  #keepVisible() {
+    // CSS pixels of the image that stay visible.
+    const margin = 60;
     const { width, height } = this.#stage;
-    const [wide, high] = [this.#picture.width * this.scale, this.#picture.height * this.scale];
-    this.x = Math.min(width - seen, Math.max(seen - wide, this.x));
-    this.y = Math.min(height - seen, Math.max(seen - high, this.y));
+    const [imageWidth, imageHeight] = [this.#image.width * this.scale, this.#image.height * this.scale];
+    this.x = Math.min(width - margin, Math.max(margin - imageWidth, this.x));
+    this.y = Math.min(height - margin, Math.max(margin - imageHeight, this.y));
   }
 }

@@ -1,28 +1,28 @@
-/** COCO's JSON: one picture, a category for every name, an annotation for every thing. */
+/** Exports COCO JSON: one image, a category per name, an annotation per object. */
 
 /** @typedef {import('../api/client.js').Segment} Segment */
-/** @typedef {import('../picture/picture.js').Picture} Picture */
-/** @typedef {import('../state/prompt.js').Thing} Thing */
+/** @typedef {import('../image/image.js').SourceImage} SourceImage */
+/** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
 /** @typedef {[number, number][]} Ring */
 
 /**
- * @param {Pick<Picture, 'name' | 'width' | 'height'>} picture
- * @param {Thing[]} things in the order in which they were asked for
+ * @param {Pick<SourceImage, 'name' | 'width' | 'height'>} image
+ * @param {ObjectPrompt[]} objects in the order of the request
  * @param {Segment[]} segments with RLE or polygons
  */
-export function toCoco(picture, things, segments) {
-  const found = segments.filter((segment) => segment.bbox);
-  const nameOf = (/** @type {Segment} */ segment) => things[segment.value - 1]?.name ?? `Object ${segment.value}`;
-  const names = [...new Set(found.map(nameOf))];
+export function toCoco(image, objects, segments) {
+  const nonEmpty = segments.filter((segment) => segment.bbox);
+  const nameOf = (/** @type {Segment} */ segment) => objects[segment.value - 1]?.name ?? `Object ${segment.value}`;
+  const names = [...new Set(nonEmpty.map(nameOf))];
   return {
     info: { description: 'Made with Maskery' },
-    images: [{ id: 1, file_name: picture.name, width: picture.width, height: picture.height }],
-    categories: names.map((name, place) => ({ id: place + 1, name })),
-    annotations: found.map((segment, place) => ({
-      id: place + 1,
+    images: [{ id: 1, file_name: image.name, width: image.width, height: image.height }],
+    categories: names.map((name, index) => ({ id: index + 1, name })),
+    annotations: nonEmpty.map((segment, index) => ({
+      id: index + 1,
       image_id: 1,
       category_id: names.indexOf(nameOf(segment)) + 1,
-      segmentation: segment.rle ?? (segment.polygons ?? []).map(flat),
+      segmentation: segment.rle ?? (segment.polygons ?? []).map(joinRings),
       area: segment.area,
       bbox: segment.bbox,
       iscrowd: 0,
@@ -32,37 +32,37 @@ export function toCoco(picture, things, segments) {
 }
 
 /**
- * One ring for an outside and its holes, which COCO's polygons cannot have: every hole hangs on the outside by a line
- * that is walked there and back, and so encloses nothing.
+ * Join the exterior ring and the holes of a polygon into one ring, because COCO polygons have no holes. Each hole is
+ * connected to the nearest vertex of the exterior by a line that is traversed in both directions and encloses no area.
  *
- * @param {Ring[]} rings the outside first
+ * @param {Ring[]} rings the exterior first
  * @returns {number[]} x, y, x, y …
  */
-export function flat(rings) {
-  const [outside = [], ...holes] = rings;
-  /** @type {Map<number, Ring[]>} by the corner of the outside that they hang on */
-  const hanging = new Map();
+export function joinRings(rings) {
+  const [exterior = [], ...holes] = rings;
+  /** @type {Map<number, Ring[]>} by the index of the vertex that they are connected to */
+  const connected = new Map();
   for (const hole of holes) {
     const start = hole[0];
     if (!start) continue;
-    const corner = nearest(outside, start);
-    hanging.set(corner, [...(hanging.get(corner) ?? []), [...hole, start]]);
+    const vertex = nearestVertex(exterior, start);
+    connected.set(vertex, [...(connected.get(vertex) ?? []), [...hole, start]]);
   }
-  return outside.flatMap((corner, place) => {
-    const detours = hanging.get(place) ?? [];
-    return [corner, ...detours.flatMap((detour) => [...detour, corner])].flat();
+  return exterior.flatMap((vertex, index) => {
+    const detours = connected.get(index) ?? [];
+    return [vertex, ...detours.flatMap((detour) => [...detour, vertex])].flat();
   });
 }
 
 /**
  * @param {Ring} ring
- * @param {[number, number]} place
+ * @param {[number, number]} point
  */
-function nearest(ring, [x, y]) {
-  let [best, least] = [0, Infinity];
-  ring.forEach((corner, index) => {
-    const distance = (corner[0] - x) ** 2 + (corner[1] - y) ** 2;
-    if (distance < least) [best, least] = [index, distance];
+function nearestVertex(ring, [x, y]) {
+  let [nearest, least] = [0, Infinity];
+  ring.forEach((vertex, index) => {
+    const distance = (vertex[0] - x) ** 2 + (vertex[1] - y) ** 2;
+    if (distance < least) [nearest, least] = [index, distance];
   });
-  return best;
+  return nearest;
 }

@@ -1,56 +1,59 @@
-/** The program that does the same as the page. */
+/** Code that sends the same request as the page. */
 
-import { nameBeside } from './names.js';
+import { exportName } from './names.js';
 
 /** @typedef {import('../state/fields.js').PromptFields} PromptFields */
 
 /**
- * @typedef {object} Task
- * @property {string} address of the server
- * @property {string} file the picture's name
+ * @typedef {object} Request
+ * @property {string} url of the server
+ * @property {string} file name of the image
+ * @property {boolean} ignoreExif whether the file's EXIF orientation is ignored
  * @property {string} model
  * @property {PromptFields} fields
- * @property {boolean} keyed whether the server wants a key
+ * @property {boolean} needsKey whether the server needs an API key
  */
 
-/** @param {Task} task */
-export function pythonCode({ address, file, model, fields, keyed }) {
-  const { segment_prompt: points, ...options } = fields;
+/** @param {Request} request */
+export function pythonCode({ url, file, ignoreExif, model, fields, needsKey }) {
+  const { segment_prompt: points, ...rest } = fields;
+  const options = { ...rest, ...(ignoreExif && { exif: 'ignore' }) };
   const lines = Object.entries(options).map(([name, value]) => `    ${name}=${python(value)},`);
-  const key = keyed ? 'os.environ["AIR_API_KEY"]' : '"none"';
-  return `${keyed ? 'import os\n' : ''}from pathlib import Path
+  const key = needsKey ? 'os.environ["AIR_API_KEY"]' : '"none"';
+  return `${needsKey ? 'import os\n' : ''}from pathlib import Path
 
 from air import AIRefinery
 
-client = AIRefinery(base_url=${python(address)}, api_key=${key})
-picture = Path(${python(file)})
+client = AIRefinery(base_url=${python(url)}, api_key=${key})
+image = Path(${python(file)})
 response = client.images.segment(
-    picture,
+    image,
     ${python(points)},
     ${python(model)},
 ${lines.length ? `${lines.join('\n')}\n` : ''})
 mask = response.data[0]
-mask.save(${python(nameBeside(file, 'mask.png'))})
-mask.overlay(picture).save(${python(nameBeside(file, 'overlay.png'))})
+mask.save(${python(exportName(file, 'mask.png'))})
+mask.overlay(image${ignoreExif ? ', exif="ignore"' : ''}).save(${python(exportName(file, 'overlay.png'))})
 `;
 }
 
-/** @param {Task} task */
-export function curlCode({ address, file, model, fields, keyed }) {
+/** @param {Request} request */
+export function curlCode({ url, file, ignoreExif, model, fields, needsKey }) {
+  const request = { model, ...fields, ...(ignoreExif && { exif: 'ignore' }) };
   const image = `image=@"${file.replace(/(["\\])/g, '\\$1')}"`;
   const lines = [
-    `curl --silent --show-error --fail-with-body ${shell(`${address}/v1/images/segmentations`)}`,
-    ...(keyed ? ['  --header "Authorization: Bearer $AIR_API_KEY"'] : []),
+    `curl --silent --show-error --fail-with-body ${shell(`${url}/v1/images/segmentations`)}`,
+    ...(needsKey ? ['  --header "Authorization: Bearer $AIR_API_KEY"'] : []),
     `  --form ${shell(image)}`,
-    // As a string the form would read signs of its own into it.
-    `  --form-string ${shell(`request=${JSON.stringify({ model, ...fields })}`)}`,
-    `  | jq --raw-output '.data[0].b64_json' | base64 --decode > ${shell(nameBeside(file, 'mask.png'))}`,
+    // With --form, curl would interpret characters of the JSON.
+    `  --form-string ${shell(`request=${JSON.stringify(request)}`)}`,
+    `  | jq --raw-output '.data[0].b64_json' | base64 --decode > ${shell(exportName(file, 'mask.png'))}`,
   ];
   return `${lines.join(' \\\n')}\n`;
 }
 
 /**
- * JSON's text is Python's, but for these.
+ * A Python literal. JSON differs from it in null, true and false only.
  *
  * @param {unknown} value
  * @returns {string}

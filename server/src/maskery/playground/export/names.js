@@ -1,11 +1,11 @@
 /**
- * A file's name beside the picture's: `cat.jpg` and `mask.png` make `cat-mask.png`.
+ * The name of an exported file: `cat-mask.png` for `cat.jpg` and `mask.png`.
  *
- * @param {string} picture
- * @param {string} rest
+ * @param {string} image name of the image's file
+ * @param {string} suffix
  */
-export function nameBeside(picture, rest) {
-  return `${picture.replace(/\.[^.]*$/, '') || 'picture'}-${rest}`;
+export function exportName(image, suffix) {
+  return `${image.replace(/\.[^.]*$/, '') || 'image'}-${suffix}`;
 }
 
 /**
@@ -17,6 +17,6 @@ export function download(blob, name) {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  // The browser has taken hold of it by then.
+  // By then the download has started.
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -1,8 +1,8 @@
-/** Every thing's colour: steps of the golden ratio around the wheel, so that neighbours are far apart. */
+/** Colours of objects: hues in steps of the golden ratio, so that consecutive ones differ clearly. */
 
 const GOLDEN_RATIO = 0.6180339887;
 const FIRST_HUE = 0.57;
-// Once around the wheel hues get near to each other; these tell them apart.
+// After eight hues the next ones are similar: vary saturation and brightness.
 const SATURATION_AND_BRIGHTNESS = [
   [0.85, 1.0],
   [0.65, 0.85],
@@ -12,7 +12,7 @@ const SATURATION_AND_BRIGHTNESS = [
 /** @typedef {[number, number, number]} Rgb 0 to 255 */
 
 /**
- * The colours that `Mask.overlay()` of the Python client gives to the values 1, 2, 3 …
+ * The colour that `Mask.overlay()` of the Python SDK uses for a value of the mask.
  *
  * @param {number} id from 1
  * @returns {Rgb}
@@ -34,9 +34,9 @@ export function cssColour(id, alpha = 1) {
 }
 
 /**
- * @param {number} hue 0 to 1, and so are the others
- * @param {number} saturation
- * @param {number} brightness
+ * @param {number} hue 0 to 1
+ * @param {number} saturation 0 to 1
+ * @param {number} brightness 0 to 1
  * @returns {Rgb}
  */
 function fromHsv(hue, saturation, brightness) {

@@ -1,38 +1,38 @@
-/** The outline of one value of a mask: exactly, along the pixels' edges, and softened for the eye. */
+/** Traces the outline of a value of a mask along pixel edges, and smooths it. */
 
-/** @typedef {import('./png.js').Categorical} Categorical */
+/** @typedef {import('./png.js').CategoricalMask} CategoricalMask */
 /** @typedef {[number, number, number, number]} Bounds x, y, width, height */
 
-// Right, down, left, up: walking along the pixels' edges with the inside on the right hand.
+// Right, down, left, up. The outline is traced with the inside on its right.
 const STEP_X = [1, 0, -1, 0];
 const STEP_Y = [0, 1, 0, -1];
-// From the corner just reached to the pixels ahead, on the right hand and on the left.
+// Offsets from a corner to the pixels ahead of it, on the right and on the left.
 const RIGHT_X = [0, -1, -1, 0];
 const RIGHT_Y = [0, 0, -1, -1];
 const LEFT_X = [0, 0, -1, -1];
 const LEFT_Y = [-1, 0, 0, -1];
 
-/** Pixels up to which a straight piece is a step of something slanted, and not an edge of the thing itself. */
-const STEPS = 8;
+/** Length in pixels up to which a straight segment counts as a step of a slanted edge. */
+const MAX_STEP = 8;
 
 /**
- * Lines along the pixels' edges: outer ones run clockwise, those around holes the other way.
+ * Closed lines along pixel edges: clockwise around exteriors, counterclockwise around holes.
  *
- * @param {Categorical} mask
+ * @param {CategoricalMask} mask
  * @param {number} value
- * @param {Bounds} bounds of the pixels of that value
- * @param {Uint8Array} [seen] of the mask's size; may be shared by the values of one mask
- * @returns {number[][]} per line its corners x, y, x, y …
+ * @param {Bounds} bounds of the pixels with this value
+ * @param {Uint8Array} [visited] pixels whose upper edge has been traced; the values of a mask may share one array
+ * @returns {number[][]} the corners of each line: x, y, x, y …
  */
-export function trace(mask, value, bounds, seen = new Uint8Array(mask.values.length)) {
+export function trace(mask, value, bounds, visited = new Uint8Array(mask.values.length)) {
   const { width, height, values } = mask;
   const [left, top, columns, rows] = bounds;
   const lines = [];
   for (let y = top; y < top + rows; y += 1) {
     for (let x = left; x < left + columns; x += 1) {
       const at = y * width + x;
-      if (values[at] !== value || seen[at] || (y > 0 && values[at - width] === value)) continue;
-      lines.push(follow(x, y));
+      if (values[at] !== value || visited[at] || (y > 0 && values[at - width] === value)) continue;
+      lines.push(traceFrom(x, y));
     }
   }
   return lines;
@@ -46,15 +46,15 @@ export function trace(mask, value, bounds, seen = new Uint8Array(mask.values.len
   }
 
   /**
-   * @param {number} startX the upper left corner of a pixel whose upper edge is on the outline
+   * @param {number} startX of a pixel whose upper edge is on the outline
    * @param {number} startY
    */
-  function follow(startX, startY) {
+  function traceFrom(startX, startY) {
     /** @type {number[]} */
     const line = [];
     let [x, y, direction] = [startX, startY, 0];
     do {
-      if (direction === 0) seen[y * width + x] = 1;
+      if (direction === 0) visited[y * width + x] = 1;
       const [stepX, stepY] = [STEP_X[direction] ?? 0, STEP_Y[direction] ?? 0];
       x += stepX;
       y += stepY;
@@ -70,26 +70,26 @@ export function trace(mask, value, bounds, seen = new Uint8Array(mask.values.len
 }
 
 /**
- * Through the middles of a slanted edge's steps, so that it looks slanted; corners of long edges stay.
+ * Replace the steps of slanted edges by lines through their midpoints. Corners between long edges are kept.
  *
- * @param {number[]} line corners x, y, x, y …
+ * @param {number[]} line corners: x, y, x, y …
  * @returns {number[]}
  */
-export function soften(line) {
-  const soft = [];
+export function smooth(line) {
+  const smoothed = [];
   for (let index = 0; index < line.length; index += 2) {
     const [x, y] = [line[index] ?? 0, line[index + 1] ?? 0];
     const after = (index + 2) % line.length;
     const [dx, dy] = [(line[after] ?? 0) - x, (line[after + 1] ?? 0) - y];
     const length = Math.abs(dx) + Math.abs(dy);
-    if (length <= STEPS) {
-      soft.push(x + dx / 2, y + dy / 2);
+    if (length <= MAX_STEP) {
+      smoothed.push(x + dx / 2, y + dy / 2);
     } else {
       const end = 0.5 / length;
-      soft.push(x + dx * end, y + dy * end, x + dx * (1 - end), y + dy * (1 - end));
+      smoothed.push(x + dx * end, y + dy * end, x + dx * (1 - end), y + dy * (1 - end));
     }
   }
-  return soft;
+  return smoothed;
 }
 
 /**

@@ -1,17 +1,17 @@
 /**
- * Reading a mask's PNG, value by value.
+ * Decodes the PNG of a categorical mask.
  *
- * A canvas could read it too, but browsers that guard against fingerprinting change what is read back from one.
+ * A canvas is not used, because browsers with protection against fingerprinting alter the pixels that it returns.
  */
 
-/** @typedef {{ width: number, height: number, values: Uint8Array | Uint16Array }} Categorical */
+/** @typedef {{ width: number, height: number, values: Uint8Array | Uint16Array }} CategoricalMask */
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const GRAY = 0;
 
 /**
- * @param {Uint8Array<ArrayBuffer>} bytes a PNG of one channel, 8 or 16 bits, as masks are answered
- * @returns {Promise<Categorical>}
+ * @param {Uint8Array<ArrayBuffer>} bytes a PNG with one channel of 8 or 16 bits
+ * @returns {Promise<CategoricalMask>}
  */
 export async function decodePng(bytes) {
   const { width, height, depth, data } = readChunks(bytes);
@@ -32,7 +32,7 @@ function readChunks(bytes) {
   const [width, height] = [view.getUint32(16), view.getUint32(20)];
   const [depth, colour, interlace] = [view.getUint8(24), view.getUint8(25), view.getUint8(28)];
   if (colour !== GRAY || interlace || (depth !== 8 && depth !== 16)) {
-    throw new Error('The mask is not a PNG of one channel.');
+    throw new Error('The mask is not a PNG with one channel.');
   }
   /** @type {Uint8Array<ArrayBuffer>[]} */
   const data = [];
@@ -52,7 +52,7 @@ async function inflate(parts) {
 }
 
 /**
- * PNG's specification, section 9: each row begins with the filter that it was predicted by.
+ * Undo the filters (PNG specification, section 9). Each row starts with the number of its filter.
  *
  * @param {Uint8Array} filtered
  * @param {number} stride bytes of a row

@@ -1,12 +1,12 @@
-/** COCO's compressed run-length encoding: lengths in column order, background first. */
+/** Decodes COCO's compressed run-length encoding: lengths in column order, background first. */
 
 /** @typedef {import('../state/prompt.js').Rle} Rle */
 
 /**
- * Where the runs end, counted in pixels from the start, column by column.
+ * The end of each run, in pixels from the start.
  *
- * Five bits a character from the lowest, a sign in the last; from the third run on the difference to the one two
- * before (pycocotools, `rleFrString`).
+ * A length is a signed number with five bits per character, the lowest first. From the third run on, it is the
+ * difference to the run two before (pycocotools, `rleFrString`).
  *
  * @param {string} counts
  * @returns {number[]}
@@ -34,7 +34,7 @@ export function runEnds(counts) {
 }
 
 /**
- * The mask on a coarser grid, nearest pixels: 1 inside, 0 outside, row by row.
+ * The mask, resampled to the nearest pixels: 1 inside, 0 outside, in row order.
  *
  * @param {Rle} rle
  * @param {number} columns

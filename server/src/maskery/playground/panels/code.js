@@ -1,4 +1,4 @@
-/** The code that does the same, to read and to copy. */
+/** The dialog that shows code for the current request. */
 
 import { announce, byId } from '../dom.js';
 import { curlCode, pythonCode } from '../export/code.js';
@@ -8,42 +8,47 @@ import { toFields } from '../state/fields.js';
 
 /**
  * @param {Store} store
- * @param {() => boolean} keyed whether the server wants a key
+ * @param {() => boolean} needsKey whether the server needs an API key
  */
-export function wireCode(store, keyed) {
+export function connectCode(store, needsKey) {
   const dialog = byId('code-dialog', HTMLDialogElement);
   const text = byId('code-text', HTMLElement);
-  const copy = byId('code-copy', HTMLButtonElement);
+  const copyButton = byId('code-copy', HTMLButtonElement);
   const languages = [...dialog.querySelectorAll('input[name="language"]')].filter(
     (input) => input instanceof HTMLInputElement,
   );
-  byId('take-code', HTMLButtonElement).addEventListener('click', () => {
+  byId('export-code', HTMLButtonElement).addEventListener('click', () => {
     show();
     dialog.showModal();
   });
   byId('code-close', HTMLButtonElement).addEventListener('click', () => dialog.close());
   for (const input of languages) input.addEventListener('change', show);
-  copy.addEventListener('click', async () => {
-    copy.textContent = (await copied(text)) ? 'Copied' : 'Press Ctrl+C';
-    announce(copy.textContent);
-    setTimeout(() => (copy.textContent = 'Copy'), 2000);
+  copyButton.addEventListener('click', async () => {
+    copyButton.textContent = (await copy(text)) ? 'Copied' : 'Press Ctrl+C';
+    announce(copyButton.textContent);
+    setTimeout(() => (copyButton.textContent = 'Copy'), 2000);
   });
 
   function show() {
-    const asked = toFields(store.prompt.things);
-    const { picture, model } = store.state;
-    if (!asked || !picture) return;
-    const address = new URL('.', document.baseURI).href.replace(/\/$/, '');
-    const task = { address, file: picture.name, model, fields: asked.fields, keyed: keyed() };
+    const prompt = toFields(store.prompt.objects);
+    const { image, model } = store.state;
+    if (!prompt || !image) return;
+    const url = new URL('.', document.baseURI).href.replace(/\/$/, '');
+    const ignoreExif = image.uploadMode === 'ignore';
+    const request = { url, file: image.name, ignoreExif, model, fields: prompt.fields, needsKey: needsKey() };
     const language = languages.find((input) => input.checked)?.value;
-    text.textContent = language === 'curl' ? curlCode(task) : pythonCode(task);
+    text.textContent = language === 'curl' ? curlCode(request) : pythonCode(request);
   }
 }
 
-/** @param {HTMLElement} element */
-async function copied(element) {
+/**
+ * Copy an element's text; where the browser does not allow that, select it.
+ *
+ * @param {HTMLElement} element
+ */
+async function copy(element) {
   getSelection()?.selectAllChildren(element);
-  // Pages that came without TLS from another machine have no clipboard.
+  // The clipboard is available to secure contexts only: TLS or loopback.
   if (!navigator.clipboard) return false;
   return navigator.clipboard.writeText(element.textContent ?? '').then(
     () => true,

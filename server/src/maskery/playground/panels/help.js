@@ -1,28 +1,30 @@
-/** The list of shortcuts. */
+/** The list of keyboard shortcuts. */
 
-import { byId, make } from '../dom.js';
+import { byId, createElement } from '../dom.js';
 
 /** @typedef {import('../keyboard.js').Group} Group */
 
 /** @type {Record<string, string>} */
-const SIGNS = { Escape: 'Esc', Delete: 'Del' };
+const LABELS = { Escape: 'Esc', Delete: 'Del' };
 
 /** @param {Group[]} groups */
-export function fillHelp(groups) {
+export function renderHelp(groups) {
   byId('help-groups', HTMLElement).replaceChildren(
     ...groups.map(({ title, shortcuts }) => {
-      const rows = shortcuts.flatMap(({ keys, does }) => {
-        const shown = keys.filter((key) => key !== '=').flatMap((key, place) => (place ? [' or ', keyed(key)] : [keyed(key)]));
-        return [make('dt', {}, ...shown), make('dd', {}, does)];
+      const rows = shortcuts.flatMap(({ keys, description }) => {
+        // '=' is '+' without Shift on many keyboards.
+        const shown = keys.filter((key) => key !== '=').map(createKey);
+        const separated = shown.flatMap((key, index) => (index ? [' or ', key] : [key]));
+        return [createElement('dt', {}, ...separated), createElement('dd', {}, description)];
       });
-      return make('section', {}, make('h3', {}, title), make('dl', {}, ...rows));
+      return createElement('section', {}, createElement('h3', {}, title), createElement('dl', {}, ...rows));
     }),
   );
 }
 
 /** @param {string} key */
-function keyed(key) {
-  const words = key === '+' ? ['+'] : key.split('+');
-  const shown = words.map((word) => SIGNS[word] ?? (word.length === 1 ? word.toUpperCase() : word));
-  return make('kbd', {}, shown.join(' + '));
+function createKey(key) {
+  const parts = key === '+' ? ['+'] : key.split('+');
+  const labels = parts.map((part) => LABELS[part] ?? (part.length === 1 ? part.toUpperCase() : part));
+  return createElement('kbd', {}, labels.join(' + '));
 }

@@ -1,17 +1,17 @@
-/** The choice of model. */
+/** The list of models. */
 
-import { byId, make } from '../dom.js';
+import { byId, createElement } from '../dom.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
 /** @typedef {import('../state/store.js').State} State */
 
 /** @param {Store} store */
-export function wireModels(store) {
+export function connectModels(store) {
   const select = byId('model', HTMLSelectElement);
   select.addEventListener('change', () => store.dispatch({ type: 'model', model: select.value }));
   store.subscribe((state, before) => {
     if (state.models !== before.models) {
-      select.replaceChildren(...state.models.map((name) => make('option', { value: name }, name)));
+      select.replaceChildren(...state.models.map((name) => createElement('option', { value: name }, name)));
       select.disabled = state.models.length === 0;
     }
     select.value = state.model;

@@ -1,23 +1,23 @@
-/** What the page waits for, and what went wrong. */
+/** Shows progress and notices. */
 
 import { announce, byId } from '../dom.js';
 import { describe } from './objects.js';
-import { selectedThing } from '../state/prompt.js';
+import { selectedObject } from '../state/prompt.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
 /** @typedef {import('../state/store.js').Busy} Busy */
 /** @typedef {import('../state/store.js').Notice} Notice */
 
-/** Milliseconds that nobody minds waiting. */
-const PATIENT = 250;
+/** Milliseconds before progress is shown: operations that end sooner show none. */
+const DELAY = 250;
 
 export class Status {
-  #pill = byId('busy', HTMLElement);
+  #busy = byId('busy', HTMLElement);
   #text = byId('busy-text', HTMLElement);
   #bar = byId('busy-bar', HTMLProgressElement);
   #notice = byId('notice', HTMLElement);
   #title = byId('notice-title', HTMLElement);
-  #words = byId('notice-text', HTMLElement);
+  #body = byId('notice-text', HTMLElement);
   #button = byId('notice-action', HTMLButtonElement);
   #timer = 0;
   /** @type {() => void} */
@@ -30,43 +30,43 @@ export class Status {
       store.dispatch({ type: 'notice', notice: null }),
     );
     store.subscribe((state, before) => {
-      if (state.busy !== before.busy) this.#wait(state.busy);
-      if (state.notice !== before.notice) this.#tell(state.notice);
-      if (state.answer !== before.answer && state.answer) {
-        const thing = selectedThing(state.history.present);
-        if (thing) announce(`${thing.name}: ${describe(thing, state)}`);
+      if (state.busy !== before.busy) this.#updateBusy(state.busy);
+      if (state.notice !== before.notice) this.#showNotice(state.notice);
+      if (state.segmentation !== before.segmentation && state.segmentation) {
+        const object = selectedObject(state.history.present);
+        if (object) announce(`${object.name}: ${describe(object, state)}`);
       }
     });
   }
 
   /** @param {Busy | null} busy */
-  #wait(busy) {
+  #updateBusy(busy) {
     clearTimeout(this.#timer);
     if (!busy) {
-      this.#pill.hidden = true;
+      this.#busy.hidden = true;
       return;
     }
-    const waited = performance.now() - busy.since;
-    if (waited >= PATIENT || !this.#pill.hidden) this.#show(busy);
-    this.#timer = setTimeout(() => this.#wait(busy), waited < PATIENT ? PATIENT - waited : 500);
+    const elapsed = performance.now() - busy.since;
+    if (elapsed >= DELAY || !this.#busy.hidden) this.#showBusy(busy);
+    this.#timer = setTimeout(() => this.#updateBusy(busy), elapsed < DELAY ? DELAY - elapsed : 500);
   }
 
   /** @param {Busy} busy */
-  #show(busy) {
+  #showBusy(busy) {
     const seconds = Math.floor((performance.now() - busy.since) / 1000);
     this.#text.textContent = seconds >= 2 ? `${busy.text} … ${seconds} s` : `${busy.text} …`;
-    if (busy.share === null) this.#bar.removeAttribute('value');
-    else this.#bar.value = busy.share;
-    this.#pill.hidden = false;
+    if (busy.fraction === null) this.#bar.removeAttribute('value');
+    else this.#bar.value = busy.fraction;
+    this.#busy.hidden = false;
   }
 
   /** @param {Notice | null} notice */
-  #tell(notice) {
+  #showNotice(notice) {
     this.#notice.hidden = !notice;
     if (!notice) return;
     this.#notice.dataset.kind = notice.kind;
     this.#title.textContent = notice.title;
-    this.#words.textContent = notice.text;
+    this.#body.textContent = notice.text;
     this.#button.hidden = !notice.action;
     this.#button.textContent = notice.action?.label ?? '';
     this.#run = notice.action?.run ?? (() => {});

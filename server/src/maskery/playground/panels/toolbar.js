@@ -1,4 +1,4 @@
-/** Tools, views, undo and zoom: buttons for what the keyboard does too. */
+/** The toolbar: tools, view modes, undo and zoom. */
 
 import { byId } from '../dom.js';
 
@@ -10,16 +10,17 @@ import { byId } from '../dom.js';
  * @param {Store} store
  * @param {Stage} stage
  */
-export function wireToolbar(store, stage) {
+export function connectToolbar(store, stage) {
   const bar = byId('toolbar', HTMLElement);
   const undo = byId('undo', HTMLButtonElement);
   const redo = byId('redo', HTMLButtonElement);
-  const tools = choices('tool', (tool) => store.dispatch({ type: 'tool', tool }));
-  const looks = choices('look', (look) => store.dispatch({ type: 'look', look }));
+  const viewModes = byId('view-modes', HTMLElement);
+  const checkTool = connectRadios('tool', (tool) => store.dispatch({ type: 'tool', tool }));
+  const checkViewMode = connectRadios('view-mode', (viewMode) => store.dispatch({ type: 'view-mode', viewMode }));
 
-  undo.addEventListener('click', () => store.ask({ type: 'undo' }));
-  redo.addEventListener('click', () => store.ask({ type: 'redo' }));
-  byId('add', HTMLButtonElement).addEventListener('click', () => store.ask({ type: 'new' }));
+  undo.addEventListener('click', () => store.edit({ type: 'undo' }));
+  redo.addEventListener('click', () => store.edit({ type: 'redo' }));
+  byId('add', HTMLButtonElement).addEventListener('click', () => store.edit({ type: 'new' }));
   onClick('zoom-in', () => stage.view.zoom(1.25));
   onClick('zoom-out', () => stage.view.zoom(0.8));
   onClick('fit', () => stage.view.fit());
@@ -33,34 +34,32 @@ export function wireToolbar(store, stage) {
   function onClick(id, run) {
     byId(id, HTMLButtonElement).addEventListener('click', () => {
       run();
-      stage.moved();
+      stage.viewChanged();
     });
   }
 
   /** @param {State} state */
   function render(state) {
     const { past, future } = state.history;
-    bar.hidden = byId('looks', HTMLElement).hidden = !state.picture;
+    bar.hidden = viewModes.hidden = !state.image;
     undo.disabled = past.length === 0;
     redo.disabled = future.length === 0;
-    tools(state.tool);
-    looks(state.look);
+    checkTool(state.tool);
+    checkViewMode(state.viewMode);
     byId('stage', HTMLElement).dataset.tool = state.tool;
   }
 }
 
 /**
- * Radio buttons of one name, kept in step with the state.
- *
- * @param {string} name
- * @param {(value: any) => void} choose
- * @returns {(value: string) => void}
+ * @param {string} name of a group of radio buttons
+ * @param {(value: any) => void} onChange
+ * @returns {(value: string) => void} checks the radio button with a value
  */
-function choices(name, choose) {
+function connectRadios(name, onChange) {
   const inputs = [...document.querySelectorAll(`input[name="${name}"]`)].filter(
     (input) => input instanceof HTMLInputElement,
   );
-  for (const input of inputs) input.addEventListener('change', () => choose(input.value));
+  for (const input of inputs) input.addEventListener('change', () => onChange(input.value));
   return (value) => {
     for (const input of inputs) input.checked = input.value === value;
   };

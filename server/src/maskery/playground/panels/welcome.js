@@ -1,26 +1,26 @@
-/** What is there before a picture is: ways to bring one. */
+/** The start page: ways to open an image. */
 
-import { byId, make } from '../dom.js';
-import { SAMPLES, fetchSample, sampleAddress } from '../picture/sources.js';
+import { byId, createElement } from '../dom.js';
+import { SAMPLES, fetchSample, sampleUrl } from '../image/sources.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
-/** @typedef {import('../picture/sources.js').Sample} Sample */
+/** @typedef {import('../image/sources.js').Sample} Sample */
 
 /**
  * @param {Store} store
  * @param {(file: Blob | Promise<Blob>, name: string) => void} open
- * @param {() => void} choose
+ * @param {() => void} choose opens the file dialog
  */
-export function wireWelcome(store, open, choose) {
+export function connectWelcome(store, open, choose) {
   const welcome = byId('welcome', HTMLElement);
-  const name = byId('picture-name', HTMLElement);
+  const name = byId('image-name', HTMLElement);
   byId('choose', HTMLButtonElement).addEventListener('click', choose);
   byId('open', HTMLButtonElement).addEventListener('click', choose);
-  byId('samples', HTMLElement).replaceChildren(...SAMPLES.map((sample) => sampleButton(sample, open)));
-  store.subscribe(({ picture }) => {
-    welcome.hidden = picture !== null;
-    name.textContent = picture ? `${picture.name} · ${picture.width} × ${picture.height}` : '';
-    name.title = picture?.name ?? '';
+  byId('samples', HTMLElement).replaceChildren(...SAMPLES.map((sample) => createSampleButton(sample, open)));
+  store.subscribe(({ image }) => {
+    welcome.hidden = image !== null;
+    name.textContent = image ? `${image.name} · ${image.width} × ${image.height}` : '';
+    name.title = image?.name ?? '';
   });
 }
 
@@ -28,9 +28,10 @@ export function wireWelcome(store, open, choose) {
  * @param {Sample} sample
  * @param {(file: Blob | Promise<Blob>, name: string) => void} open
  */
-function sampleButton(sample, open) {
-  const image = make('img', { src: sampleAddress(sample), alt: '', width: '120', height: '80' });
-  const button = make('button', { class: 'sample', type: 'button' }, image, make('span', {}, sample.title));
+function createSampleButton(sample, open) {
+  const preview = createElement('img', { src: sampleUrl(sample), alt: '', width: '120', height: '80' });
+  const title = createElement('span', {}, sample.title);
+  const button = createElement('button', { class: 'sample', type: 'button' }, preview, title);
   button.addEventListener('click', () => open(fetchSample(sample), sample.file));
   return button;
 }

@@ -1,8 +1,8 @@
-/** From the prompt to the fields of a request, as `docs/api.md` of the server describes them. */
+/** Converts prompts to the fields of a request (`docs/api.md`). */
 
-import { isAskable } from './prompt.js';
+import { isComplete } from './prompt.js';
 
-/** @typedef {import('./prompt.js').Thing} Thing */
+/** @typedef {import('./prompt.js').ObjectPrompt} ObjectPrompt */
 /** @typedef {import('./prompt.js').Box} Box */
 /** @typedef {import('./prompt.js').Rle} Rle */
 
@@ -15,22 +15,22 @@ import { isAskable } from './prompt.js';
  */
 
 /**
- * The things that the server can be asked for, and what it is asked; null where there are none.
+ * The objects whose prompts are complete, and their fields; null if there are none.
  *
- * Fields in which every thing has the default are left out.
+ * A field is left out if all objects have its default.
  *
- * @param {Thing[]} things
- * @returns {{ things: Thing[], fields: PromptFields } | null}
+ * @param {ObjectPrompt[]} objects
+ * @returns {{ objects: ObjectPrompt[], fields: PromptFields } | null}
  */
-export function toFields(things) {
-  const asked = things.filter(isAskable);
-  if (!asked.length) return null;
+export function toFields(objects) {
+  const complete = objects.filter(isComplete);
+  if (!complete.length) return null;
   /** @type {PromptFields} */
-  const fields = { segment_prompt: asked.map((thing) => thing.points.map(({ x, y }) => [x, y])) };
-  if (asked.some((thing) => thing.points.some((point) => !point.on))) {
-    fields.point_labels = asked.map((thing) => thing.points.map((point) => (point.on ? 1 : 0)));
+  const fields = { segment_prompt: complete.map((object) => object.points.map(({ x, y }) => [x, y])) };
+  if (complete.some((object) => object.points.some((point) => !point.positive))) {
+    fields.point_labels = complete.map((object) => object.points.map((point) => (point.positive ? 1 : 0)));
   }
-  if (asked.some((thing) => thing.box)) fields.boxes = asked.map((thing) => thing.box);
-  if (asked.some((thing) => thing.start)) fields.mask_prompts = asked.map((thing) => thing.start);
-  return { things: asked, fields };
+  if (complete.some((object) => object.box)) fields.boxes = complete.map((object) => object.box);
+  if (complete.some((object) => object.maskPrompt)) fields.mask_prompts = complete.map((object) => object.maskPrompt);
+  return { objects: complete, fields };
 }

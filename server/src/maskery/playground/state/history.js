@@ -1,4 +1,4 @@
-/** Undo and redo around the prompt. A pure reducer. */
+/** Undo and redo of changes to the prompt. A pure reducer. */
 
 import { EMPTY, reducePrompt } from './prompt.js';
 
@@ -8,14 +8,14 @@ import { EMPTY, reducePrompt } from './prompt.js';
 /** @typedef {{ past: Prompt[], present: Prompt, future: Prompt[] }} History */
 /** @typedef {PromptAction | { type: 'undo' } | { type: 'redo' } | { type: 'clear' }} HistoryAction */
 
-/** Steps that can be taken back. */
-const MOST = 200;
+/** Changes that can be undone. */
+const MAX_STEPS = 200;
 
-// Looking is no step: taking it back would surprise.
-const UNRECORDED = new Set(['select', 'hide']);
+// These change what is shown, not what is requested.
+const NOT_RECORDED = new Set(['select', 'hide']);
 
 /** @type {History} */
-export const FRESH = { past: [], present: EMPTY, future: [] };
+export const EMPTY_HISTORY = { past: [], present: EMPTY, future: [] };
 
 /**
  * @param {History} history
@@ -26,20 +26,20 @@ export function reduceHistory(history, action) {
   const { past, present, future } = history;
   switch (action.type) {
     case 'clear':
-      return FRESH;
+      return EMPTY_HISTORY;
     case 'undo': {
-      const before = past.at(-1);
-      return before ? { past: past.slice(0, -1), present: before, future: [present, ...future] } : history;
+      const previous = past.at(-1);
+      return previous ? { past: past.slice(0, -1), present: previous, future: [present, ...future] } : history;
     }
     case 'redo': {
-      const [after, ...rest] = future;
-      return after ? { past: [...past, present], present: after, future: rest } : history;
+      const [next, ...rest] = future;
+      return next ? { past: [...past, present], present: next, future: rest } : history;
     }
     default: {
       const next = reducePrompt(present, action);
       if (next === present) return history;
-      if (UNRECORDED.has(action.type)) return { past, present: next, future };
-      return { past: [...past, present].slice(-MOST), present: next, future: [] };
+      if (NOT_RECORDED.has(action.type)) return { past, present: next, future };
+      return { past: [...past, present].slice(-MAX_STEPS), present: next, future: [] };
     }
   }
 }

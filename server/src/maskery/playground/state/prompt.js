@@ -1,33 +1,33 @@
 /**
- * What is asked for: things, each with points on and off it, a box, a mask to start from. A pure reducer.
+ * The prompt: objects, each with positive and negative points, a box and a mask prompt. A pure reducer.
  *
- * Coordinates are pixels of the upright picture; points are whole pixels, boxes run along pixels' edges.
+ * Coordinates are pixels of the image as shown. Points are pixels; the sides of boxes lie between pixels.
  */
 
-/** @typedef {{ x: number, y: number, on: boolean }} Point */
+/** @typedef {{ x: number, y: number, positive: boolean }} Point negative: not on the object */
 /** @typedef {[number, number, number, number]} Box left, top, right, bottom */
 /** @typedef {{ size: [number, number], counts: string }} Rle COCO's compressed run-length encoding */
 
 /**
- * @typedef {object} Thing
- * @property {number} id also decides its colour
+ * @typedef {object} ObjectPrompt
+ * @property {number} id determines the colour
  * @property {string} name
  * @property {Point[]} points
  * @property {Box | null} box
- * @property {Rle | null} start the reading that was picked, a mask to start from
+ * @property {Rle | null} maskPrompt the candidate that was selected
  * @property {boolean} hidden
  */
 
-/** @typedef {{ things: Thing[], selected: number | null, next: number }} Prompt */
+/** @typedef {{ objects: ObjectPrompt[], selected: number | null, next: number }} Prompt */
 
 /**
- * @typedef {{ type: 'point', x: number, y: number, on: boolean }
+ * @typedef {{ type: 'point', x: number, y: number, positive: boolean }
  *   | { type: 'box', box: Box }
  *   | { type: 'new' }
  *   | { type: 'move-point', id: number, index: number, x: number, y: number }
  *   | { type: 'remove-point', id: number, index: number }
  *   | { type: 'remove-last' }
- *   | { type: 'start', id: number, start: Rle | null }
+ *   | { type: 'mask-prompt', id: number, maskPrompt: Rle | null }
  *   | { type: 'rename', id: number, name: string }
  *   | { type: 'hide', id: number, hidden: boolean }
  *   | { type: 'delete', id: number }
@@ -35,10 +35,10 @@
  */
 
 /** @type {Prompt} */
-export const EMPTY = { things: [], selected: null, next: 1 };
+export const EMPTY = { objects: [], selected: null, next: 1 };
 
 /**
- * The prompt after an action; the same object where nothing has changed.
+ * The prompt after an action; the same reference if nothing changed.
  *
  * @param {Prompt} prompt
  * @param {PromptAction} action
@@ -47,71 +47,71 @@ export const EMPTY = { things: [], selected: null, next: 1 };
 export function reducePrompt(prompt, action) {
   switch (action.type) {
     case 'point':
-      return change(withSelected(prompt), (thing) => ({
-        ...thing,
-        points: [...thing.points, { x: action.x, y: action.y, on: action.on }],
+      return change(withSelected(prompt), (object) => ({
+        ...object,
+        points: [...object.points, { x: action.x, y: action.y, positive: action.positive }],
       }));
     case 'box':
-      return change(withSelected(prompt), (thing) => ({ ...thing, box: action.box }));
+      return change(withSelected(prompt), (object) => ({ ...object, box: action.box }));
     case 'new': {
-      const waiting = prompt.things.find(isBlank);
-      return waiting ? { ...prompt, selected: waiting.id } : withNew(prompt);
+      const blank = prompt.objects.find(isBlank);
+      return blank ? { ...prompt, selected: blank.id } : withNew(prompt);
     }
     case 'move-point':
-      return changeOne(prompt, action.id, (thing) => ({
-        ...thing,
-        points: thing.points.map((point, index) =>
+      return changeOne(prompt, action.id, (object) => ({
+        ...object,
+        points: object.points.map((point, index) =>
           index === action.index ? { ...point, x: action.x, y: action.y } : point,
         ),
       }));
     case 'remove-point':
-      return changeOne(prompt, action.id, (thing) => ({
-        ...thing,
-        points: thing.points.filter((_, index) => index !== action.index),
+      return changeOne(prompt, action.id, (object) => ({
+        ...object,
+        points: object.points.filter((_, index) => index !== action.index),
       }));
     case 'remove-last': {
-      const thing = selectedThing(prompt);
-      if (!thing || isBlank(thing)) return prompt;
-      return changeOne(prompt, thing.id, withoutLast);
+      const object = selectedObject(prompt);
+      if (!object || isBlank(object)) return prompt;
+      return changeOne(prompt, object.id, withoutLast);
     }
-    case 'start':
-      return changeOne(prompt, action.id, (thing) => ({ ...thing, start: action.start }));
+    case 'mask-prompt':
+      return changeOne(prompt, action.id, (object) => ({ ...object, maskPrompt: action.maskPrompt }));
     case 'rename':
-      return changeOne(prompt, action.id, (thing) => ({ ...thing, name: action.name }));
+      return changeOne(prompt, action.id, (object) => ({ ...object, name: action.name }));
     case 'hide':
-      return changeOne(prompt, action.id, (thing) => ({ ...thing, hidden: action.hidden }));
+      return changeOne(prompt, action.id, (object) => ({ ...object, hidden: action.hidden }));
     case 'delete':
-      return withoutThing(prompt, action.id);
+      return withoutObject(prompt, action.id);
     case 'select':
       return prompt.selected === action.id ? prompt : { ...prompt, selected: action.id };
   }
 }
 
-/** @param {Thing} thing */
-export function isBlank(thing) {
-  return thing.points.length === 0 && !thing.box && !thing.start;
+/** @param {ObjectPrompt} object */
+export function isBlank(object) {
+  return object.points.length === 0 && !object.box && !object.maskPrompt;
 }
 
 /**
- * Whether the server can be asked for it: something must say where it is, not only where it is not.
+ * Whether the prompt can be sent: negative points alone do not locate an object.
  *
- * @param {Thing} thing
+ * @param {ObjectPrompt} object
  */
-export function isAskable(thing) {
-  return thing.box !== null || thing.start !== null || thing.points.some((point) => point.on);
+export function isComplete(object) {
+  return object.box !== null || object.maskPrompt !== null || object.points.some((point) => point.positive);
 }
 
 /**
  * @param {Prompt} prompt
- * @returns {Thing | undefined}
+ * @returns {ObjectPrompt | undefined}
  */
-export function selectedThing(prompt) {
-  return prompt.things.find((thing) => thing.id === prompt.selected);
+export function selectedObject(prompt) {
+  return prompt.objects.find((object) => object.id === prompt.selected);
 }
 
 /** @param {Prompt} prompt */
 function withSelected(prompt) {
-  return selectedThing(prompt) ? prompt : withNew(prompt);
+  return selectedObject(prompt) ? prompt : withNew(prompt);
 }
 
 /**
@@ -120,51 +120,51 @@ function withSelected(prompt) {
  */
 function withNew(prompt) {
   const id = prompt.next;
-  /** @type {Thing} */
-  const thing = { id, name: `Object ${id}`, points: [], box: null, start: null, hidden: false };
-  return { things: [...prompt.things, thing], selected: id, next: id + 1 };
+  /** @type {ObjectPrompt} */
+  const object = { id, name: `Object ${id}`, points: [], box: null, maskPrompt: null, hidden: false };
+  return { objects: [...prompt.objects, object], selected: id, next: id + 1 };
 }
 
 /**
  * @param {Prompt} prompt
- * @param {(thing: Thing) => Thing} how
+ * @param {(object: ObjectPrompt) => ObjectPrompt} update
  * @returns {Prompt}
  */
-function change(prompt, how) {
-  return prompt.selected === null ? prompt : changeOne(prompt, prompt.selected, how);
-}
-
-/**
- * @param {Prompt} prompt
- * @param {number} id
- * @param {(thing: Thing) => Thing} how
- * @returns {Prompt}
- */
-function changeOne(prompt, id, how) {
-  return { ...prompt, things: prompt.things.map((thing) => (thing.id === id ? how(thing) : thing)) };
-}
-
-/**
- * @param {Thing} thing
- * @returns {Thing}
- */
-function withoutLast(thing) {
-  if (thing.points.length) return { ...thing, points: thing.points.slice(0, -1) };
-  if (thing.box) return { ...thing, box: null };
-  return { ...thing, start: null };
+function change(prompt, update) {
+  return prompt.selected === null ? prompt : changeOne(prompt, prompt.selected, update);
 }
 
 /**
  * @param {Prompt} prompt
  * @param {number} id
+ * @param {(object: ObjectPrompt) => ObjectPrompt} update
  * @returns {Prompt}
  */
-function withoutThing(prompt, id) {
-  const place = prompt.things.findIndex((thing) => thing.id === id);
-  if (place < 0) return prompt;
-  const things = prompt.things.filter((thing) => thing.id !== id);
-  const neighbour = things[Math.min(place, things.length - 1)];
+function changeOne(prompt, id, update) {
+  return { ...prompt, objects: prompt.objects.map((object) => (object.id === id ? update(object) : object)) };
+}
+
+/**
+ * @param {ObjectPrompt} object
+ * @returns {ObjectPrompt}
+ */
+function withoutLast(object) {
+  if (object.points.length) return { ...object, points: object.points.slice(0, -1) };
+  if (object.box) return { ...object, box: null };
+  return { ...object, maskPrompt: null };
+}
+
+/**
+ * @param {Prompt} prompt
+ * @param {number} id
+ * @returns {Prompt}
+ */
+function withoutObject(prompt, id) {
+  const index = prompt.objects.findIndex((object) => object.id === id);
+  if (index < 0) return prompt;
+  const objects = prompt.objects.filter((object) => object.id !== id);
+  const neighbour = objects[Math.min(index, objects.length - 1)];
   const selected = prompt.selected === id ? (neighbour?.id ?? null) : prompt.selected;
-  // A picture without things begins again with the first name and colour.
-  return { things, selected, next: things.length ? prompt.next : 1 };
+  // When no object is left, names and colours start from the first again.
+  return { objects, selected, next: objects.length ? prompt.next : 1 };
 }

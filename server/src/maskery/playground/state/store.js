@@ -1,69 +1,69 @@
-/** The one place where the page's state lies: read it, dispatch actions to change it, subscribe to be told. */
+/** The state of the page. Actions change it, and listeners are called after each change. */
 
-import { FRESH, reduceHistory } from './history.js';
+import { EMPTY_HISTORY, reduceHistory } from './history.js';
 
 /** @typedef {import('./history.js').History} History */
 /** @typedef {import('./history.js').HistoryAction} HistoryAction */
-/** @typedef {import('../picture/picture.js').Picture} Picture */
-/** @typedef {import('../mask/answer.js').Answer} Answer */
+/** @typedef {import('../image/image.js').SourceImage} SourceImage */
+/** @typedef {import('../mask/segmentation.js').Segmentation} Segmentation */
 
 /** @typedef {'include' | 'exclude' | 'box' | 'move'} Tool */
-/** @typedef {'overlay' | 'cutout' | 'mask'} Look */
+/** @typedef {'overlay' | 'cutout' | 'mask'} ViewMode */
 
 /**
- * @typedef {object} Busy what the page waits for
+ * @typedef {object} Busy the operation that the page waits for
  * @property {string} text
- * @property {number | null} share of it that is done, where that is known
- * @property {number} since milliseconds, as of performance.now()
+ * @property {number | null} fraction that is done, 0 to 1; null if unknown
+ * @property {number} since start time, as of performance.now()
  */
 
 /**
- * @typedef {object} Notice what the person should know, and can do about it
+ * @typedef {object} Notice a message, with an action that the user can take
  * @property {string} title
  * @property {string} text
- * @property {'error' | 'waiting'} kind
+ * @property {'error' | 'retrying'} kind
  * @property {{ label: string, run: () => void } | null} action
  */
 
 /**
  * @typedef {object} State
  * @property {History} history
- * @property {Picture | null} picture
- * @property {string} model empty until the server has named its models
+ * @property {SourceImage | null} image
+ * @property {string} model empty until the models have been loaded
  * @property {string[]} models
- * @property {number} mostThings objects that one request may have
- * @property {Answer | null} answer the one that is shown, of this prompt or of one shortly before
+ * @property {number} maxObjects in one request
+ * @property {Segmentation | null} segmentation the latest one; that of an earlier prompt while a request is pending
  * @property {Busy | null} busy
  * @property {Notice | null} notice
  * @property {Tool} tool
- * @property {Look} look
+ * @property {ViewMode} viewMode
  */
 
 /**
  * @typedef {{ type: 'prompt', action: HistoryAction }
- *   | { type: 'picture', picture: Picture }
+ *   | { type: 'image', image: SourceImage }
  *   | { type: 'models', models: string[], model: string }
- *   | { type: 'limits', mostThings: number }
+ *   | { type: 'limits', maxObjects: number }
  *   | { type: 'model', model: string }
- *   | { type: 'answer', answer: Answer | null }
+ *   | { type: 'segmentation', segmentation: Segmentation | null }
  *   | { type: 'busy', busy: Busy | null }
  *   | { type: 'notice', notice: Notice | null }
  *   | { type: 'tool', tool: Tool }
- *   | { type: 'look', look: Look }} Action
+ *   | { type: 'view-mode', viewMode: ViewMode }} Action
  */
 
 /** @type {State} */
 export const INITIAL = {
-  history: FRESH,
-  picture: null,
+  history: EMPTY_HISTORY,
+  image: null,
   model: '',
   models: [],
-  mostThings: 255,
-  answer: null,
+  maxObjects: 255,
+  segmentation: null,
   busy: null,
   notice: null,
   tool: 'include',
-  look: 'overlay',
+  viewMode: 'overlay',
 };
 
 /**
@@ -77,24 +77,24 @@ export function reduce(state, action) {
       const history = reduceHistory(state.history, action.action);
       return history === state.history ? state : { ...state, history };
     }
-    case 'picture':
-      return { ...state, picture: action.picture, history: FRESH, answer: null, busy: null, notice: null };
+    case 'image':
+      return { ...state, image: action.image, history: EMPTY_HISTORY, segmentation: null, busy: null, notice: null };
     case 'models':
       return { ...state, models: action.models, model: action.model };
     case 'limits':
-      return { ...state, mostThings: action.mostThings };
+      return { ...state, maxObjects: action.maxObjects };
     case 'model':
       return { ...state, model: action.model };
-    case 'answer':
-      return { ...state, answer: action.answer };
+    case 'segmentation':
+      return { ...state, segmentation: action.segmentation };
     case 'busy':
       return { ...state, busy: action.busy };
     case 'notice':
       return { ...state, notice: action.notice };
     case 'tool':
       return { ...state, tool: action.tool };
-    case 'look':
-      return { ...state, look: action.look };
+    case 'view-mode':
+      return { ...state, viewMode: action.viewMode };
   }
 }
 
@@ -105,19 +105,20 @@ export class Store {
   /** @type {Listener[]} */
   #listeners = [];
   /** @type {[State, State][]} */
-  #untold = [];
+  #queue = [];
 
   get state() {
     return this.#state;
   }
 
-  /** What is asked for now. */
+  /** The current prompt. */
   get prompt() {
     return this.#state.history.present;
   }
 
   /**
-   * A listener may dispatch too: what comes of it is told after everybody has been told of what came before.
+   * Change the state and call the listeners. If a listener dispatches another action, all listeners are called for
+   * the first change before any is called for the second.
    *
    * @param {Action} action
    */
@@ -126,19 +127,23 @@ export class Store {
     const after = reduce(before, action);
     if (after === before) return;
     this.#state = after;
-    this.#untold.push([after, before]);
-    if (this.#untold.length > 1) return;
-    for (let told = this.#untold[0]; told; told = this.#untold[0]) {
+    this.#queue.push([after, before]);
+    if (this.#queue.length > 1) return;
+    for (let change = this.#queue[0]; change; change = this.#queue[0]) {
       try {
-        for (const listener of this.#listeners) listener(...told);
+        for (const listener of this.#listeners) listener(...change);
       } finally {
-        this.#untold.shift();
+        this.#queue.shift();
       }
     }
   }
 
-  /** @param {HistoryAction} action on the prompt */
-  ask(action) {
+  /**
+   * Change the prompt.
+   *
+   * @param {HistoryAction} action
+   */
+  edit(action) {
     this.dispatch({ type: 'prompt', action });
   }
 

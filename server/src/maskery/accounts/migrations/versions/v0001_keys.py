@@ -1,4 +1,4 @@
-"""Keys alone, as servers made them before there were migrations."""
+"""The table of keys, which the first releases created without a migration."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Accounts of their own; names, rights, expiry and limits of keys; usage by day."""
+"""Accounts; names, scopes, expiry and limits of keys; usage by day."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,0 +1,108 @@
+"""Builds what the routes work with from the settings."""
+
+import socket
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from fastapi import Depends, Request
+
+from maskery.accounts import AccountMetrics, AccountService, AccountStore, Limiter, Limits
+from maskery.api.model_settings import image_limits, make_registry, prompt_limits, registry_factory
+from maskery.engine import EncoderClient, EncoderOptions, Engine, EngineLimits, Metrics
+from maskery.models import BUILT_IN, ModelMetrics, Registry
+from maskery.settings import Settings, SettingsError
+
+
+@dataclass
+class State:
+    """The server's state.
+
+    Attributes:
+        phase: "starting" while models are loaded, "ready", "stopping" after a signal to stop.
+        failure: why a model of the setting `preload` could not be loaded.
+    """
+
+    phase: Literal["starting", "ready", "stopping"] = "starting"
+    failure: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Container:
+    """The application's objects, shared by all requests.
+
+    Attributes:
+        preload: names of the models to load before the server is ready.
+    """
+
+    settings: Settings
+    models: Registry
+    engine: Engine
+    metrics: Metrics
+    account_service: AccountService
+    state: State
+    preload: tuple[str, ...]
+
+
+def make_container(settings: Settings) -> Container:
+    """Build the application's objects. The encoder process starts with the first image that needs it.
+
+    Raises:
+        ModelNotInstalled: an alias, or the setting `preload`, names a model that is not installed.
+        DatabaseError: the accounts database cannot be used.
+        SettingsError: the Redis URL is invalid, or the package `redis` is not installed.
+    """
+    registry = make_registry(settings)
+    preload = BUILT_IN if settings.preload is None else settings.preload
+    for name in preload:
+        registry.describe(name)
+    engine = Engine(registry, _engine_limits(settings), _make_encoder(settings))
+    try:
+        limiter = Limiter(settings.redis_url, settings.without_redis)
+    except ValueError as error:
+        raise SettingsError(f"setting redis_url (MASKERY_REDIS_URL): {error}") from None
+    default_limits = Limits(
+        settings.requests_per_minute,
+        settings.images_per_minute,
+        settings.concurrent_requests,
+        settings.pixels_per_day,
+    )
+    account_service = AccountService(AccountStore.open(settings.database), default_limits, limiter)
+    metrics = Metrics(engine, AccountMetrics(account_service), ModelMetrics(registry))
+    return Container(settings, registry, engine, metrics, account_service, State(), preload)
+
+
+def _engine_limits(settings: Settings) -> EngineLimits:
+    return EngineLimits(
+        image=image_limits(settings),
+        prompt=prompt_limits(settings),
+        workers=settings.workers,
+        max_requests=settings.workers + settings.max_queue,
+        # There is always room for one request of the largest size.
+        max_request_bytes=max(settings.max_upload_bytes, settings.max_body_bytes),
+        max_encodings=settings.max_encode_queue,
+        cache_bytes=settings.cache_bytes,
+        share_images=settings.share_images,
+        prepared_seconds=settings.prepared_seconds,
+    )
+
+
+def _make_encoder(settings: Settings) -> EncoderClient | None:
+    """The encoder process; None where the platform cannot pass shared memory to another process."""
+    if not hasattr(socket, "send_fds"):
+        return None
+    options = EncoderOptions(
+        open_registry=registry_factory(settings),
+        image_limits=image_limits(settings),
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+    return EncoderClient(options, settings.encode_timeout)
+
+
+async def get_container(request: Request) -> Container:
+    """The application's container, as a FastAPI dependency."""
+    container: Container = request.app.state.container
+    return container
+
+
+ContainerDependency = Annotated[Container, Depends(get_container)]

@@ -1,0 +1,1 @@
+"""Reads, parses and processes requests."""

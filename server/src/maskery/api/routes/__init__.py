@@ -1,0 +1,1 @@
+"""Routes: each module has the endpoints of one subject."""

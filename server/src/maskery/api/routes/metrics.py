@@ -1,0 +1,30 @@
+"""GET /metrics: metrics for Prometheus."""
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from maskery.api.container import ContainerDependency
+from maskery.api.dependencies import Credentials, authenticate, require_scope
+from maskery.api.errors import responses
+from maskery.engine import CONTENT_TYPE
+
+router = APIRouter(tags=["operation"])
+
+
+async def _may_read(request: Request, container: ContainerDependency, credentials: Credentials) -> None:
+    if not container.settings.open_metrics:
+        await require_scope("metrics")(await authenticate(request, container, credentials))
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"},
+        **responses(401, 403, 503),
+    },
+    dependencies=[Depends(_may_read)],
+)
+async def show_metrics(container: ContainerDependency) -> Response:
+    """Requests, durations by stage, queues, cache and memory."""
+    return Response(container.metrics.exposition(), media_type=CONTENT_TYPE)

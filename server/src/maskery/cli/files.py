@@ -1,0 +1,111 @@
+"""The files that `maskery segment` reads and writes; ``-`` is standard input or output."""
+
+import sys
+from pathlib import Path
+
+from maskery.errors import UserError
+from maskery.segmentation import FILE_SUFFIXES
+
+#: In place of a file: standard input or output.
+STANDARD = Path("-")
+
+
+def read_file(path: Path) -> bytes:
+    """Raises UserError."""
+    try:
+        return sys.stdin.buffer.read() if path == STANDARD else path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}.") from None
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file, in folders that are created where missing. Raises UserError."""
+    try:
+        if path == STANDARD:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}.") from None
+
+
+def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of a folder that are images by their names, and its other files. Hidden files are in neither.
+
+    Raises:
+        UserError: there are no images, or the folder cannot be read.
+    """
+    try:
+        # macOS writes a hidden file `._cat.jpg` beside `cat.jpg` on foreign file systems; it is not an image.
+        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror}.") from None
+    images = [path for path in files if path.suffix.lower() in FILE_SUFFIXES]
+    if not images:
+        raise UserError(f"{folder} holds no images.")
+    return images, [path for path in files if path.suffix.lower() not in FILE_SUFFIXES]
+
+
+def candidate_path(output: Path, candidate: int) -> Path:
+    """The file of a candidate, counted from 1: ``mask.png``, ``mask-2.png`` …"""
+    return output if candidate == 1 else output.with_stem(f"{output.stem}-{candidate}")
+
+
+def check_outputs(image: Path, masks: Path, overlays: Path | None, suffix: str, candidates: int) -> None:
+    """Refuse outputs that would overwrite the image or each other, or whose extension is wrong.
+
+    Args:
+        image: the image, or a folder of images.
+        masks: the mask's file, or the folder of masks.
+        overlays: the overlay's file, or the folder of overlays; None: no overlay.
+        suffix: of masks, ``.png`` or ``.json``.
+        candidates: number of masks per image.
+
+    Raises:
+        UserError: with a name that would be accepted.
+    """
+    options = {"-o": masks, "--overlay": overlays} if overlays else {"-o": masks}
+    if masks == overlays == STANDARD:
+        raise UserError("-o and --overlay are both standard output: name a file for one of them.")
+    if image.is_dir():
+        for option, folder in options.items():
+            if folder == STANDARD:
+                raise UserError(f"{image} is a folder, so {option} names a folder, not standard output.")
+            if folder.exists() and not folder.is_dir():
+                raise UserError(f"{image} is a folder, so {option} names a folder; {folder} is a file.")
+            if _same(folder, image):
+                raise UserError(f"{option} is the folder of the images, {image}: name another one.")
+        if overlays and _same(masks, overlays):
+            raise UserError("-o and --overlay are the same folder: name two.")
+        return
+    for option, path in options.items():
+        needed = suffix if option == "-o" else ".png"
+        if path.is_dir():
+            example = path / f"{'image' if image == STANDARD else image.stem}{needed}"
+            raise UserError(f"{option} {path} is a folder: name a file, such as {example}.")
+        if path.suffix and path.suffix.lower() != needed:
+            kind = needed[1:].upper()
+            raise UserError(
+                f"{option} {path}: the file is written as {kind}, so name it {path.with_suffix(needed).name}."
+            )
+    if masks == STANDARD and candidates > 1 and suffix == ".png":
+        raise UserError(
+            f"-o - writes one mask, but --n {candidates} asks for several: name a file, or use --format rle."
+        )
+    written = [masks] if suffix == ".json" else [candidate_path(masks, each) for each in range(1, candidates + 1)]
+    for file in written:
+        if _same(file, image):
+            raise UserError(f"the mask would be written over the image, {image}: name another file with -o.")
+        if overlays and _same(file, overlays):
+            raise UserError(f"the mask and the overlay would both be written to {file}: name two files.")
+    if overlays and _same(overlays, image):
+        raise UserError(f"the overlay would be written over the image, {image}: name another file.")
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two names are of one file, which need not exist. `-` does not name a file."""
+    if STANDARD in (one, other):
+        return False
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))

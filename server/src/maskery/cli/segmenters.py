@@ -1,0 +1,134 @@
+"""Segment an image in this process or by a server."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+from pydantic import ValidationError
+
+from maskery.api.model_settings import image_limits, make_registry, prompt_limits
+from maskery.api.schemas.rendering import to_response
+from maskery.api.schemas.segmentation import ResponseFormat, SegmentationResponse
+from maskery.engine import Prompt
+from maskery.errors import UserError
+from maskery.segmentation import Exif, ImageFile, Options, segment
+from maskery.settings import Settings
+
+_HOW_TO_GIVE_A_KEY = "give the key with --key, MASKERY_API_KEY or AIR_API_KEY"
+
+# A proxy must not see requests to this machine, nor their key.
+_WITHOUT_PROXY = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request without its image."""
+
+    model: str
+    prompt: Prompt
+    options: Options
+    exif: Exif
+    response_format: ResponseFormat
+
+
+#: Segments the bytes of an image file. Thread-safe. Raises UserError.
+Segmenter = Callable[[bytes], SegmentationResponse]
+
+
+@contextmanager
+def local(request: Request) -> Iterator[Segmenter]:
+    """Segment in this process.
+
+    Raises:
+        ModelNotInstalled, StoreError: the model is not installed or cannot be loaded.
+        UserError: the size of the mask is above the limit.
+    """
+    settings = Settings.load()
+    limits, size = image_limits(settings), request.options.size
+    if size and size.pixels > limits.max_pixels:
+        raise UserError(f"--size {size} has {size.pixels:,} pixels; the limit is {limits.max_pixels:,} pixels.")
+    model = make_registry(settings).get(request.model)
+
+    def segment_locally(image: bytes) -> SegmentationResponse:
+        file = ImageFile(image, request.exif, limits)
+        objects = request.prompt.check(file.size, prompt_limits(settings))
+        return to_response(segment(model, file.decode(), objects, request.options), request.response_format)
+
+    yield segment_locally
+
+
+@contextmanager
+def remote(request: Request, url: str, key: str | None, timeout: float) -> Iterator[Segmenter]:
+    """Segment by a server.
+
+    Args:
+        url: base URL of the server.
+        key: API key.
+        timeout: seconds per request.
+
+    Raises:
+        UserError: the key holds characters that no key has, or the environment's proxy variables are invalid.
+    """
+    headers = _authorization(key)
+    try:
+        client = httpx.Client(headers=headers, timeout=timeout, mounts=_WITHOUT_PROXY)
+    except (ImportError, OSError, ValueError) as error:
+        raise UserError(
+            f"the environment's proxy or certificate variables cannot be used (HTTPS_PROXY, ALL_PROXY, NO_PROXY, "
+            f"SSL_CERT_FILE): {error}."
+        ) from None
+    address = f"{url.rstrip('/')}/v1/images/segmentations"
+    options = request.options
+    fields = {
+        "model": request.model,
+        **vars(request.prompt),
+        "n": options.n,
+        "size": str(options.size) if options.size else None,
+        "compose": options.compose,
+        "merge_iou": options.merge_iou,
+        "exif": request.exif,
+        "response_format": request.response_format,
+    }
+    data = {"request": json.dumps(fields)}
+
+    def segment_remotely(image: bytes) -> SegmentationResponse:
+        try:
+            response = client.post(
+                address,
+                data=data,
+                files={"image": ("image", image)},
+                headers={"x-request-timeout": str(timeout)},
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise UserError(f"no answer from {url}: {error or type(error).__name__}.") from None
+        return _read(response, url)
+
+    with client:
+        yield segment_remotely
+
+
+def _authorization(key: str | None) -> dict[str, str]:
+    """The header with the key. Messages never contain the key."""
+    key = (key or "").strip()
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise UserError(f"the API key holds characters that no key has; {_HOW_TO_GIVE_A_KEY}.")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _read(response: httpx.Response, url: str) -> SegmentationResponse:
+    try:
+        if response.is_success:
+            answer = SegmentationResponse.model_validate_json(response.content)
+            if answer.data:
+                return answer
+        message = str(response.json()["error"]["message"])
+    except (ValidationError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{url} is not a segmentation server: its answer has status {response.status_code}, but neither masks nor "
+            "an error message."
+        ) from None
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        message = f"{message} Here, {_HOW_TO_GIVE_A_KEY}."
+    raise UserError(message)

@@ -1,0 +1,45 @@
+"""Timings of one request, by stage."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+Stage = Literal["read", "wait", "decode_image", "encode", "decode", "compose", "write"]
+
+
+@dataclass(eq=False)
+class Timings:
+    """Filled in while the request is processed.
+
+    Attributes:
+        stages: seconds by stage, in the order of their first appearance.
+        embedding: "known" if it was in the cache, "new" if this request encoded the image, "shared" if it waited for
+            another request that did.
+        pixels: encoded by this request.
+        objects: decoded for this request.
+    """
+
+    stages: dict[Stage, float] = field(default_factory=dict)
+    embedding: Literal["known", "new", "shared"] | None = None
+    pixels: int = 0
+    objects: int = 0
+
+    @property
+    def work(self) -> float:
+        """Seconds of work: all stages but the transfer of the request and waiting."""
+        return sum(seconds for stage, seconds in self.stages.items() if stage not in ("read", "wait"))
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        """Add seconds to a stage."""
+        self.stages[stage] = self.stages.get(stage, 0.0) + max(0.0, seconds)
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Add the duration of a block to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - started)

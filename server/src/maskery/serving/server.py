@@ -1,0 +1,213 @@
+"""The server process: listening, startup, signals and graceful shutdown."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from maskery.api.app import create_app
+from maskery.api.container import State
+from maskery.serving import ServingError
+from maskery.serving.protocol import Protocol
+from maskery.serving.tls import Tls
+from maskery.settings import Settings
+
+# Seconds to read requests on the connections that were accepted last.
+_LAST_READ = 0.25
+
+# Seconds for the TLS handshakes of those connections.
+_LAST_HANDSHAKE = 1.0
+
+# Seconds for model calls that are still running after their requests have ended.
+_LAST_CALLS = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Open a listening socket on the settings' host and port.
+
+    Raises:
+        ServingError: the address cannot be used.
+    """
+    address = settings.host, settings.port
+    try:
+        if ":" in settings.host:
+            # `::` accepts IPv4 as well.
+            dual = settings.host == "::" and socket.has_dualstack_ipv6()
+            listener = socket.create_server(address, family=socket.AF_INET6, dualstack_ipv6=dual)
+        else:
+            listener = socket.create_server(address)
+    except OSError as error:
+        raise ServingError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from None
+    # Accepted connections inherit this. Without it, Nagle's algorithm delays response bodies by up to 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def configure(app: FastAPI, settings: Settings, tls: Tls | None = None) -> uvicorn.Config:
+    """uvicorn's configuration for the application."""
+
+    class ConfiguredProtocol(Protocol):
+        head_timeout = settings.head_timeout
+
+    return uvicorn.Config(
+        app,
+        http=ConfiguredProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # The application has its own middleware for the setting trusted_proxies; uvicorn would trust all of loopback.
+        proxy_headers=False,
+        ssl_context_factory=(lambda *_: tls.context) if tls else None,
+        timeout_graceful_shutdown=max(1, round(settings.grace_period)),
+    )
+
+
+def run(
+    settings: Settings,
+    greet: Callable[[str], None],
+    listen: Callable[[Settings], socket.socket] = listen,
+    tls: Tls | None = None,
+) -> None:
+    """Serve until a signal stops the process.
+
+    Args:
+        greet: called with the server's address once it is ready.
+        listen: opens the listening socket.
+        tls: None: plain HTTP.
+
+    Raises:
+        ServingError: the server did not start.
+    """
+    app = create_app(settings)
+    listener = listen(settings)
+    config = configure(app, settings, tls)
+    state: State = app.state.container.state
+    _Server(config, settings, state, greet, tls).run(sockets=[listener])
+    if state.failure:
+        raise ServingError(f"the server did not start: {state.failure}")
+
+
+def leave_threads() -> None:
+    """Exit the process if a model call is still running; Python would otherwise wait for its thread."""
+    deadline = time.monotonic() + _LAST_CALLS
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                # Not a warning: no request waits for the call any more.
+                _log.info("exiting while a model call is running in thread %s", thread.name)
+                logging.shutdown()
+                os._exit(0)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which announces its address only when the application is ready.
+
+    `greet` may create the first API key, which is shown only once: if a failed start created it, it would be lost.
+
+    Args:
+        state: the application's state.
+        greet: called with the address.
+        tls: reloaded on SIGHUP.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        settings: Settings,
+        state: State,
+        greet: Callable[[str], None],
+        tls: Tls | None,
+    ) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._state = state
+        self._greet = greet
+        self._tls = tls
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        await super().startup(sockets)
+        # From here on requests are served; /health/ready reports progress.
+        while self.started and not self.should_exit and self._state.phase == "starting":
+            if self._state.failure:
+                self.should_exit = True
+            await asyncio.sleep(0.01)
+        if self.started and not self.should_exit and sockets:
+            self._greet(self._address(sockets[0].getsockname()[1]))
+
+    def _reload(self) -> None:
+        if self._tls:
+            asyncio.get_running_loop().run_in_executor(None, self._tls.reload)
+        else:
+            _log.info("SIGHUP ignored: it reloads the TLS certificate, and TLS is not configured")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop with exit status 0. uvicorn would raise the signal again at the end and die from it."""
+        del frame
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self._state.phase = "stopping"
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting connections and finish the requests in progress."""
+        if not self.force_exit:
+            await self._accept_last(sockets or [])
+            # uvicorn closes connections without a request; one may be about to arrive.
+            await asyncio.sleep(_LAST_READ)
+        await super().shutdown(sockets)
+
+    async def _accept_last(self, listeners: list[socket.socket]) -> None:
+        """Accept the connections in the listeners' backlogs, then close the listeners.
+
+        Closing a listener resets the connections in its backlog, along with the requests sent on them.
+        """
+        loop = asyncio.get_running_loop()
+        for listener in listeners:
+            loop.remove_reader(listener)
+        # asyncio sets up connections it has just accepted in the next iteration, and needs its server for that.
+        await asyncio.sleep(0)
+        connections = [connection for listener in listeners for connection in _accept_all(listener)]
+        for server in self.servers:
+            server.close()
+        tls: dict[str, Any] = {"ssl": self._tls.context, "ssl_handshake_timeout": _LAST_HANDSHAKE} if self._tls else {}
+        setups = (loop.connect_accepted_socket(self._make_protocol, each, **tls) for each in connections)
+        await asyncio.gather(*setups, return_exceptions=True)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        protocol_class: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = protocol_class(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+    def _address(self, port: int) -> str:
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        return f"{'https' if self._tls else 'http'}://{host}:{port}"
+
+
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    """Accept all connections in a listener's backlog."""
+    connections: list[socket.socket] = []
+    while True:
+        try:
+            connections.append(listener.accept()[0])
+        except ConnectionAbortedError:
+            continue
+        # The backlog is empty, or the listener cannot accept any more.
+        except OSError:
+            return connections
