@@ -39,13 +39,13 @@ class _Encode(nn.Module):
         super().__init__()
         self.encoder = network.encoder
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        half, quarter, eighth = self.encoder(picture / 127.5 - 1)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        half, quarter, eighth = self.encoder(image / 127.5 - 1)
         return half, quarter, eighth
 
 
 class _Decode(nn.Module):
-    """Answers to a prompt from all views of its picture, and what the judge expects of them."""
+    """Answers to a prompt from all views of its image, and what the judge expects of them."""
 
     def __init__(self, decoder: Decoder, judge: Judge) -> None:
         super().__init__()
@@ -71,11 +71,11 @@ def export(network: Nano, judge: Judge, out: Path) -> tuple[Path, Path]:
     inputs = example(192, 256, 2)
     encode, decode = _Encode(network).eval(), _Decode(network.decoder, judge).eval()
     with torch.no_grad():
-        features = encode(torch.from_numpy(inputs["picture"]))
+        features = encode(torch.from_numpy(inputs["image"]))
     encoder, decoder = out / ENCODER, out / DECODER
     features_axes = {name: {0: "views", 2: f"{name}_rows", 3: f"{name}_columns"} for name in FEATURES}
-    axes = {"picture": {0: "views", 2: "rows", 3: "columns"}, **features_axes}
-    write(encode, (torch.from_numpy(inputs["picture"]),), encoder, ("picture",), FEATURES, axes)
+    axes = {"image": {0: "views", 2: "rows", 3: "columns"}, **features_axes}
+    write(encode, (torch.from_numpy(inputs["image"]),), encoder, ("image",), FEATURES, axes)
     given = (*features, torch.from_numpy(inputs["prompt"]), torch.from_numpy(inputs["previous"]))
     axes = {
         **features_axes,
@@ -95,9 +95,9 @@ def example(rows: int, columns: int, views: int) -> dict[str, NDArray[np.float32
     prompt[:, 0, rows // 8, columns // 8] = prompt[:, 7] = 1
     prompt[:, 2] = prompt[:, 4] = random.uniform(0, 1, prompt[:, 2].shape)
     previous = np.zeros((1, 1, rows // 2, columns // 2), np.float32)
-    picture = coarse.repeat(16, 2).repeat(16, 3)
-    shown = np.concatenate([picture, picture[..., ::-1]][:views])
-    return {"picture": shown, "prompt": prompt, "previous": previous}
+    image = coarse.repeat(16, 2).repeat(16, 3)
+    shown = np.concatenate([image, image[..., ::-1]][:views])
+    return {"image": shown, "prompt": prompt, "previous": previous}
 
 
 def compare(network: Nano, judge: Judge, encoder: Path, decoder: Path, inputs: Arrays) -> None:
@@ -107,12 +107,12 @@ def compare(network: Nano, judge: Judge, encoder: Path, decoder: Path, inputs: A
         NotEqual: with the runtime and the difference.
     """
     with torch.no_grad():
-        features = _Encode(network)(torch.from_numpy(inputs["picture"]))
+        features = _Encode(network)(torch.from_numpy(inputs["image"]))
         given = (torch.from_numpy(inputs[name]) for name in ("prompt", "previous"))
         answer = _Decode(network.decoder, judge)(*features, *given)
         expected, scores = (each.numpy() for each in answer)
     for runtime in (_openvino, _onnxruntime):
-        kept = runtime(encoder, {"picture": inputs["picture"]}, FEATURES)
+        kept = runtime(encoder, {"image": inputs["image"]}, FEATURES)
         prompt = {name: inputs[name] for name in ("prompt", "previous")}
         found = runtime(decoder, {**kept, **prompt}, ANSWERS)
         difference = float(np.abs(found["logits"] - expected).max() / np.abs(expected).max())

@@ -1,4 +1,4 @@
-"""Things to put into pictures: cut-outs, things cut from photos, and things that nobody has ever seen."""
+"""Objects to put into images: cut-outs, objects cut out of photos, and made-up ones."""
 
 from dataclasses import dataclass
 from functools import partial
