@@ -3,8 +3,9 @@
     python -m training.nano2.scores --data DIR --weights FILE
 
 Scores depend on the answers and not the other way round, so they are fitted once the answers are final: on scenes, at
-the end of a training run, and then, by this command, on single clicks on photos that were trained on. The judge in the
-file is replaced.
+the end of a training run, and then, by this command, on single clicks on photos that were trained on. What is kept lies
+half way between the two judges (Wortsman et al., Robust fine-tuning of zero-shot models, 2022): photos of few sources
+say what is meant better than scenes do, but only for their kind. The judge in the file is replaced.
 """
 
 import argparse
@@ -119,6 +120,12 @@ def refine(judge: Judge, found: Evidence, iterations: int, seed: int = 0) -> Non
     judge.eval().requires_grad_(False)
 
 
+def between(scenes: Judge, photos: Judge, share: float) -> dict[str, Tensor]:
+    """Weights between those of two judges, the second of which was fitted from the first."""
+    later = photos.state_dict()
+    return {name: torch.lerp(each, later[name], share) for name, each in scenes.state_dict().items()}
+
+
 @torch.no_grad()
 def photographed(folder: Folder, cases: Sequence[Case], seed: int) -> Evidence:
     """Evidence of single clicks on objects, half of them in the middle; of every second case the second look too."""
@@ -163,14 +170,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
     parser.add_argument("--per-source", type=int, default=60)
-    parser.add_argument("--iterations", type=int, default=500)
+    parser.add_argument("--iterations", type=int, default=600)
+    parser.add_argument("--share", type=float, default=0.5, help="of the judge of photos")
     options = parser.parse_args(arguments)
     photos = [photo for photo in read_library(options.data, 384).photos if not is_held_out(photo.name)]
     cases = largest(photos, options.per_source)
     folder = Folder(options.weights, Settings(mirror=True))
     found = photographed(folder, cases, 0)
+    network, before = weights.load(options.weights)
     refine(folder.judge, found, options.iterations)
-    network, _ = weights.load(options.weights)
+    folder.judge.load_state_dict(between(before, folder.judge, options.share))
     weights.save(options.weights, network, folder.judge)
     print(f"the judge was fitted on {len(found[0])} looks at {len(cases)} objects")
     return 0
