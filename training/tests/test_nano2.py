@@ -1,5 +1,6 @@
 """The second generation of the network and its training; skipped where PyTorch is not installed."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from training.nano2.optimiser import Muon, orthogonal  # noqa: E402
 from training.nano2.planes import opponent, prompt_planes  # noqa: E402
 from training.nano2.rounds import LOCAL, Rounds, Shape  # noqa: E402
 from training.nano2.scenes import Cook, Renderer  # noqa: E402
+from training.nano2.scores import between, photographed, refine  # noqa: E402
 from training.nano2.train import Kitchen, main  # noqa: E402
 from training.nano2.weights import save  # noqa: E402
 
@@ -203,6 +205,21 @@ def test_every_clicked_pixel_is_answered_as_it_was_clicked(weights: Path, image:
     points = ((70.5, 60.5, 1), (75.5, 62.5, 0), (10.5, 100.5, 1))
     logits = folder.answer(folder.encode(image), Prompt(points)).logits
     assert [bool(logits[int(y), int(x)] > 0) for x, y, _ in points] == [True, False, True]
+
+
+def test_a_judge_is_refined_on_photos_and_kept_half_way(weights: Path, image: NDArray[np.uint8]) -> None:
+    mask = np.zeros((120, 160), bool)
+    mask[30:90, 40:110] = True
+    folder = Folder(weights, Settings(mirror=True))
+    found = photographed(folder, [Case("made", "up", image, mask, ~mask & False)], 0)
+    # Two views of the first look and of the second, which is no single click any more.
+    assert found[0].shape[:2] == (4, 3)
+    assert found[2].tolist() == [1, 1, 0, 0]
+    before = copy.deepcopy(folder.judge)
+    refine(folder.judge, found, 2)
+    name, after = next(iter(folder.judge.members.state_dict().items()))
+    half = between(before, folder.judge, 0.5)[f"members.{name}"]
+    assert torch.allclose(half, (before.members.state_dict()[name] + after) / 2)
 
 
 def test_cases_come_back_from_their_pack(tmp_path: Path) -> None:
