@@ -2,10 +2,10 @@
 
     python -m training.nano2.scores --data DIR --weights FILE
 
-Scores depend on the answers and not the other way round, so they are fitted once the answers are final: on scenes, at
-the end of a training run, and then, by this command, on single clicks on photos that were trained on. What is kept lies
-half way between the two judges (Wortsman et al., Robust fine-tuning of zero-shot models, 2022): photos of few sources
-say what is meant better than scenes do, but only for their kind. The judge in the file is replaced.
+Scores depend on the answers and not the other way round, so they are fitted once the answers are final, on scenes, at
+the end of a training run. This command continues on single clicks on photos that were trained on, and keeps what lies
+half way between the two judges (Wortsman et al., Robust fine-tuning of zero-shot models, 2022). The judge in the file
+is replaced. What ships was not refined: NOTES.md says why.
 """
 
 import argparse
