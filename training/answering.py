@@ -19,9 +19,9 @@ _SECOND_LOOK = 0.25
 
 def encode(network: Nano, batch: Batch, views: int = 1) -> Features:
     """What the encoder keeps, one of each for every prompt, view by view: see `training.views`."""
-    picture = tensor(network, batch.pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-    picture = torch.cat([picture, mirrored(picture)][:views])
-    kept = network.encoder(picture.contiguous(memory_format=torch.channels_last))
+    image = tensor(network, batch.pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    image = torch.cat([image, mirrored(image)][:views])
+    kept = network.encoder(image.contiguous(memory_format=torch.channels_last))
     half, quarter, eighth = (each.repeat_interleave(batch.meant.shape[1], 0) for each in kept)
     return half, quarter, eighth
 

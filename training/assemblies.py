@@ -1,4 +1,4 @@
-"""Things that nobody has built: bodies, limbs, wheels, wings and boards of different stuff.
+"""Objects put together at random: bodies, limbs, wheels, wings and boards of different materials.
 
 Photos show things as assemblies of round and flat solids whose parts differ in colour and hide each other; a cut-out
 has no such depth. An assembly is about one unit long in every direction, and stands upright with its front at -z.

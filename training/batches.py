@@ -21,12 +21,12 @@ _PART = 0.3
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Pictures and, for each, what is asked.
+    """Images and, for each, what is asked.
 
     Attributes:
-        pixels: uint8 [pictures, side, side, 3].
-        colours: float32 [pictures, side / 4, side / 4, 3], see `lab_colours`.
-        meant: uint8 [pictures, prompts, side / 2, side / 2], opacity of what is meant.
+        pixels: uint8 [images, side, side, 3].
+        colours: float32 [images, side / 4, side / 4, 3], see `lab_colours`.
+        meant: uint8 [images, prompts, side / 2, side / 2], opacity of what is meant.
         whole: likewise, of the whole that it is part of, or is.
     """
 
@@ -43,15 +43,15 @@ class Batches(IterableDataset[Batch]):
         library: what scenes are made of.
         seed: of everything random.
         first: number of the first batch.
-        side: of the pictures.
-        pictures: in a batch.
-        prompts: for each picture.
+        side: of the images.
+        images: in a batch.
+        prompts: for each image.
     """
 
-    def __init__(self, library: Library, seed: int, first: int, side: int, pictures: int, prompts: int) -> None:
+    def __init__(self, library: Library, seed: int, first: int, side: int, images: int, prompts: int) -> None:
         self._scenes = Scenes(library)
         self._seed, self._first = seed, first
-        self._side, self._pictures, self._prompts = side, pictures, prompts
+        self._side, self._images, self._prompts = side, images, prompts
 
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)
@@ -62,7 +62,7 @@ class Batches(IterableDataset[Batch]):
             index += step
 
     def _make(self, random: np.random.Generator) -> Batch:
-        scenes = [self._scenes.draw(random, self._side) for _ in range(self._pictures)]
+        scenes = [self._scenes.draw(random, self._side) for _ in range(self._images)]
         asked = [_ask(scene, self._prompts, random) for scene in scenes]
         pixels = np.stack([scene.pixels for scene in scenes])
         quarter = (self._side // 4, self._side // 4)

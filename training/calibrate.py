@@ -17,7 +17,7 @@ from training.rounds import Rounds
 # Batches that training does not reach.
 _FIRST = 2 * 10**7
 
-_PICTURES, _SIDE, _PROMPTS = 9, 224, 2
+_IMAGES, _SIDE, _PROMPTS = 9, 224, 2
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def calibrate(network: Nano, library: Library, batches: int = 60, seed: int = 0)
         # Every batch counts the same, and the first replaces what was there.
         each.momentum = None
         each.num_batches_tracked.zero_()  # type: ignore[union-attr]
-    made = loader(Batches(library, seed, _FIRST, _SIDE, _PICTURES, _PROMPTS), 1)
+    made = loader(Batches(library, seed, _FIRST, _SIDE, _IMAGES, _PROMPTS), 1)
     for index in range(batches):
         batch = next(made)
         random = np.random.default_rng((seed, _FIRST, index))

@@ -10,7 +10,7 @@ from training.data import Library, Photo, Thing
 
 Bytes = NDArray[np.uint8]
 
-# Smaller things are not what a person clicks on in a picture shown as a whole; of alike ones a few say enough.
+# Smaller things are not what a person clicks on in an image shown as a whole; of alike ones a few say enough.
 _LEAST_SHARE = 0.01
 _MOST_OF_A_PHOTO = 3
 

@@ -27,7 +27,7 @@ from training.train import Training
 # Of the run, at its end: what is compared.
 _LAST_STEPS = 100
 
-# What it costs is measured on a picture of this shape, in this many calls.
+# What it costs is measured on an image of this shape, in this many calls.
 _SHAPE, _CALLS = (208, 240), 20
 
 
@@ -123,7 +123,7 @@ def _costs(network: Nano) -> dict[str, float]:
     """Parameters in millions, and medians of milliseconds that the two parts of a shape take in bf16."""
     network.eval()
     rows, columns = _SHAPE
-    picture = torch.zeros(1, 3, rows, columns).contiguous(memory_format=torch.channels_last)
+    image = torch.zeros(1, 3, rows, columns).contiguous(memory_format=torch.channels_last)
     planes, previous = (
         torch.zeros(1, PROMPT_PLANES, rows // 4, columns // 4),
         torch.zeros(1, 1, rows // 2, columns // 2),
@@ -132,7 +132,7 @@ def _costs(network: Nano) -> dict[str, float]:
     with torch.autocast("cpu", torch.bfloat16):
         for _ in range(_CALLS):
             started = time.perf_counter()
-            features = network.encoder(picture)
+            features = network.encoder(image)
             encoded = time.perf_counter()
             network.decoder(*features, planes, previous)
             taken["encode"].append(encoded - started)

@@ -32,9 +32,9 @@ def draw(log: Sequence[Mapping[str, float]], path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.curves", description=__doc__)
     parser.add_argument("log", type=Path, help="log.json of a run")
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("image", type=Path)
     options = parser.parse_args(arguments)
-    draw(json.loads(options.log.read_text()), options.picture)
+    draw(json.loads(options.log.read_text()), options.image)
     return 0
 
 

@@ -11,7 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
+
+try:
+    from pycocotools import mask as coco_mask
+except ImportError:  # Where packed data are trained on, no annotations are read.
+    coco_mask = None
 
 Bytes = NDArray[np.uint8]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskery.models.builtin.nano import Nano
-from maskery.segmentation import Embedding, Model, ObjectPrompt, Picture
+from maskery.segmentation import Embedding, Image, Model, ObjectPrompt
 from training.cases import Case, Course, cases
 from training.clicks import Click
 from training.data import open_data
@@ -24,13 +24,13 @@ from training.figures import draw
 
 Bytes = NDArray[np.uint8]
 
-# How far a border may be off and still be counted as found, in diagonals of the picture.
+# How far a border may be off and still be counted as found, in diagonals of the image.
 _NEAR = 0.01
 
 
 def follow(model: Model, case: Case, clicks: int) -> Course:
     """Click on a thing until it is right or the clicks are spent."""
-    embedding = model.encode(Picture(case.pixels))
+    embedding = model.encode(Image(case.pixels))
     answers = [np.zeros_like(case.mask)]
     course = Course([], [], [], 0.0, [], [])
     for index in range(clicks):
@@ -48,12 +48,12 @@ def follow(model: Model, case: Case, clicks: int) -> Course:
 
 
 def ask(model: Model, embedding: Embedding, clicks: Sequence[Click]) -> tuple[list[Bytes], list[float]]:
-    """Readings of one object, best first: uint8 [rows, columns] each, 0 or 1, and their scores."""
+    """Candidates of one object, best first: uint8 [rows, columns] each, 0 or 1, and their scores."""
     points = np.array([(x + 0.5, y + 0.5) for x, y, _ in clicks], np.float32)
     prompt = ObjectPrompt(points, np.array([label for _, _, label in clicks], np.uint8))
     [candidates] = model.decode(embedding, [prompt])
     width, height = embedding.size
-    # The grid covers the picture to its last cell, as `Candidates.extent` says.
+    # The grid covers the image to its last cell, as `Candidates.extent` says.
     stretched = [cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR) for each in candidates.logits]
     return [(each > 0).astype(np.uint8) for each in stretched], candidates.scores.tolist()
 
@@ -71,7 +71,7 @@ def summarise(found: Sequence[Case], courses: Sequence[Course]) -> dict[str, obj
         "mean": np.mean(list(by_source.values()), axis=0).round(4).tolist(),
         "sources": by_source,
         "borders": borders.mean(0).round(4).tolist(),
-        "best_reading": round(float(np.mean([max(course.first) for course in courses])), 4),
+        "best_candidate": round(float(np.mean([max(course.first) for course in courses])), 4),
         "score_correlation": round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 4),
         "score_bias": round(float((scores - curve[:, 0]).mean()), 4),
     }
@@ -82,7 +82,7 @@ def border_agreement(mask: Bytes, answer: Bytes, near: float) -> float:
 
     Args:
         mask, answer: uint8 [rows, columns], 0 or 1.
-        near: in diagonals of the picture.
+        near: in diagonals of the image.
     """
     borders = [each - cv2.erode(each, np.ones((3, 3), np.uint8), borderValue=1) for each in (mask, answer)]
     if not (borders[0].any() and borders[1].any()):

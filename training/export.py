@@ -4,22 +4,18 @@ python -m training.export --checkpoint FILE --out DIR
 """
 
 import argparse
-import copy
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from maskery.models.builtin.nano_prompt import PLANES
 from training import checkpoint
+from training.graphs import folded, write
 from training.judge import Judge, evidence
 from training.network import Decoder, Nano
 from training.views import look_from_all
@@ -29,11 +25,6 @@ Arrays = Mapping[str, NDArray[np.float32]]
 ENCODER, DECODER = "nano-encoder.onnx", "nano-decoder.onnx"
 FEATURES = ("half", "quarter", "eighth")
 ANSWERS = ("logits", "scores")
-
-_OPSET = 18
-
-# Weights of fewer numbers stay as they are: biases, norms.
-_SMALL = 512
 
 # Half-precision weights move a pixel or two across the threshold, and with them what a score is made of.
 _SCORE = 0.03
@@ -48,13 +39,13 @@ class _Encode(nn.Module):
         super().__init__()
         self.encoder = network.encoder
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        half, quarter, eighth = self.encoder(picture / 127.5 - 1)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        half, quarter, eighth = self.encoder(image / 127.5 - 1)
         return half, quarter, eighth
 
 
 class _Decode(nn.Module):
-    """Answers to a prompt from all views of its picture, and what the judge expects of them."""
+    """Answers to a prompt from all views of its image, and what the judge expects of them."""
 
     def __init__(self, decoder: Decoder, judge: Judge) -> None:
         super().__init__()
@@ -76,21 +67,21 @@ def export(network: Nano, judge: Judge, out: Path) -> tuple[Path, Path]:
         NotEqual: a runtime's results differ from PyTorch's by more than half precision explains.
     """
     out.mkdir(parents=True, exist_ok=True)
-    network = _folded(network)
+    network = folded(network)
     inputs = example(192, 256, 2)
     encode, decode = _Encode(network).eval(), _Decode(network.decoder, judge).eval()
     with torch.no_grad():
-        features = encode(torch.from_numpy(inputs["picture"]))
+        features = encode(torch.from_numpy(inputs["image"]))
     encoder, decoder = out / ENCODER, out / DECODER
     features_axes = {name: {0: "views", 2: f"{name}_rows", 3: f"{name}_columns"} for name in FEATURES}
-    axes = {"picture": {0: "views", 2: "rows", 3: "columns"}, **features_axes}
-    _write(encode, (torch.from_numpy(inputs["picture"]),), encoder, ("picture",), FEATURES, axes)
+    axes = {"image": {0: "views", 2: "rows", 3: "columns"}, **features_axes}
+    write(encode, (torch.from_numpy(inputs["image"]),), encoder, ("image",), FEATURES, axes)
     given = (*features, torch.from_numpy(inputs["prompt"]), torch.from_numpy(inputs["previous"]))
     axes = {
         **features_axes,
         **{name: {2: f"{name}_rows", 3: f"{name}_columns"} for name in ("prompt", "previous", "logits")},
     }
-    _write(decode, given, decoder, (*FEATURES, "prompt", "previous"), ANSWERS, axes)
+    write(decode, given, decoder, (*FEATURES, "prompt", "previous"), ANSWERS, axes)
     for views, rows, columns in ((1, 256, 256), (2, 192, 320)):
         compare(network, judge, encoder, decoder, example(rows, columns, views))
     return encoder, decoder
@@ -104,9 +95,9 @@ def example(rows: int, columns: int, views: int) -> dict[str, NDArray[np.float32
     prompt[:, 0, rows // 8, columns // 8] = prompt[:, 7] = 1
     prompt[:, 2] = prompt[:, 4] = random.uniform(0, 1, prompt[:, 2].shape)
     previous = np.zeros((1, 1, rows // 2, columns // 2), np.float32)
-    picture = coarse.repeat(16, 2).repeat(16, 3)
-    shown = np.concatenate([picture, picture[..., ::-1]][:views])
-    return {"picture": shown, "prompt": prompt, "previous": previous}
+    image = coarse.repeat(16, 2).repeat(16, 3)
+    shown = np.concatenate([image, image[..., ::-1]][:views])
+    return {"image": shown, "prompt": prompt, "previous": previous}
 
 
 def compare(network: Nano, judge: Judge, encoder: Path, decoder: Path, inputs: Arrays) -> None:
@@ -116,12 +107,12 @@ def compare(network: Nano, judge: Judge, encoder: Path, decoder: Path, inputs: A
         NotEqual: with the runtime and the difference.
     """
     with torch.no_grad():
-        features = _Encode(network)(torch.from_numpy(inputs["picture"]))
+        features = _Encode(network)(torch.from_numpy(inputs["image"]))
         given = (torch.from_numpy(inputs[name]) for name in ("prompt", "previous"))
         answer = _Decode(network.decoder, judge)(*features, *given)
         expected, scores = (each.numpy() for each in answer)
     for runtime in (_openvino, _onnxruntime):
-        kept = runtime(encoder, {"picture": inputs["picture"]}, FEATURES)
+        kept = runtime(encoder, {"image": inputs["image"]}, FEATURES)
         prompt = {name: inputs[name] for name in ("prompt", "previous")}
         found = runtime(decoder, {**kept, **prompt}, ANSWERS)
         difference = float(np.abs(found["logits"] - expected).max() / np.abs(expected).max())
@@ -131,57 +122,6 @@ def compare(network: Nano, judge: Judge, encoder: Path, decoder: Path, inputs: A
             raise NotEqual(f"{runtime.__name__[1:]} differs from PyTorch by {difference:.2%} of the largest logit")
         if off > _SCORE:
             raise NotEqual(f"{runtime.__name__[1:]} differs from PyTorch by {off:.4f} in a score")
-
-
-def _write(
-    module: nn.Module,
-    inputs: tuple[Tensor, ...],
-    path: Path,
-    names: Sequence[str],
-    outputs: Sequence[str],
-    axes: Mapping[str, Mapping[int, str]],
-) -> None:
-    torch.onnx.export(
-        module,
-        inputs,
-        path,
-        input_names=list(names),
-        output_names=list(outputs),
-        dynamic_axes={name: dict(each) for name, each in axes.items()},
-        opset_version=_OPSET,
-        dynamo=False,
-    )
-    model = onnx.load(path)
-    _halve(model)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
-
-
-def _halve(model: onnx.ModelProto) -> None:
-    """Weights in half precision, each followed by its way back to single."""
-    graph = model.graph
-    casts = []
-    for weights in graph.initializer:
-        values = numpy_helper.to_array(weights)
-        if values.dtype == np.float32 and values.size >= _SMALL:
-            name = weights.name
-            weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + ".half"))
-            casts.append(helper.make_node("Cast", [name + ".half"], [name], name=name + ".cast", to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def _folded(network: Nano) -> Nano:
-    """A copy without batch normalisation: it has become part of the convolutions before it."""
-    network = copy.deepcopy(network).eval().float()
-    for module in list(network.modules()):
-        children = list(module.named_children())
-        for (name, first), (norm_name, norm) in pairwise(children):
-            if isinstance(first, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(first, norm))
-                setattr(module, norm_name, nn.Identity())
-    return network
 
 
 def _openvino(graph: Path, inputs: Arrays, outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:

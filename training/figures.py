@@ -1,4 +1,4 @@
-"""Pictures of what came of an evaluation: answers on photos, and what the scores are worth."""
+"""Images of what came of an evaluation: answers on photos, and what the scores are worth."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -21,7 +21,7 @@ def view(box: tuple[float, float, float, float], side: int, angle: float = 0.0, 
 
 
 def warp(source: Bytes, matrix: Floats, side: int, reflect: bool = False) -> Bytes:
-    """A picture or mask on a canvas [side, side], smoothed where it shrinks; black or reflected beyond its edges."""
+    """An image or mask on a canvas [side, side], smoothed where it shrinks; black or reflected beyond its edges."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if scale < 0.6:
         rows, columns = source.shape[:2]

@@ -104,7 +104,7 @@ def evidence(decoder: Decoder, look: Look, features: Features, prompt: Tensor) -
 
 
 def _outline(logits: Tensor, half: Tensor, at_click: Tensor) -> Tensor:
-    """Edges of the picture under the border, the answer's form, which answer holds which; [B, 3, 13]."""
+    """Edges of the image under the border, the answer's form, which answer holds which; [B, 3, 13]."""
     across, down = (half[..., 1:] - half[..., :-1]).abs(), (half[:, :, 1:] - half[:, :, :-1]).abs()
     edges = F.pad(across.mean(1, keepdim=True), (0, 1)) + F.pad(down.mean(1, keepdim=True), (0, 0, 0, 1))
     edges = F.max_pool2d(edges, 3, 1, 1)

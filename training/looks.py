@@ -1,4 +1,4 @@
-"""How pictures look: sprites that match where they are put, and what cameras do."""
+"""How images look: sprites that match where they are put, and what cameras do."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ def harmonise(colours: Bytes, opacity: Bytes, canvas: Bytes, random: np.random.G
 
 
 def photograph(pixels: Bytes, random: np.random.Generator) -> Bytes:
-    """The picture with another exposure, colour, sharpness, noise or compression."""
+    """The image with another exposure, colour, sharpness, noise or compression."""
     levels = np.linspace(0, 1, 256)[:, None]
     if random.random() < 0.7:
         gain = np.exp(random.normal(0, 0.15) + random.normal(0, 0.06, 3))

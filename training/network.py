@@ -1,6 +1,6 @@
-"""The network: a picture is encoded once, every prompt is joined to it at an eighth of the resolution.
+"""The network: an image is encoded once, every prompt is joined to it at an eighth of the resolution.
 
-Shapes use S for the side of the picture (a multiple of 16; height and width may differ), B for pictures or objects.
+Shapes use S for the side of the image (a multiple of 16; height and width may differ), B for images or objects.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Widths:
     Attributes:
         quarter, eighth, sixteenth: channels at these shares of the resolution.
         blocks: residual blocks at a sixteenth.
-        attention: of these, how many are followed by attention over the whole picture.
+        attention: of these, how many are followed by attention over the whole image.
     """
 
     quarter: int = 32
@@ -107,7 +107,7 @@ class Likeness(nn.Module):
 
 
 class Encoder(nn.Module):
-    """What is kept of a picture."""
+    """What is kept of an image."""
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()
@@ -116,10 +116,10 @@ class Encoder(nn.Module):
         self.down = Conv(widths.quarter, widths.eighth, stride=2)
         self.eighth = nn.Sequential(Residual(widths.eighth), Residual(widths.eighth))
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features at a half, a quarter and an eighth from a picture [B, 3, S, S], values -1 to 1."""
-        half = self.detail(F.pixel_unshuffle(picture, 2))
-        quarter = self.stem(F.pixel_unshuffle(picture, 4))
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features at a half, a quarter and an eighth from an image [B, 3, S, S], values -1 to 1."""
+        half = self.detail(F.pixel_unshuffle(image, 2))
+        quarter = self.stem(F.pixel_unshuffle(image, 4))
         return half, quarter, self.eighth(self.down(quarter))
 
 
@@ -204,7 +204,7 @@ def clues(logits: Tensor, prompt: Tensor) -> Tensor:
     """What an answer's own looks say about it, [B, 3, CLUES].
 
     How sure it is, how little its area hangs on the threshold, how large it is, how far it agrees with the other two,
-    whether it runs along the picture's border, and whether the prompt is a single click.
+    whether it runs along the image's border, and whether the prompt is a single click.
 
     Args:
         logits: [B, 3, S/2, S/2].
@@ -244,7 +244,7 @@ class Nano(nn.Module):
         self.encoder = Encoder(self.widths)
         self.decoder = Decoder(self.widths)
 
-    def forward(self, picture: Tensor, prompt: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-        half, quarter, eighth = self.encoder(picture)
+    def forward(self, image: Tensor, prompt: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+        half, quarter, eighth = self.encoder(image)
         logits, scores = self.decoder(half, quarter, eighth, prompt, previous)
         return logits, scores

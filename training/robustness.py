@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from maskery.models.builtin import nano
 from maskery.models.builtin.nano import Nano
-from maskery.segmentation import Model, Picture
+from maskery.segmentation import Image, Model
 from training.cases import Case, cases
 from training.clicks import Click
 from training.data import open_data
@@ -39,8 +39,8 @@ class Change:
     Attributes:
         model: that answers.
         pixels: [rows, columns, …] turned or mirrored.
-        back: an answer in the picture's own direction.
-        click: a click likewise, in a picture of (rows, columns).
+        back: an answer in the image's own direction.
+        click: a click likewise, in an image of (rows, columns).
     """
 
     model: Model
@@ -100,8 +100,8 @@ def measure(found: Sequence[Case], folder: Path) -> dict[str, dict[str, list[flo
     tried = changes(folder)
     agreed: dict[str, dict[str, list[float]]] = {name: {str(clicks): [] for clicks in _CLICKS} for name in tried}
     for case in found:
-        embeddings = {name: each.model.encode(_picture(each.pixels(case.pixels))) for name, each in tried.items()}
-        embedding = plain.encode(Picture(case.pixels))
+        embeddings = {name: each.model.encode(_image(each.pixels(case.pixels))) for name, each in tried.items()}
+        embedding = plain.encode(Image(case.pixels))
         answer = np.zeros_like(case.mask)
         clicks: list[Click] = []
         while len(clicks) < max(_CLICKS):
@@ -121,8 +121,8 @@ def measure(found: Sequence[Case], folder: Path) -> dict[str, dict[str, list[flo
     }
 
 
-def _picture(pixels: Bytes) -> Picture:
-    return Picture(np.ascontiguousarray(pixels))
+def _image(pixels: Bytes) -> Image:
+    return Image(np.ascontiguousarray(pixels))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ Floats = NDArray[np.float32]
 
 
 class Rounds:
-    """Prompts for every object of a batch, [pictures × prompts] in order; grids are half the pictures' side.
+    """Prompts for every object of a batch, [images × prompts] in order; grids are half the images' side.
 
     Args:
         batch: what is asked about.
@@ -26,8 +26,8 @@ class Rounds:
 
     def __init__(self, batch: Batch, random: np.random.Generator, pool: ThreadPoolExecutor | None = None) -> None:
         self._map = pool.map if pool else map
-        per_picture = batch.meant.shape[1]
-        self._colours = np.repeat(batch.colours, per_picture, axis=0)
+        per_image = batch.meant.shape[1]
+        self._colours = np.repeat(batch.colours, per_image, axis=0)
         self._masks: Bytes = (batch.meant.reshape(-1, *batch.meant.shape[2:]) > 127).astype(np.uint8)
         #: What the answer starts from, float32 [prompts, 1, rows, columns]; -1 to 1.
         self.previous = np.zeros((len(self._masks), 1, *self._masks.shape[1:]), np.float32)
@@ -70,7 +70,7 @@ class Rounds:
     def _begin(self, index: int) -> Prompt:
         mask, random = self._masks[index], self._randoms[index]
         if not mask.any():
-            # A part that vanished as the picture shrank: nothing can be asked of it.
+            # A part that vanished as the image shrank: nothing can be asked of it.
             return Prompt([(0, 0, 0)])
         kind = random.random()
         if kind < 0.78:

@@ -1,4 +1,4 @@
-"""Pictures to learn from, with what is masked in them: photos as they are, and photos with sprites put in."""
+"""Images to learn from, with what is masked in them: photos as they are, and photos with sprites put in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 _LEAST = 0.004
 _MOST = 0.92
 
-# How often a scene is turned by 0, 90, 180 and 270 degrees: most pictures stand upright, few clicks care.
+# How often a scene is turned by 0, 90, 180 and 270 degrees: most images stand upright, few clicks care.
 _TURNS = (0.64, 0.14, 0.08, 0.14)
 
 
@@ -38,7 +38,7 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture and what can be asked for in it.
+    """An image and what can be asked for in it.
 
     Attributes:
         pixels: uint8 [side, side, 3], RGB.
@@ -54,7 +54,7 @@ class Scenes:
 
     Args:
         library: what they are made of.
-        composites: share of pictures that sprites are put into.
+        composites: share of images that sprites are put into.
     """
 
     def __init__(self, library: Library, composites: float = 0.5) -> None:

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """Steps at one size of picture.
+    """Steps at one size of image.
 
     Attributes:
         until: number of the first step after it.
-        side: of the pictures.
-        pictures: in a batch.
+        side: of the images.
+        images: in a batch.
     """
 
     until: int
     side: int
-    pictures: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Schedule:
 
     Attributes:
         stages: in order.
-        prompts: for each picture.
+        prompts: for each image.
         warmup, decay: steps.
         muon_lr, adam_lr: rates of learning.
         workers: processes that make scenes.

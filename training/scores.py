@@ -31,7 +31,7 @@ from training.views import Features, look_from_all
 # Batches that training does not reach.
 _FIRST = 10**7
 
-_PICTURES, _SIDE, _PROMPTS = 8, 224, 2
+_IMAGES, _SIDE, _PROMPTS = 8, 224, 2
 
 _ITERATIONS, _AT_ONCE, _RATE = 500, 512, 6e-3
 
@@ -82,11 +82,11 @@ def _loss(scores: Tensor, reached: Tensor, ambiguous: Tensor) -> Tensor:
 def _collect(network: Nano, library: Library, batches: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Evidence [prompts, 3, EVIDENCE], IoU [prompts, 3], and which prompts are single clicks, float [prompts].
 
-    All the single clicks of the first round, on the picture and the mirrored one; of every fourth batch another round,
-    looked at twice, on the picture alone: as they are answered.
+    All the single clicks of the first round, on the image and the mirrored one; of every fourth batch another round,
+    looked at twice, on the image alone: as they are answered.
     """
     found: list[tuple[Tensor, Tensor, Tensor]] = []
-    made = loader(Batches(library, seed, _FIRST, _SIDE, _PICTURES, _PROMPTS), 1)
+    made = loader(Batches(library, seed, _FIRST, _SIDE, _IMAGES, _PROMPTS), 1)
     for index in range(batches):
         batch = next(made)
         rounds = Rounds(batch, np.random.default_rng((seed, _FIRST, index)))

@@ -1,4 +1,4 @@
-"""From a checkpoint to what is shipped: normalisation, scores, graphs, the model card's numbers and its pictures.
+"""From a checkpoint to what is shipped: normalisation, scores, graphs, the model card's numbers and its images.
 
 python -m training.ship --data DIR --checkpoint FILE --graphs DIR --figures DIR --numbers FILE
 """

@@ -75,7 +75,7 @@ def render(solids: Sequence[Solid], view: Floats, random: Random, texture: Textu
         view: rotation [3, 3] of all of them.
         random: for light and stuff.
         texture: makes the stuff.
-        side: of the picture.
+        side: of the image.
     """
     corners = np.concatenate([_corners(solid) for solid in solids]) @ view.T
     low, high = corners[:, :2].min(0), corners[:, :2].max(0)
@@ -158,7 +158,7 @@ def _hit(solid: Solid, rays: Floats, turned: Floats, middle: Floats) -> tuple[ND
 
 def _stuff(random: Random, texture: Texture) -> Callable[[Floats, Floats], Floats]:
     """Colours [places, 3] of places on a solid, which carry a texture from the side that they face."""
-    picture = texture(_TEXTURE_SIDE).astype(np.float32)
+    image = texture(_TEXTURE_SIDE).astype(np.float32)
     scale, shift = random.uniform(0.4, 1.6) * _TEXTURE_SIDE, random.uniform(0, _TEXTURE_SIDE, 2)
 
     def colours(place: Floats, normal: Floats) -> Floats:
@@ -168,7 +168,7 @@ def _stuff(random: Random, texture: Texture) -> Callable[[Floats, Floats], Float
         # Mirrored at its edges, so that it has no seams.
         u, v = ((np.abs((each + _TEXTURE_SIDE) % (2 * _TEXTURE_SIDE) - _TEXTURE_SIDE)).astype(np.intp)
                 for each in (across * scale + shift[0], down * scale + shift[1]))  # fmt: skip
-        found: Floats = picture[v.clip(0, _TEXTURE_SIDE - 1), u.clip(0, _TEXTURE_SIDE - 1)]
+        found: Floats = image[v.clip(0, _TEXTURE_SIDE - 1), u.clip(0, _TEXTURE_SIDE - 1)]
         return found
 
     return colours

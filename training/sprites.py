@@ -1,4 +1,4 @@
-"""Things to put into pictures: cut-outs, things cut from photos, and things that nobody has ever seen."""
+"""Objects to put into images: cut-outs, objects cut out of photos, and made-up ones."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -109,7 +109,9 @@ class Sprites:
         if kind < 0.3:
             return _blob(random, side)
         source = self.cutout(random) if kind < 0.8 and self._library.cutouts else self.thing(random)
-        shape = cv2.resize(source.pixels[:, :, 3], (side, side), interpolation=cv2.INTER_AREA)
+        opacity = source.pixels[:, :, 3]
+        how = cv2.INTER_AREA if min(opacity.shape) > side else cv2.INTER_CUBIC
+        shape = cv2.resize(opacity, (side, side), interpolation=how)
         return shape.astype(np.uint8, copy=False)
 
 

@@ -91,7 +91,7 @@ class Training:
         while self.step < self._schedule.steps:
             if stage is not (now := self._schedule.stage(self.step)):
                 stage = now
-                made = Batches(self._library, self._seed, self.step, stage.side, stage.pictures, self._schedule.prompts)
+                made = Batches(self._library, self._seed, self.step, stage.side, stage.images, self._schedule.prompts)
                 batches = loader(made, self._schedule.workers)
             recent.append(self._learn(next(batches)))
             self.step += 1

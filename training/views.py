@@ -1,4 +1,4 @@
-"""A picture answered as it is and mirrored: what a click means shall not hang on a direction.
+"""An image answered as it is and mirrored: what a click means shall not hang on a direction.
 
 In shapes, V is the number of views, 1 (as it is) or 2 (and mirrored), B that of prompts; V × B goes view by view.
 """
@@ -24,7 +24,7 @@ def look_from_all(decoder: Decoder, features: Features, prompt: Tensor, previous
     Args:
         decoder: that answers.
         features: of the encoder, at a half, a quarter and an eighth, [V × B, channels, rows, columns].
-        prompt, previous: [B, ...], as the picture is; see `Decoder.look`.
+        prompt, previous: [B, ...], as the image is; see `Decoder.look`.
     """
     # Not `expand`, whose count the exporter would take for a constant.
     every = torch.ones_like(features[0][:, :1, :1, :1]).unflatten(0, (-1, len(prompt)))

@@ -11,11 +11,11 @@ from training.compare import SHAPES, main  # noqa: E402 - only with PyTorch
 def test_every_shape_answers_and_listens_to_the_prompt(name: str) -> None:
     torch.manual_seed(0)
     network = SHAPES[name]().eval()
-    picture, previous = torch.rand(1, 3, 64, 48) * 2 - 1, torch.zeros(2, 1, 32, 24)
+    image, previous = torch.rand(1, 3, 64, 48) * 2 - 1, torch.zeros(2, 1, 32, 24)
     prompts = torch.zeros(2, 8, 16, 12)
     prompts[0, 0, 4, 4] = prompts[1, 0, 12, 9] = 1.0
     with torch.inference_mode():
-        features = [kept.repeat_interleave(2, 0) for kept in network.encoder(picture)]
+        features = [kept.repeat_interleave(2, 0) for kept in network.encoder(image)]
         logits, scores = network.decoder(*features, prompts, previous)
     assert logits.shape == (2, 3, 32, 24)
     assert scores.shape == (2, 3)

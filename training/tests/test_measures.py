@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from maskery.models.builtin import nano
-from maskery.segmentation import Candidates, Embedding, ObjectPrompt, Picture
+from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt
 from training.cases import Case
 from training.evaluate import ask, border_agreement, deepest_error, follow, iou, summarise
 from training.robustness import changes
@@ -18,8 +18,8 @@ class Threshold:
 
     name, revision, created, owned_by, slow_encoder, max_batch = "threshold", "1", 0, "test", False, 1
 
-    def encode(self, picture: Picture) -> Embedding:
-        return Embedding({"grey": picture.pixels.mean(2)}, picture.size, 1)
+    def encode(self, image: Image) -> Embedding:
+        return Embedding({"grey": image.pixels.mean(2)}, image.size, 1)
 
     def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
         grey = embedding.arrays["grey"].astype(np.float32)
@@ -42,7 +42,7 @@ def test_a_course_is_what_a_person_would_see(case: Case) -> None:
     assert course.first == [1.0, 0.0]
     assert course.score == pytest.approx(0.9)
     assert len(course.clicks) == 1
-    assert summarise([case] * 2, [course] * 2)["best_reading"] == 1.0
+    assert summarise([case] * 2, [course] * 2)["best_candidate"] == 1.0
 
 
 def test_the_deepest_error_is_the_middle_of_what_is_missing_or_too_much(case: Case) -> None:
@@ -73,6 +73,6 @@ def test_what_is_changed_is_changed_back_with_its_clicks() -> None:
 
 def test_a_click_is_asked_about_at_the_middle_of_its_pixel(case: Case) -> None:
     model = Threshold()
-    answers, scores = ask(model, model.encode(Picture(case.pixels)), [(40, 30, 1)])
+    answers, scores = ask(model, model.encode(Image(case.pixels)), [(40, 30, 1)])
     np.testing.assert_array_equal(answers[0], case.mask)
     assert scores == pytest.approx([0.9, 0.2])

@@ -21,7 +21,7 @@ def share(view, part):
     return (view.parts == part).mean()
 
 
-# The longest side fills 1 / 1.04 of the picture.
+# The longest side fills 1 / 1.04 of the image.
 FILLED = 1 / 1.04**2
 
 

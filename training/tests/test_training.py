@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Twenty pictures of a person with a shirt, and two cut-outs."""
+    """Twenty images of a person with a shirt, and two cut-outs."""
     random = np.random.default_rng(0)
     folder = tmp_path / "data"
     images, annotations = [], []

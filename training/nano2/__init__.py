@@ -1,0 +1,1 @@
+"""`maskery/nano`, second generation: trained on one GPU, answered as a fold over clicks."""

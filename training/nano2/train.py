@@ -1,0 +1,310 @@
+"""Train on one device for a given time.
+
+    python -m training.nano2.train --bank DIR --out DIR --seconds 480
+
+The rate of learning follows the time that has passed, so that a run ends settled however fast the device is. The folder
+gets `weights.safetensors` (averaged weights, normalised anew, with the judge), `network.safetensors` (to continue from)
+and `log.jsonl`.
+"""
+
+import argparse
+import copy
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+from training.judge import Judge
+from training.nano2 import weights
+from training.nano2.bank import Bank, with_cutouts
+from training.nano2.losses import hard_iou, loss
+from training.nano2.network import Nano, Widths
+from training.nano2.optimiser import optimisers
+from training.nano2.rounds import LOCAL, Batch, Rounds, Shape
+from training.nano2.scenes import Cook, Recipe, Renderer
+from training.nano2.scores import fit
+
+_REPORT = 100
+_AHEAD = 12
+_COARSE_LOSS = 0.4
+_WARMUP = 150
+
+
+class Kitchen:
+    """Recipes, drawn ahead by processes of their own.
+
+    To be made before the process touches a GPU, for its processes are forks of this one.
+    """
+
+    def __init__(self, cook: Cook, seed: int, workers: int) -> None:
+        global _COOK  # noqa: PLW0603 - what forks inherit
+        _COOK = cook
+        self._seed, self._drawn = seed, 0
+        self._pool = ProcessPoolExecutor(workers, mp_context=get_context("fork")) if workers else None
+        self._waiting: dict[tuple[int, int], deque[Future[list[Recipe]]]] = {}
+        if self._pool:
+            list(self._pool.map(_draw, [(seed, -1 - worker, 1, 256) for worker in range(2 * workers)]))
+
+    def draw(self, count: int, side: int) -> list[Recipe]:
+        """So many recipes for canvases of that side."""
+        if not self._pool:
+            return _draw(self._next(count, side))
+        waiting = self._waiting.setdefault((count, side), deque())
+        while len(waiting) < _AHEAD:
+            waiting.append(self._pool.submit(_draw, self._next(count, side)))
+        return waiting.popleft().result()
+
+    def close(self) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _next(self, count: int, side: int) -> tuple[int, int, int, int]:
+        self._drawn += 1
+        return self._seed, self._drawn, count, side
+
+
+_COOK: Cook
+
+
+def _draw(work: tuple[int, int, int, int]) -> list[Recipe]:
+    seed, number, count, side = work
+    random = np.random.default_rng((seed, number + 1000))
+    return [_COOK.draw(random, side) for _ in range(count)]
+
+
+class Training:
+    """A run.
+
+    Args:
+        bank: what scenes are made of.
+        options: see `_options`.
+    """
+
+    def __init__(self, bank: Bank, options: argparse.Namespace) -> None:
+        self._kitchen = Kitchen(Cook(bank), options.seed, options.workers)
+        torch.manual_seed(options.seed)
+        self._options = options
+        self._device = torch.device(options.device)
+        self._random = np.random.default_rng(options.seed)
+        self._renderer = Renderer(bank, self._device)
+        self.network = Nano(Widths()).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._graph: Any = None
+        if options.start:
+            self.network.load_state_dict(weights.load(options.start)[0].state_dict())
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self._forward: nn.Module = torch.compile(self.network) if options.compile else self.network  # type: ignore[assignment]
+        self._optimisers = optimisers(self.network, options.muon, options.adam)
+        self._rates = [[group["lr"] for group in each.param_groups] for each in self._optimisers]
+        self.step, self._begun = 0, time.monotonic()
+        self._sums = torch.zeros(8, device=self._device)
+        self._no_edges = torch.tensor((1.0, 0.0, 1.0), device=self._device)
+
+    def run(self) -> None:
+        """Train until the time is over."""
+        out: Path = self._options.out
+        out.mkdir(parents=True, exist_ok=True)
+        log = (out / "log.jsonl").open("a")
+        stage, reported = 0, time.monotonic()
+        rounds = self._rounds(self._options.stages[stage][1])
+        saved = self._begun
+        while (passed := self._passed()) < 1 and self.step < self._options.steps:
+            wanted = int(np.searchsorted(np.cumsum([share for share, _ in self._options.stages]), passed, side="right"))
+            if wanted != stage:
+                stage = wanted
+                self._graph = None
+                rounds = self._rounds(self._options.stages[stage][1])
+            self._learn(rounds, passed)
+            self.step += 1
+            if self.step % self._options.report == 0:
+                sums = self._sums.tolist()
+                self._sums.zero_()
+                now = time.monotonic()
+                row = {
+                    "step": self.step, "passed": round(passed, 4), "side": rounds.shape.side,
+                    "loss": sums[0] / self._options.report, "single": sums[1] / max(1, sums[2]),
+                    "further": sums[3] / max(1, sums[4]), "local": sums[5] / max(1, sums[6]),
+                    "unseen": sums[7] / self._options.report / rounds.shape.items,
+                    "ms": 1000 * (now - reported) / self._options.report,
+                }  # fmt: skip
+                reported = now
+                print(json.dumps({name: round(value, 4) for name, value in row.items()}), flush=True)
+                log.write(json.dumps(row) + "\n")
+                log.flush()
+                if now - saved > self._options.save:
+                    saved = now
+                    self.save(out)
+        self._graph = None
+        self.save(out)
+        self.calibrate(self._options.calibrate)
+        self.save_weights(out, None)
+        shape = self._options.stages[-1][1]
+        rounds = self._rounds(Shape(shape.side, shape.items, shape.items))
+        judge = fit(self.average, rounds, self._options.judge, self._options.judge_steps)
+        self.save_weights(out, judge)
+        self._kitchen.close()
+        print(json.dumps({"steps": self.step, "seconds": time.monotonic() - self._begun}), flush=True)
+
+    def save(self, out: Path) -> None:
+        """The weights, without averaging and without the optimiser: what only starts another run."""
+        weights.save(out / "network.safetensors", self.network, None, self.step)
+
+    def save_weights(self, out: Path, judge: Judge | None) -> None:
+        weights.save(out / "weights.safetensors", self.average, judge, self.step)
+
+    @torch.no_grad()
+    def calibrate(self, batches: int) -> None:
+        """Measure the statistics of batch normalisation for the averaged weights, on batches of the last stage."""
+        norms = [each for each in self.average.modules() if isinstance(each, nn.BatchNorm2d)]
+        usual = [each.momentum for each in norms]
+        for each in norms:
+            each.momentum = None
+            each.reset_running_stats()
+        self.average.train()
+        rounds = self._rounds(self._options.stages[-1][1])
+        for _ in range(batches):
+            batch = rounds.next()
+            with torch.autocast(self._device.type, torch.bfloat16):
+                logits, _ = self.average(_seen(batch), batch.prompt, batch.previous)
+            rounds.take(batch, logits)
+        for each, momentum in zip(norms, usual, strict=True):
+            each.momentum = momentum
+        self.average.eval()
+
+    def _passed(self) -> float:
+        return (time.monotonic() - self._begun) / self._options.seconds
+
+    def _learn(self, rounds: Rounds, passed: float) -> None:
+        rate = min(1.0, (self.step + 1) / _WARMUP, max(0.0, 1 - passed) / (1 - self._options.hold))
+        for optimiser, rates in zip(self._optimisers, self._rates, strict=True):
+            for group, full in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = full * rate
+        batch = rounds.next()
+        total, logits = self._descend(batch)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0, foreach=True)
+        for optimiser in self._optimisers:
+            optimiser.step()
+        self._follow()
+        rounds.take(batch, logits)
+        self._count(batch, logits, total)
+
+    def _rounds(self, shape: Shape) -> Rounds:
+        return Rounds(self._kitchen, self._renderer, shape, self._random, self._device)
+
+    def _descend(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Leave gradients with the weights; the loss and the logits, without their history."""
+        if not self._options.graph:
+            return self._gradients(batch)
+        if self._graph is None:
+            still = Batch(*(each.clone() for each in batch))
+            beside = torch.cuda.Stream()
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(beside):
+                for _ in range(3):
+                    self._gradients(still)
+            torch.cuda.current_stream().wait_stream(beside)
+            graph = torch.cuda.CUDAGraph()
+            for each in self.network.parameters():
+                each.grad = None
+            with torch.cuda.graph(graph):
+                answer = self._gradients(still, fresh=False)
+            self._graph = graph, still, answer
+        graph, still, answer = self._graph
+        for own, new in zip(still, batch, strict=True):
+            own.copy_(new)
+        graph.replay()
+        return answer
+
+    def _gradients(self, batch: Batch, fresh: bool = True) -> tuple[Tensor, Tensor]:
+        if fresh:
+            for each in self.network.parameters():
+                each.grad = None
+        with torch.autocast(self._device.type, torch.bfloat16, cache_enabled=not self._options.graph):
+            logits, coarse = self._forward(_seen(batch), batch.prompt, batch.previous)
+        total = loss(logits, batch.meant, batch.whole, batch.single, batch.weights)
+        truths = [F.avg_pool2d(each[:, None], 4)[:, 0] for each in (batch.meant, batch.whole)]
+        plain = batch.weights * self._no_edges
+        total = total + _COARSE_LOSS * loss(coarse, truths[0], truths[1], batch.single, plain)
+        total.backward()  # type: ignore[no-untyped-call]
+        return total.detach(), logits.detach()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        keep = min(self._options.average, (1 + self.step) / (20 + self.step))
+        mine, theirs = list(self.average.parameters()), list(self.network.parameters())
+        torch._foreach_lerp_(mine, theirs, 1 - keep)
+        for own, new in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            own.copy_(new)
+
+    @torch.no_grad()
+    def _count(self, batch: Batch, logits: Tensor, total: Tensor) -> None:
+        wanted = torch.where(batch.single[:, None, None], batch.whole, batch.meant)
+        reached = hard_iou(logits[:, :1], wanted)[:, 0]
+        shown = batch.weights[:, 0] > 0
+        local = batch.kinds == LOCAL
+        groups = (batch.single & shown, ~batch.single & shown & ~local, local & shown)
+        counted = [value for group in groups for value in ((reached * group).sum(), group.sum().float())]
+        self._sums += torch.stack([total, *counted, (~shown).sum().float()])
+
+
+def _seen(batch: Batch) -> Tensor:
+    """Images as the network reads them."""
+    return (batch.image / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def _stage(text: str) -> tuple[float, Shape]:
+    share, side, items, fresh = text.split(":")
+    return float(share), Shape(int(side), int(items), int(fresh))
+
+
+def _options(arguments: Sequence[str] | None) -> Any:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.nano2.train", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--bank", type=Path, required=True, metavar="DIR", help="that `training.nano2.bank` unpacked")
+    parser.add_argument("--cutouts", type=Path, metavar="FILE", help="packed cut-outs, if the bank has none")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--seconds", type=float, default=480)
+    parser.add_argument("--steps", type=int, default=10**9, help="at most")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--stages", type=_stage, nargs="+", metavar="SHARE:SIDE:ITEMS:FRESH",
+                        default=[_stage("0.42:160:256:104"), _stage("0.58:256:160:64")])  # fmt: skip
+    parser.add_argument("--start", type=Path, metavar="FILE", help="a checkpoint to go on from")
+    parser.add_argument("--hold", type=float, default=0.3, help="share of the time at the full rate")
+    parser.add_argument("--muon", type=float, default=0.02)
+    parser.add_argument("--adam", type=float, default=2e-3)
+    parser.add_argument("--average", type=float, default=0.999)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--graph", action="store_true", help="replay one recorded CUDA graph for each step")
+    parser.add_argument("--judge", type=int, default=90, help="batches on which the scores are fitted")
+    parser.add_argument("--judge-steps", type=int, default=600)
+    parser.add_argument("--workers", type=int, default=6, help="processes that draw recipes")
+    parser.add_argument("--calibrate", type=int, default=60, help="batches")
+    parser.add_argument("--report", type=int, default=_REPORT, help="steps")
+    parser.add_argument("--save", type=float, default=60, help="seconds")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    torch.backends.cudnn.benchmark = True
+    bank = Bank.load(options.bank)
+    if options.cutouts:
+        bank = with_cutouts(bank, options.cutouts, options.workers)
+    training = Training(bank, options)
+    training.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
