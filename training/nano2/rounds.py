@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from training.nano2 import clicks
 from training.nano2.planes import opponent, prompt_planes
-from training.nano2.scenes import Recipe, Renderer, Scenes, upload
+from training.nano2.scenes import Renderer, Scenes, SceneSpec, upload
 
 CLICKS = 10
 
@@ -39,10 +39,10 @@ _MARGIN, _LONGEST = 0.3, 1.4
 _LEAST = 0.12
 
 
-class Recipes(Protocol):
+class SpecSource(Protocol):
     """Draws what scenes are made by."""
 
-    def draw(self, count: int, side: int) -> list[Recipe]: ...
+    def draw(self, count: int, side: int) -> list[SceneSpec]: ...
 
 
 class Batch(NamedTuple):
@@ -89,17 +89,17 @@ class Rounds:
     """The items of a training run at one size.
 
     Args:
-        recipes, renderer: make scenes.
+        specs, renderer: make scenes.
         shape: how large and how many.
         random: for everything drawn on the host.
         device: that trains.
     """
 
     def __init__(
-        self, recipes: Recipes, renderer: Renderer, shape: Shape, random: np.random.Generator, device: torch.device
+        self, specs: SpecSource, renderer: Renderer, shape: Shape, random: np.random.Generator, device: torch.device
     ) -> None:
         self.shape, self._random, self._device = shape, random, device
-        self._recipes, self._renderer = recipes, renderer
+        self._recipes, self._renderer = specs, renderer
         count, canvas = shape.items, 2 * shape.side
         self._pixels = torch.zeros(count, 3, canvas, canvas, dtype=torch.uint8, device=device)
         self._meant = torch.zeros(count, canvas, canvas, dtype=torch.uint8, device=device)
@@ -182,8 +182,8 @@ class Rounds:
     def _begin(self, items: NDArray[np.intp]) -> None:
         """New scenes and their first prompts in these places."""
         random, count = self._random, len(items)
-        recipes = self._recipes.draw(count, 2 * self.shape.side)
-        scenes: Scenes = self._renderer.render(recipes, 2 * self.shape.side, random)
+        specs = self._recipes.draw(count, 2 * self.shape.side)
+        scenes: Scenes = self._renderer.render(specs, 2 * self.shape.side, random)
         index = self._tensor(items)
         self._pixels[index], self._meant[index], self._whole[index] = scenes.pixels, scenes.meant, scenes.whole
         self._weights[index] = scenes.weights

@@ -1,6 +1,6 @@
 """Scenes to train on, rendered on the device that trains: views of photos, and photos with sprites in them.
 
-What is random about a scene is drawn here as a recipe, in few numbers; `Renderer` turns recipes into pixels, many at
+What is random about a scene is drawn here as a spec, in few numbers; `Renderer` turns specs into pixels, many at
 once. A canvas is square, with pixels (0, 0) to (side, side); places on it are also given as -1 to 1.
 """
 
@@ -59,7 +59,7 @@ class Layer:
 
 
 @dataclass(eq=False)
-class Recipe:
+class SceneSpec:
     """A scene in numbers.
 
     Attributes:
@@ -100,8 +100,8 @@ class Scenes(NamedTuple):
     weights: Tensor
 
 
-class Cook:
-    """Draws recipes."""
+class SceneSampler:
+    """Draws specs."""
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
@@ -117,35 +117,35 @@ class Cook:
         self._sprite_chances = _chances([each[name] for name in bank.kinds])
         self._numbers_of_parts = bank.labels.reshape(len(bank.labels), -1).max(1)
 
-    def draw(self, random: np.random.Generator, side: int) -> Recipe:
-        """A recipe for a canvas of side × side pixels."""
+    def draw(self, random: np.random.Generator, side: int) -> SceneSpec:
+        """A spec for a canvas of side × side pixels."""
         bank = self._bank
         photo = self._photo(random)
         mask = self._thing(photo, random)
         matrix = self._view(photo, mask, random)
         source = SOURCES[str(bank.sources[photo])]
-        recipe = Recipe(photo, matrix, turns=int(random.choice(4, p=_TURNS)))
+        spec = SceneSpec(photo, matrix, turns=int(random.choice(4, p=_TURNS)))
         if random.random() < _COMPOSITES:
-            asked = self._put_on(recipe, random, side)
+            asked = self._put_on(spec, random, side)
             if random.random() > 0.22 or not bank.wholes[mask]:
-                recipe.target = asked[random.integers(len(asked))]
-                layer = recipe.layers[recipe.target]
+                spec.target = asked[random.integers(len(asked))]
+                layer = spec.layers[spec.target]
                 if layer.sprite >= 0:
                     parts = self._numbers_of_parts[layer.sprite]
                     if parts > 1 and random.random() < 0.3:
-                        recipe.meant = int(random.integers(1, parts + 1))
+                        spec.meant = int(random.integers(1, parts + 1))
                 else:
-                    recipe.edges = 0.0
-                return recipe
-        recipe.whole = recipe.meant = int(mask)
+                    spec.edges = 0.0
+                return spec
+        spec.whole = spec.meant = int(mask)
         parts = bank.parts[mask][bank.parts[mask] >= 0]
         if not bank.wholes[mask] and self._whole_of[mask] >= 0:
-            recipe.whole = int(self._whole_of[mask])
+            spec.whole = int(self._whole_of[mask])
         elif len(parts) and random.random() < 0.4:
-            recipe.meant = int(parts[random.integers(len(parts))])
-        recipe.trust, recipe.edges = source.trust, float(source.edges)
-        recipe.first = 1.0 if source.wholes else 0.3
-        return recipe
+            spec.meant = int(parts[random.integers(len(parts))])
+        spec.trust, spec.edges = source.trust, float(source.edges)
+        spec.first = 1.0 if source.wholes else 0.3
+        return spec
 
     def _photo(self, random: np.random.Generator) -> int:
         return int(np.searchsorted(self._photo_chances, random.random()))
@@ -180,7 +180,7 @@ class Cook:
         linear = _turn(angle) @ np.diag((flip * width / 2, height / 2))
         return np.column_stack((linear, (x0 + width / 2, y0 + height / 2)))
 
-    def _put_on(self, recipe: Recipe, random: np.random.Generator, side: int) -> list[int]:
+    def _put_on(self, spec: SceneSpec, random: np.random.Generator, side: int) -> list[int]:
         """Add layers; those that can be asked for."""
         asked: list[int] = []
         for _ in range(int(random.choice((1, 2, 3), p=(0.5, 0.3, 0.2)))):
@@ -192,12 +192,12 @@ class Cook:
                 # What is alike need not be one: the same again, beside it or elsewhere.
                 beside = place + random.normal(0, 0.7, 2) * share**0.5
                 there = beside if random.random() < 0.5 else random.uniform(0, 1, 2)
-                recipe.layers.append(self._layer(random, share * random.uniform(0.6, 1.2), there, side, first))
-            asked.append(len(recipe.layers))
-            recipe.layers.append(first)
-        if len(recipe.layers) > _LAYERS:
-            left = len(recipe.layers) - _LAYERS
-            recipe.layers, asked = recipe.layers[left:], [index - left for index in asked if index >= left]
+                spec.layers.append(self._layer(random, share * random.uniform(0.6, 1.2), there, side, first))
+            asked.append(len(spec.layers))
+            spec.layers.append(first)
+        if len(spec.layers) > _LAYERS:
+            left = len(spec.layers) - _LAYERS
+            spec.layers, asked = spec.layers[left:], [index - left for index in asked if index >= left]
         return asked
 
     def _layer(
@@ -239,7 +239,7 @@ class Cook:
 
 
 class Renderer:
-    """Renders recipes on a device.
+    """Renders specs on a device.
 
     Args:
         bank: what they are made of.
@@ -255,38 +255,38 @@ class Renderer:
         self._dct = _dct().to(device)
 
     @torch.no_grad()
-    def render(self, recipes: Sequence[Recipe], side: int, random: np.random.Generator) -> Scenes:
+    def render(self, specs: Sequence[SceneSpec], side: int, random: np.random.Generator) -> Scenes:
         """Scenes of side × side pixels, a multiple of 8."""
-        photos = np.array([recipe.photo for recipe in recipes])
-        canvas = self._background(photos, np.stack([recipe.matrix for recipe in recipes]), side)
+        photos = np.array([spec.photo for spec in specs])
+        canvas = self._background(photos, np.stack([spec.matrix for spec in specs]), side)
         canvas = self._surroundings(canvas, random)
-        meant, whole = canvas.new_zeros(2, len(recipes), side, side)
-        below = [index for index, recipe in enumerate(recipes) if recipe.target < 0]
+        meant, whole = canvas.new_zeros(2, len(specs), side, side)
+        below = [index for index, spec in enumerate(specs) if spec.target < 0]
         if below:
-            matrices = np.stack([recipes[index].matrix for index in below])
+            matrices = np.stack([specs[index].matrix for index in below])
             for truth, masks in (
-                (meant, [recipes[index].meant for index in below]),
-                (whole, [recipes[index].whole for index in below]),
+                (meant, [specs[index].meant for index in below]),
+                (whole, [specs[index].whole for index in below]),
             ):
                 truth[self._index(below)] = self._background_masks(np.array(masks), matrices, side)
         full = whole.mean((1, 2))
         for level in range(_LAYERS):
-            at = [index for index, recipe in enumerate(recipes) if len(recipe.layers) > level]
+            at = [index for index, spec in enumerate(specs) if len(spec.layers) > level]
             for made_of_photos in (False, True):
-                mine = [index for index in at if (recipes[index].layers[level].sprite < 0) == made_of_photos]
+                mine = [index for index in at if (specs[index].layers[level].sprite < 0) == made_of_photos]
                 if mine:
-                    self._put(canvas, meant, whole, recipes, mine, level)
-            now = [index for index in at if recipes[index].target == level]
+                    self._put(canvas, meant, whole, specs, mine, level)
+            now = [index for index in at if specs[index].target == level]
             if now:
                 index = self._index(now)
                 full[index] = whole[index].mean((1, 2))
         area = whole.mean((1, 2))
         seen = (area > _VISIBLE * full) & (area > _LEAST) & (area < _MOST) & (meant.mean((1, 2)) > _LEAST / 2)
-        weights = self._tensor(np.array([(r.trust, r.edges, r.first) for r in recipes]))
+        weights = self._tensor(np.array([(r.trust, r.edges, r.first) for r in specs]))
         weights[:, 0] *= seen
         canvas = self._photographed(canvas, random)
         for quarters in (1, 2, 3):
-            turned = [index for index, recipe in enumerate(recipes) if recipe.turns == quarters]
+            turned = [index for index, spec in enumerate(specs) if spec.turns == quarters]
             if turned:
                 index = self._index(turned)
                 canvas[index] = canvas[index].rot90(quarters, (2, 3))
@@ -326,17 +326,17 @@ class Renderer:
         return canvas
 
     def _put(
-        self, canvas: Tensor, meant: Tensor, whole: Tensor, recipes: Sequence[Recipe], at: list[int], level: int
+        self, canvas: Tensor, meant: Tensor, whole: Tensor, specs: Sequence[SceneSpec], at: list[int], level: int
     ) -> None:
         """Put a layer onto the canvases, and make it, or take it from, what is asked for."""
         side = canvas.shape[-1]
-        layers = [recipes[index].layers[level] for index in at]
+        layers = [specs[index].layers[level] for index in at]
         numbers = [
             (index, layer.sprite, layer.mask, self._bank.owners[layer.mask])
             for index, layer in zip(at, layers, strict=True)
         ]
         index, sprites, masks, photos = self._index(numbers).unbind(1)
-        asked = [(recipes[each].target == level, recipes[each].meant) for each in at]
+        asked = [(specs[each].target == level, specs[each].meant) for each in at]
         values = self._tensor(
             [
                 (*layer.matrix.ravel(), layer.soft, layer.gain, layer.harmony, *layer.offset, *layer.shadow, mine,

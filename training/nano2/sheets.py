@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from training.nano2.bank import Bank
 from training.nano2.rounds import Rounds, Shape
-from training.nano2.scenes import Cook, Renderer
-from training.nano2.train import Kitchen
+from training.nano2.scenes import Renderer, SceneSampler
+from training.nano2.train import SamplerPool
 
 Bytes = NDArray[np.uint8]
 
@@ -24,8 +24,8 @@ Bytes = NDArray[np.uint8]
 def scenes(bank: Bank, side: int, count: int, seed: int) -> Bytes:
     """Scenes with the outlines of what is meant (green) and the whole (red)."""
     random, device = np.random.default_rng(seed), torch.device("cpu")
-    cook, renderer = Cook(bank), Renderer(bank, device)
-    drawn = renderer.render([cook.draw(random, side) for _ in range(count)], side, random)
+    sampler, renderer = SceneSampler(bank), Renderer(bank, device)
+    drawn = renderer.render([sampler.draw(random, side) for _ in range(count)], side, random)
     tiles = []
     for pixels, meant, whole, weights in zip(*drawn, strict=True):
         tile = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()[:, :, ::-1])
@@ -42,7 +42,9 @@ def looks(bank: Bank, side: int, count: int, steps: int, seed: int) -> Bytes:
     device = torch.device("cpu")
     torch.manual_seed(seed)
     renderer = Renderer(bank, device)
-    rounds = Rounds(Kitchen(Cook(bank), seed, 0), renderer, Shape(side, count, 1), np.random.default_rng(seed), device)
+    rounds = Rounds(
+        SamplerPool(SceneSampler(bank), seed, 0), renderer, Shape(side, count, 1), np.random.default_rng(seed), device
+    )
     tiles = []
     for _ in range(steps):
         batch = rounds.next()

@@ -31,7 +31,7 @@ from training.nano2.losses import hard_iou, loss
 from training.nano2.network import Nano, Widths
 from training.nano2.optimiser import optimisers
 from training.nano2.rounds import LOCAL, Batch, Rounds, Shape
-from training.nano2.scenes import Cook, Recipe, Renderer
+from training.nano2.scenes import Renderer, SceneSampler, SceneSpec
 from training.nano2.scores import fit
 
 _REPORT = 100
@@ -40,23 +40,23 @@ _COARSE_LOSS = 0.4
 _WARMUP = 150
 
 
-class Kitchen:
-    """Recipes, drawn ahead by processes of their own.
+class SamplerPool:
+    """A `SpecSource` whose scenes are drawn ahead by processes of their own.
 
     To be made before the process touches a GPU, for its processes are forks of this one.
     """
 
-    def __init__(self, cook: Cook, seed: int, workers: int) -> None:
+    def __init__(self, sampler: SceneSampler, seed: int, workers: int) -> None:
         global _COOK  # noqa: PLW0603 - what forks inherit
-        _COOK = cook
+        _COOK = sampler
         self._seed, self._drawn = seed, 0
         self._pool = ProcessPoolExecutor(workers, mp_context=get_context("fork")) if workers else None
-        self._waiting: dict[tuple[int, int], deque[Future[list[Recipe]]]] = {}
+        self._waiting: dict[tuple[int, int], deque[Future[list[SceneSpec]]]] = {}
         if self._pool:
             list(self._pool.map(_draw, [(seed, -1 - worker, 1, 256) for worker in range(2 * workers)]))
 
-    def draw(self, count: int, side: int) -> list[Recipe]:
-        """So many recipes for canvases of that side."""
+    def draw(self, count: int, side: int) -> list[SceneSpec]:
+        """So many specs for canvases of that side."""
         if not self._pool:
             return _draw(self._next(count, side))
         waiting = self._waiting.setdefault((count, side), deque())
@@ -73,10 +73,10 @@ class Kitchen:
         return self._seed, self._drawn, count, side
 
 
-_COOK: Cook
+_COOK: SceneSampler
 
 
-def _draw(work: tuple[int, int, int, int]) -> list[Recipe]:
+def _draw(work: tuple[int, int, int, int]) -> list[SceneSpec]:
     seed, number, count, side = work
     random = np.random.default_rng((seed, number + 1000))
     return [_COOK.draw(random, side) for _ in range(count)]
@@ -91,7 +91,7 @@ class Training:
     """
 
     def __init__(self, bank: Bank, options: argparse.Namespace) -> None:
-        self._kitchen = Kitchen(Cook(bank), options.seed, options.workers)
+        self._samplers = SamplerPool(SceneSampler(bank), options.seed, options.workers)
         torch.manual_seed(options.seed)
         self._options = options
         self._device = torch.device(options.device)
@@ -151,7 +151,7 @@ class Training:
         rounds = self._rounds(Shape(shape.side, shape.items, shape.items))
         judge = fit(self.average, rounds, self._options.judge, self._options.judge_steps)
         self.save_weights(out, judge)
-        self._kitchen.close()
+        self._samplers.close()
         print(json.dumps({"steps": self.step, "seconds": time.monotonic() - self._begun}), flush=True)
 
     def save(self, out: Path) -> None:
@@ -198,7 +198,7 @@ class Training:
         self._count(batch, logits, total)
 
     def _rounds(self, shape: Shape) -> Rounds:
-        return Rounds(self._kitchen, self._renderer, shape, self._random, self._device)
+        return Rounds(self._samplers, self._renderer, shape, self._random, self._device)
 
     def _descend(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Leave gradients with the weights; the loss and the logits, without their history."""
@@ -287,7 +287,7 @@ def _options(arguments: Sequence[str] | None) -> Any:
     parser.add_argument("--graph", action="store_true", help="replay one recorded CUDA graph for each step")
     parser.add_argument("--judge", type=int, default=90, help="batches on which the scores are fitted")
     parser.add_argument("--judge-steps", type=int, default=600)
-    parser.add_argument("--workers", type=int, default=6, help="processes that draw recipes")
+    parser.add_argument("--workers", type=int, default=6, help="processes that draw specs")
     parser.add_argument("--calibrate", type=int, default=60, help="batches")
     parser.add_argument("--report", type=int, default=_REPORT, help="steps")
     parser.add_argument("--save", type=float, default=60, help="seconds")

@@ -18,9 +18,9 @@ from training.nano2.network import Nano, Widths  # noqa: E402
 from training.nano2.optimiser import Muon, orthogonal  # noqa: E402
 from training.nano2.planes import opponent, prompt_planes  # noqa: E402
 from training.nano2.rounds import LOCAL, Rounds, Shape  # noqa: E402
-from training.nano2.scenes import Cook, Renderer  # noqa: E402
+from training.nano2.scenes import Renderer, SceneSampler  # noqa: E402
 from training.nano2.scores import between, photographed, refine  # noqa: E402
-from training.nano2.train import Kitchen, main  # noqa: E402
+from training.nano2.train import SamplerPool, main  # noqa: E402
 from training.nano2.weights import save  # noqa: E402
 
 SMALL = Widths(half=8, quarter=8, eighth=16, sixteenth=16, deepest=16, before=1, inside=1, after=1, encoder=1)
@@ -77,9 +77,9 @@ def test_the_widths_that_ship_fit_ten_megabytes_in_half_precision() -> None:
 
 
 def test_the_same_recipes_give_the_same_scenes_and_targets_lie_on_their_objects(bank: Bank) -> None:
-    cook, renderer = Cook(bank), Renderer(bank, torch.device("cpu"))
-    recipes = [cook.draw(np.random.default_rng((3, index)), 64) for index in range(24)]
-    one, two = (renderer.render(recipes, 64, np.random.default_rng(1)) for _ in range(2))
+    sampler, renderer = SceneSampler(bank), Renderer(bank, torch.device("cpu"))
+    specs = [sampler.draw(np.random.default_rng((3, index)), 64) for index in range(24)]
+    one, two = (renderer.render(specs, 64, np.random.default_rng(1)) for _ in range(2))
     shown = one.weights[:, 0] > 0
     assert shown.sum() > 12
     # Noise and exposure come from the device's own randomness and the given one; the truth does not.
@@ -157,7 +157,7 @@ def test_a_part_that_was_meant_teaches_the_nearer_of_the_other_candidates() -> N
 def test_a_look_changes_the_mask_in_its_window_only(bank: Bank) -> None:
     device = torch.device("cpu")
     random = np.random.default_rng(0)
-    rounds = Rounds(Kitchen(Cook(bank), 0, 0), Renderer(bank, device), Shape(64, 12, 2), random, device)
+    rounds = Rounds(SamplerPool(SceneSampler(bank), 0, 0), Renderer(bank, device), Shape(64, 12, 2), random, device)
     kinds = set()
     for _ in range(5):
         batch = rounds.next()
