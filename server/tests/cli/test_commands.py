@@ -304,6 +304,26 @@ def test_the_server_is_the_one_that_the_environment_names(photo: Path, tmp_path:
     succeeds(*click, AIR_BASE_URL="")
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1,fd00::/8"},
+        {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1,[::1]"},
+        {"ALL_PROXY": "socks5://127.0.0.1:9"},
+        {"SSL_CERT_FILE": "/nonexistent/ca.pem"},
+    ],
+    ids=lambda variables: "-".join(variables.values()),
+)
+def test_unusable_variables_do_not_matter_on_this_machine_and_are_named_elsewhere(
+    photo: Path, tmp_path: Path, client: httpx.Client, variables: dict[str, str]
+) -> None:
+    key = client.headers["authorization"].removeprefix("Bearer ")
+    ask = ("segment", photo, "-p", "20,20", *GRABCUT, "-o", tmp_path / "m.png", "--key", key)
+    succeeds(*ask, "--url", client.base_url, **variables)
+    message = fails(*ask, "--url", "https://example.invalid", **variables)
+    assert "NO_PROXY" in message or "SSL_CERT_FILE" in message
+
+
 def test_a_proxy_sees_no_request_to_this_machine(photo: Path, tmp_path: Path, client: httpx.Client) -> None:
     key = client.headers["authorization"].removeprefix("Bearer ")
     ask = ("segment", photo, "-p", "20,20", *GRABCUT, "-o", tmp_path / "m.png", "--key", key)

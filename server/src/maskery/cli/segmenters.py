@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import httpx
 from pydantic import ValidationError
@@ -73,8 +74,11 @@ def remote(request: Request, url: str, key: str | None, timeout: float) -> Itera
     """
     headers = _authorization(key)
     try:
-        client = httpx.Client(headers=headers, timeout=timeout, mounts=_WITHOUT_PROXY)
-    except (ImportError, OSError, ValueError) as error:
+        # Neither proxies nor certificates matter for plain HTTP to this machine, so wrong variables do not either.
+        client = httpx.Client(
+            headers=headers, timeout=timeout, mounts=_WITHOUT_PROXY, trust_env=not _is_plain_loopback(url)
+        )
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
         raise UserError(
             f"the environment's proxy or certificate variables cannot be used (HTTPS_PROXY, ALL_PROXY, NO_PROXY, "
             f"SSL_CERT_FILE): {error}."
@@ -107,6 +111,15 @@ def remote(request: Request, url: str, key: str | None, timeout: float) -> Itera
 
     with client:
         yield segment_remotely
+
+
+def _is_plain_loopback(url: str) -> bool:
+    address = httpx.URL(url)
+    try:
+        loopback = address.host == "localhost" or ip_address(address.host).is_loopback
+    except ValueError:
+        return False
+    return address.scheme == "http" and loopback
 
 
 def _authorization(key: str | None) -> dict[str, str]:
