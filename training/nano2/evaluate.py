@@ -192,13 +192,13 @@ def _measures(rows: Sequence[dict[str, Any]], most: int) -> dict[str, float]:
 
 def _shipped() -> Callable[[Bytes], Session]:
     from maskery.models.builtin.nano import Nano  # noqa: PLC0415 - one of two
-    from maskery.segmentation import ObjectPrompt, Picture  # noqa: PLC0415
+    from maskery.segmentation import Image, ObjectPrompt  # noqa: PLC0415
 
     model = Nano()
 
     class Shipped:
         def __init__(self, pixels: Bytes) -> None:
-            self._embedding = model.encode(Picture(pixels))
+            self._embedding = model.encode(Image(pixels))
 
         def click(self, clicks: Sequence[Click]) -> tuple[Bools, float, list[Bools]]:
             points = np.array([(x, y) for x, y, _ in clicks], np.float32)
