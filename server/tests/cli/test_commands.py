@@ -432,3 +432,31 @@ def test_every_option_of_the_api_has_one_here(photo: Path, tmp_path: Path) -> No
     succeeds(*same, "--format", "polygons", "-o", described)
     assert json.loads(described.read_text())[0]["segments"][0]["polygons"]
     assert len(succeeds(*same, "--merge-iou", "1", "-o", out).splitlines()) == 3
+
+
+def test_a_mask_is_not_written_over_the_mask_prompt(photo: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.png"
+    start.write_bytes(png((squares()[..., 0] > 200).astype(np.uint8)))
+    before = start.read_bytes()
+    message = fails("segment", photo, "--mask-prompt", start, *GRABCUT, "-o", start)
+    assert "over the mask prompt" in message
+    assert start.read_bytes() == before
+
+
+def test_a_link_to_a_missing_file_is_reported(photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(photo.read_bytes())
+    (folder / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
+    result = maskery("segment", folder, "-p", "20,20", *GRABCUT, "-o", tmp_path / "masks")
+    assert result.returncode == 2
+    assert "gone.jpg: cannot read" in result.stderr
+
+
+def test_a_full_disk_behind_standard_output_is_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "maskery", "--version"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr == "maskery: cannot write to standard output: No space left on device.\n"

@@ -115,7 +115,7 @@ def test_the_error_of_a_point_outside_names_the_size_of_the_image() -> None:
 def test_a_coordinate_is_shown_with_all_its_digits() -> None:
     assert "(100.0000001, 1)" in str(refused([[[100.0000001, 1]]]))
     text = str(refused(None, boxes=[[0.1, 0, 101.00001, 50]]))
-    assert text.startswith("boxes[0] is [0.1, 0, 101.00001, 50], partly outside the image")
+    assert text.startswith("boxes[0] is [0.1, 0, 101.00001, 50], more than a pixel outside the image")
     assert text.endswith("x is from 0 to 100, y from 0 to 50")
 
 

@@ -118,6 +118,6 @@ class AccountMetrics(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         limiter, usage_recorder = self._service.limiter, self._service.usage_recorder
-        yield CounterMetricFamily("maskery_limits_failures", "Calls that Redis did not respond.", limiter.failures)
+        yield CounterMetricFamily("maskery_limits_failures", "Calls to which Redis did not respond.", limiter.failures)
         yield GaugeMetricFamily("maskery_limits_degraded", "1 while Redis does not respond.", limiter.degraded)
         yield CounterMetricFamily("maskery_usage_failures", "Failures to write usage.", usage_recorder.failures)

@@ -1,5 +1,6 @@
 """The command line: `maskery`."""
 
+import errno
 import io
 import sys
 from importlib import import_module
@@ -69,4 +70,11 @@ def main() -> None:
         app()
     except UserError as error:
         typer.echo(f"maskery: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        # Standard output names no file. It is replaced, because Python writes what is left of it at exit.
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        sys.stdout = io.TextIOWrapper(io.BytesIO())
+        typer.echo(f"maskery: cannot write to standard output: {error.strerror}.", err=True)
         sys.exit(2)

@@ -39,7 +39,9 @@ def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     try:
         # macOS writes a hidden file `._cat.jpg` beside `cat.jpg` on foreign file systems; it is not an image.
-        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        # A link to a missing file is kept, so that it is reported as one that cannot be read.
+        visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+        files = sorted(path for path in visible if path.is_file() or not path.exists())
     except OSError as error:
         raise UserError(f"cannot read {folder}: {error.strerror}.") from None
     images = [path for path in files if path.suffix.lower() in FILE_SUFFIXES]
@@ -53,8 +55,10 @@ def candidate_path(output: Path, candidate: int) -> Path:
     return output if candidate == 1 else output.with_stem(f"{output.stem}-{candidate}")
 
 
-def check_outputs(image: Path, masks: Path, overlays: Path | None, suffix: str, candidates: int) -> None:
-    """Refuse outputs that would overwrite the image or each other, or whose extension is wrong.
+def check_outputs(
+    image: Path, masks: Path, overlays: Path | None, suffix: str, candidates: int, mask_prompt: Path | None
+) -> None:
+    """Refuse outputs that would overwrite an input or each other, or whose extension is wrong.
 
     Args:
         image: the image, or a folder of images.
@@ -62,6 +66,7 @@ def check_outputs(image: Path, masks: Path, overlays: Path | None, suffix: str, 
         overlays: the overlay's file, or the folder of overlays; None: no overlay.
         suffix: of masks, ``.png`` or ``.json``.
         candidates: number of masks per image.
+        mask_prompt: the mask prompt's file.
 
     Raises:
         UserError: with a name that would be accepted.
@@ -98,10 +103,13 @@ def check_outputs(image: Path, masks: Path, overlays: Path | None, suffix: str, 
     for file in written:
         if _same(file, image):
             raise UserError(f"the mask would be written over the image, {image}: name another file with -o.")
+        if mask_prompt and _same(file, mask_prompt):
+            raise UserError(f"the mask would be written over the mask prompt {mask_prompt}: name another file with -o.")
         if overlays and _same(file, overlays):
             raise UserError(f"the mask and the overlay would both be written to {file}: name two files.")
-    if overlays and _same(overlays, image):
-        raise UserError(f"the overlay would be written over the image, {image}: name another file.")
+    for name, read in (("image", image), ("mask prompt", mask_prompt)):
+        if overlays and read and _same(overlays, read):
+            raise UserError(f"the overlay would be written over the {name}, {read}: name another file.")
 
 
 def _same(one: Path, other: Path) -> bool:

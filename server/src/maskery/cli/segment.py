@@ -122,8 +122,8 @@ def segment(
     """
     if url is not None and not url.strip():
         raise UserError(
-            "--url is empty: give the base URL of a server, such as http://127.0.0.1:8484, or leave --url out to "
-            "segment on this machine."
+            "--url is empty: give the base URL of a server, such as http://127.0.0.1:8484, or leave out --url and "
+            "unset AIR_BASE_URL to segment on this machine."
         )
     # A range of typer's would let "nan" through.
     if not 0 < timeout <= _DAY:
@@ -138,7 +138,7 @@ def segment(
         raise UserError("the image and --mask-prompt are both standard input: name a file for one of them.")
     suffix = ".png" if output_format is Format.png else ".json"
     masks = output or Path("masks" if image.is_dir() else f"mask{suffix}")
-    check_outputs(image, masks, overlay_path, suffix, n)
+    check_outputs(image, masks, overlay_path, suffix, n, mask_prompt)
     prompt = read_prompt(point or [], box, mask_prompt, objects or [])
     request = Request(
         model,

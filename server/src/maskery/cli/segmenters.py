@@ -106,7 +106,8 @@ def remote(request: Request, url: str, key: str | None, timeout: float) -> Itera
                 headers={"x-request-timeout": str(timeout)},
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise UserError(f"no answer from {url}: {error or type(error).__name__}.") from None
+            reason = str(error).rstrip(".") or type(error).__name__
+            raise UserError(f"no answer from {url}: {reason}.") from None
         return _read(response, url)
 
     with client:

@@ -234,14 +234,18 @@ def _parse_box(box: Any, path: str, size: Size) -> NDArray[np.float32]:
     # Boxes of annotations are often rounded outwards, or end at a pixel's index plus one.
     if min(corners) < -1 or max(corners[0::2]) > size.width + 1 or max(corners[1::2]) > size.height + 1:
         raise PromptError(
-            f"{path} is {shown}, partly outside the image, which is {size.width} wide and {size.height} high: "
-            f"x is from 0 to {size.width}, y from 0 to {size.height}",
+            f"{path} is {shown}, more than a pixel outside the image, which is {size.width} wide and {size.height} "
+            f"high: x is from 0 to {size.width}, y from 0 to {size.height}",
             path,
         )
     parsed = np.array(corners, np.float32).clip(0, [*size, *size])
     # Compared in the precision in which it is used, so that rounding cannot make it empty afterwards.
     if not (parsed[:2] < parsed[2:]).all():
-        raise PromptError(f"{path} is {shown}; a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1", path)
+        raise PromptError(
+            f"{path} is {shown}; a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1 within the image, "
+            f"{size.width} wide and {size.height} high",
+            path,
+        )
     return parsed
 
 
