@@ -158,10 +158,9 @@ def test_the_embedding_does_not_grow_with_the_image() -> None:
     assert larger.size == (1600, 1200)
 
 
-@pytest.mark.skipif(best_precision() != "bf16", reason="the processor does not compute in bf16")
-def test_masks_in_bf16_equal_those_in_f32() -> None:
+def test_masks_in_the_precision_of_the_processor_equal_those_in_f32() -> None:
     image, _ = disc_image()
-    half = Nano("bf16", cache=CACHE)
+    half = Nano(best_precision(), cache=CACHE)
     for asked in (prompt(on=[(80, 60)]), prompt(box=(45, 25, 115, 95))):
         assert iou(mask_of(image, asked), mask_of(image, asked, half)) > 0.98
 
