@@ -119,7 +119,7 @@ def test_a_network_runs_while_it_is_compiled_for_another_shape(folder: Path, mon
 def test_a_failed_compilation_is_repeated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load("a/b", folder, "r", "f32")
     with monkeypatch.context() as patch:
-        patch.setattr("maskery.models.sam.model.build_encoder", fail)
+        patch.setattr(model, "_build_encoder", fail)
         with pytest.raises(ArithmeticError):
             model.encode(image(SIZES[1]))
     assert model.encode(image(SIZES[1])).tokens == 64

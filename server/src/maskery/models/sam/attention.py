@@ -13,7 +13,7 @@ from maskery.models.sam.config import VisionConfig
 from maskery.models.sam.graph import GraphBuilder, Value
 
 # Scores of global attention that exist at a time: one head's, of some rows of queries.
-_CHUNK_SCORES = 2**22
+CHUNK_SCORES = 2**22
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def window_attention(
     """[grid², D] in the order of `window_order` to the same."""
     qkv = graph.linear_rows(tokens, f"{name}.qkv")  # [grid², 3 × D]
     parts = [_attend_windows(graph, qkv, name, vision, each) for each in windows]
-    return graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
+    return graph.concat(parts, axis=0)
 
 
 def _attend_windows(graph: GraphBuilder, qkv: Value, name: str, vision: VisionConfig, windows: Windows) -> Value:
@@ -104,7 +104,7 @@ def global_attention(graph: GraphBuilder, tokens: Value, name: str, vision: Visi
     k = _scale(graph, k, head_size)
     square = graph.reshape(q, heads, grid, grid, head_size)  # [nH, grid, grid, C]
     rel_pos = _decomposed_rel_pos(graph, square, name, (grid, grid), grid, batch_axes=1)
-    rows = max(1, _CHUNK_SCORES // grid**3)
+    rows = max(1, CHUNK_SCORES // grid**3)
     by_head = []
     for head in range(heads):
         head_q, head_k, head_v, *head_rel_pos = (graph.slice(each, head, head + 1) for each in (q, k, v, *rel_pos))
@@ -115,8 +115,8 @@ def global_attention(graph: GraphBuilder, tokens: Value, name: str, vision: Visi
             rel_pos_h, rel_pos_w = (graph.slice(each, start, stop, axis=1) for each in head_rel_pos)
             shape = (1, (stop - start) * grid, grid)
             chunks.append(_attention(graph, chunk_q, head_k, head_v, (rel_pos_h, rel_pos_w), shape))
-        by_head.append(graph.op("Concat", *chunks, axis=1) if len(chunks) > 1 else chunks[0])
-    attn_out = graph.op("Concat", *by_head, axis=0) if heads > 1 else by_head[0]  # [nH, grid², C]
+        by_head.append(graph.concat(chunks, axis=1))
+    attn_out = graph.concat(by_head, axis=0)  # [nH, grid², C]
     return graph.reshape(graph.transpose(attn_out, 1, 0, 2), grid * grid, vision.hidden_size)
 
 

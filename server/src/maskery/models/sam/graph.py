@@ -85,6 +85,10 @@ class GraphBuilder:
         bounds = (self.constant([each], np.int64) for each in (start, stop, axis))
         return self.op("Slice", value, *bounds)
 
+    def concat(self, values: Sequence[Value], axis: int) -> Value:
+        """Join values along an axis; a single one is returned as it is."""
+        return self.op("Concat", *values, axis=axis) if len(values) > 1 else values[0]
+
     def gather(self, value: Value, indices: NDArray[np.int64], axis: int = 0) -> Value:
         return self.op("Gather", value, self.constant(indices, np.int64), axis=axis)
 

@@ -9,7 +9,6 @@ from maskery.models.runtime import Precision
 from maskery.models.sam.config import SamConfig
 from maskery.models.sam.decoder import build_decoder
 from maskery.models.sam.encoder import build_encoder
-from maskery.models.sam.graph import GraphBuilder
 from maskery.models.sam.processing import Processor
 from maskery.models.sam.promptable import Floats, PromptableModel, by_score, computed_precision
 from maskery.models.sam.prompts import PromptEncoder
@@ -49,6 +48,8 @@ class Sam(PromptableModel):
             precision,
             config=config,
             weights=weights,
+            build_encoder=build_encoder,
+            build_decoder=build_decoder,
             processor=Processor.read(folder, config.vision.image_size),
             prompts=PromptEncoder(weights, config.vision.image_size),
             stored=["embedding", *(["hq_features"] if config.is_hq else [])],
@@ -57,15 +58,6 @@ class Sam(PromptableModel):
             cache=cache,
         )
         self.revision += "/hq" if hq_token_only else ""
-
-    def build_graph(self, name: str) -> GraphBuilder:
-        """Build the graph ``encode``, ``decode`` or ``decode-masks``."""
-        graph = GraphBuilder(self._weights)
-        if name == "encode":
-            build_encoder(graph, self._config)
-        else:
-            build_decoder(graph, self._config, with_masks=name == "decode-masks")
-        return graph
 
     def choose(self, prompt: ObjectPrompt, outputs: Mapping[str, Floats], index: int) -> tuple[Floats, Floats]:
         """The candidates, to which SAM-HQ adds the mask of its own token, or with `hq_token_only` that mask alone."""

@@ -2,9 +2,9 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -55,6 +55,8 @@ class PromptableModel(ABC):
         precision: of the network.
         config: its sizes.
         weights: its tensors.
+        build_encoder, build_decoder: add the nodes of a network of this config to a graph, those of the decoder with or
+            without mask prompts.
         processor: prepares images.
         prompts: encodes points and boxes.
         stored: outputs of the encoder, which are the inputs of the decoder beside the prompt.
@@ -79,6 +81,8 @@ class PromptableModel(ABC):
         *,
         config: Config,
         weights: Weights,
+        build_encoder: Callable[[GraphBuilder, Any], None],
+        build_decoder: Callable[[GraphBuilder, Any, bool], None],
         processor: Processor,
         prompts: PromptEncoder,
         stored: Sequence[str],
@@ -90,6 +94,7 @@ class PromptableModel(ABC):
         self.revision = f"{revision}/{'int8' if quantized else precision}"
         self.processor = processor
         self._sizes, self._weights, self._prompts = config, weights, prompts
+        self._build_encoder, self._build_decoder = build_encoder, build_decoder
         # The embedding is stored in the precision of the arithmetic, so that every prompt on an image decodes the same.
         self._stored = np.float32 if precision == "f32" else np.float16
 
@@ -121,10 +126,6 @@ class PromptableModel(ABC):
             )
 
     @abstractmethod
-    def build_graph(self, name: str) -> GraphBuilder:
-        """Build the graph ``encode``, ``decode`` or ``decode-masks``, the decoder for mask prompts."""
-
-    @abstractmethod
     def choose(self, prompt: ObjectPrompt, outputs: Mapping[str, Floats], index: int) -> tuple[Floats, Floats]:
         """The candidates of one object: logits float32 [candidates, side, side] and scores [candidates].
 
@@ -132,6 +133,15 @@ class PromptableModel(ABC):
             outputs: of the decoder, for several objects.
             index: of this object.
         """
+
+    def build_graph(self, name: str) -> GraphBuilder:
+        """Build the graph ``encode``, ``decode`` or ``decode-masks``, the decoder for mask prompts."""
+        graph = GraphBuilder(self._weights)
+        if name == "encode":
+            self._build_encoder(graph, self._sizes)
+        else:
+            self._build_decoder(graph, self._sizes, name == "decode-masks")
+        return graph
 
     def read_graph(self, name: str) -> Graph:
         """The graph of this name as OpenVINO reads it."""

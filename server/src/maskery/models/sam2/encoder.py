@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maskery.models.sam.graph import GraphBuilder, Value
 from maskery.models.sam2.config import RepVitConfig, Sam2Config
-from maskery.models.sam2.hiera import hiera_features
+from maskery.models.sam2.hiera import hiera_features, rows_of
 from maskery.models.sam2.repvit import repvit_features
 
 _NECK = "vision_encoder.neck.convs"
@@ -36,8 +36,8 @@ def build_encoder(graph: GraphBuilder, config: Sam2Config) -> None:
     # Each cell of the embedding and the cell of the coarsest map that covers it.
     cells = np.arange(grid**2).reshape(grid, grid)
     covering = np.arange((grid // 2) ** 2).reshape(grid // 2, grid // 2).repeat(2, axis=0).repeat(2, axis=1)
-    lateral = graph.gather(_project(graph, deep, f"{_NECK}.1"), _places(deep_order, cells.ravel()))
-    top_down = graph.gather(_project(graph, deepest, f"{_NECK}.0"), _places(deepest_order, covering.ravel()))
+    lateral = graph.gather(_project(graph, deep, f"{_NECK}.1"), rows_of(deep_order, cells.ravel()))
+    top_down = graph.gather(_project(graph, deepest, f"{_NECK}.0"), rows_of(deepest_order, covering.ravel()))
     memory = graph.reshape(graph.weight("no_memory_embedding"), 1, channels)
     embedding = graph.op("Add", graph.op("Add", lateral, top_down), memory)
     graph.output("embedding", graph.reshape(embedding, 1, grid**2, channels), (1, grid**2, channels))
@@ -47,7 +47,7 @@ def build_encoder(graph: GraphBuilder, config: Sam2Config) -> None:
     ):
         kernel, bias = _folded(graph, neck, head)
         projected = graph.op("Gemm", tokens, graph.constant(kernel), graph.constant(bias))
-        nested = graph.gather(projected, _places(order, nested_order(grid, depth)))
+        nested = graph.gather(projected, rows_of(order, nested_order(grid, depth)))
         shape = (1, grid**2 * 4**depth, channels // 4 if depth == 1 else channels // 8)
         graph.output(name, graph.reshape(nested, *shape), shape)
 
@@ -62,21 +62,11 @@ def nested_order(grid: int, depth: int) -> NDArray[np.int64]:
     return split.transpose(axes).ravel()
 
 
-def _places(order: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows, of tokens in an order, that hold wanted places of the image."""
-    return np.argsort(order)[wanted]
-
-
 def _project(graph: GraphBuilder, tokens: Value, name: str) -> Value:
     """A convolution of one pixel, for tokens [n, width]."""
-    kernel = graph.array(f"{name}.weight")
-    return graph.op(
-        "Gemm",
-        tokens,
-        graph.reshape(graph.weight(f"{name}.weight"), *kernel.shape[:2]),
-        graph.weight(f"{name}.bias"),
-        transB=1,
-    )
+    weight, bias = graph.weight(f"{name}.weight"), graph.weight(f"{name}.bias")
+    kernel = graph.reshape(weight, *graph.weights.tensors[weight].shape[:2])
+    return graph.op("Gemm", tokens, kernel, bias, transB=1)
 
 
 def _folded(graph: GraphBuilder, first: str, second: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -8,14 +8,11 @@ it can take tokens in any order.
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.models.sam.attention import Windows, pad_windows, window_order
+from maskery.models.sam.attention import CHUNK_SCORES, Windows, pad_windows, window_order
 from maskery.models.sam.graph import GraphBuilder, Value
 from maskery.models.sam2.config import Block, HieraConfig
 
 _ROOT = "vision_encoder.backbone"
-
-# Scores of global attention computed at a time: those of one head, for some queries. 16 MB stay in the cache.
-_CHUNK_SCORES = 2**22
 
 
 def hiera_features(
@@ -32,7 +29,7 @@ def hiera_features(
             tokens, order = _reorder(graph, tokens, order, wanted), wanted
         tokens = _block(graph, tokens, f"{_ROOT}.blocks.{index}", block, windows, config)
         if block.pools:
-            order, windows = window_order(block.grid // 2, block.window // 2)
+            order, _ = window_order(block.grid // 2, block.window // 2)
         if block.ends_stage:
             features.append((tokens, order))
     return features
@@ -41,7 +38,12 @@ def hiera_features(
 def _reorder(graph: GraphBuilder, tokens: Value, order: NDArray[np.int64], wanted: NDArray[np.int64]) -> Value:
     if np.array_equal(order, wanted):
         return tokens
-    return graph.gather(tokens, np.argsort(order)[wanted])
+    return graph.gather(tokens, rows_of(order, wanted))
+
+
+def rows_of(order: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows, of tokens in an order, that hold the wanted indices."""
+    return np.argsort(order)[wanted]
 
 
 def _embed_patches(graph: GraphBuilder, pixels: Value, config: HieraConfig, grid: int) -> Value:
@@ -93,21 +95,17 @@ def _block(
         residual = graph.linear_rows(normal, f"{name}.proj")
         if block.pools:
             pooled = [_pool(graph, _window(graph, residual, group, block.width), group) for group in windows]
-            residual = _concatenate(graph, [graph.reshape(each, -1, block.width) for each in pooled])
+            residual = graph.concat([graph.reshape(each, -1, block.width) for each in pooled], axis=0)
     qkv = graph.linear_rows(normal, f"{name}.attn.qkv")
     if block.window:
         parts = [_attend_in_group(graph, qkv, f"{name}.attn", block, group) for group in windows]
-        attended = _concatenate(graph, parts)
+        attended = graph.concat(parts, axis=0)
     else:
         attended = _attend_globally(graph, qkv, block)
     tokens = graph.op("Add", residual, graph.linear_rows(attended, f"{name}.attn.proj"))
     normal = graph.layer_norm(tokens, f"{name}.layer_norm2", config.eps)
     inner = graph.op("Gelu", graph.linear_rows(normal, f"{name}.mlp.proj_in"))
     return graph.op("Add", tokens, graph.linear_rows(inner, f"{name}.mlp.proj_out"))
-
-
-def _concatenate(graph: GraphBuilder, parts: list[Value]) -> Value:
-    return graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
 
 
 def _window(graph: GraphBuilder, tokens: Value, group: Windows, width: int) -> Value:
@@ -152,7 +150,7 @@ def _attend_globally(graph: GraphBuilder, qkv: Value, block: Block) -> Value:
     heads, size, tokens = block.heads, block.width // block.heads, block.grid**2
     split = graph.transpose(graph.reshape(qkv, tokens, 3, heads, size), 1, 2, 0, 3)
     query, key, value = (graph.reshape(graph.slice(split, index, index + 1), heads, tokens, size) for index in range(3))
-    step = max(1, _CHUNK_SCORES // tokens)
+    step = max(1, CHUNK_SCORES // tokens)
     done = []
     for head in range(heads):
         mine, keys, values = (graph.slice(each, head, head + 1) for each in (query, key, value))
@@ -160,8 +158,8 @@ def _attend_globally(graph: GraphBuilder, qkv: Value, block: Block) -> Value:
             _attend(graph, graph.slice(mine, start, min(start + step, tokens), axis=1), keys, values, size, batch=1)
             for start in range(0, tokens, step)
         ]
-        done.append(graph.op("Concat", *chunks, axis=1) if len(chunks) > 1 else chunks[0])
-    return graph.reshape(graph.transpose(_concatenate(graph, done), 1, 0, 2), tokens, block.width)
+        done.append(graph.concat(chunks, axis=1))
+    return graph.reshape(graph.transpose(graph.concat(done, axis=0), 1, 0, 2), tokens, block.width)
 
 
 def _attend(graph: GraphBuilder, query: Value, key: Value, value: Value, size: int, batch: int) -> Value:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from maskery.models.runtime import Precision
-from maskery.models.sam.graph import GraphBuilder
 from maskery.models.sam.processing import Processor
 from maskery.models.sam.promptable import Floats, PromptableModel, by_score, computed_precision
 from maskery.models.sam.prompts import PromptEncoder
@@ -47,6 +46,8 @@ class Sam2(PromptableModel):
             precision,
             config=config,
             weights=weights,
+            build_encoder=build_encoder,
+            build_decoder=build_decoder,
             processor=Processor.read(folder, config.image_size, keep_aspect=False),
             prompts=PromptEncoder(weights, config.image_size, always_ends=True),
             stored=["embedding", "fine", "finest"],
@@ -54,15 +55,6 @@ class Sam2(PromptableModel):
             quantized=quantized,
             cache=cache,
         )
-
-    def build_graph(self, name: str) -> GraphBuilder:
-        """Build the graph ``encode``, ``decode`` or ``decode-masks``."""
-        graph = GraphBuilder(self._weights)
-        if name == "encode":
-            build_encoder(graph, self._config)
-        else:
-            build_decoder(graph, self._config, with_masks=name == "decode-masks")
-        return graph
 
     def choose(self, prompt: ObjectPrompt, outputs: Mapping[str, Floats], index: int) -> tuple[Floats, Floats]:
         """The candidates. An unstable single mask is replaced by the best of the other three.
