@@ -105,6 +105,26 @@ class Output:
     scores: np.ndarray
 
 
+def model_inputs(prompt: ObjectPrompt, scale: tuple[float, float], start: np.ndarray | None) -> dict[str, Any]:
+    """A prompt as the arguments of transformers' models.
+
+    Args:
+        scale: of the network's input relative to the image, (x, y).
+        start: logits of a mask prompt.
+    """
+    inputs: dict[str, Any] = {}
+    if len(prompt.points):
+        points = prompt.points.astype(np.float64) * scale
+        inputs["input_points"] = torch.from_numpy(points.astype(np.float32))[None, None]
+        inputs["input_labels"] = torch.from_numpy(prompt.labels.astype(np.int64))[None, None]
+    if prompt.box is not None:
+        box = prompt.box.astype(np.float64) * np.array([*scale, *scale])
+        inputs["input_boxes"] = torch.from_numpy(box.astype(np.float32))[None, None]
+    if start is not None:
+        inputs["input_masks"] = torch.from_numpy(start)[None]
+    return inputs
+
+
 class Oracle:
     """A folder's model in transformers."""
 
@@ -129,16 +149,7 @@ class Oracle:
 
     @torch.no_grad()
     def decode(self, known: Any, prompt: ObjectPrompt, scale: tuple[float, float], start: np.ndarray | None) -> Output:
-        inputs: dict[str, Any] = {}
-        if len(prompt.points):
-            points = prompt.points.astype(np.float64) * scale
-            inputs["input_points"] = torch.from_numpy(points.astype(np.float32))[None, None]
-            inputs["input_labels"] = torch.from_numpy(prompt.labels.astype(np.int64))[None, None]
-        if prompt.box is not None:
-            box = prompt.box.astype(np.float64) * np.array([*scale, *scale])
-            inputs["input_boxes"] = torch.from_numpy(box.astype(np.float32))[None, None]
-        if start is not None:
-            inputs["input_masks"] = torch.from_numpy(start)[None]
+        inputs = model_inputs(prompt, scale, start)
         answers = [self._model(**known, **inputs, multimask_output=several) for several in (False, True)]
         logits = [answer.pred_masks[0, 0].numpy() for answer in answers]
         scores = [answer.iou_scores[0, 0].numpy() for answer in answers]

@@ -23,7 +23,7 @@ from transformers import (
 from transformers.models.edgetam import modeling_edgetam
 
 from maskery.segmentation import Image, ObjectPrompt
-from parity.oracle import Output
+from parity.oracle import Output, model_inputs
 
 
 class _Stub(types.ModuleType):
@@ -230,16 +230,7 @@ class Sam2Oracle:
         multimask_output: bool,
         by_stability: bool,
     ) -> Output:
-        inputs: dict[str, Any] = {}
-        if len(prompt.points):
-            points = prompt.points.astype(np.float64) * scale
-            inputs["input_points"] = torch.from_numpy(points.astype(np.float32))[None, None]
-            inputs["input_labels"] = torch.from_numpy(prompt.labels.astype(np.int64))[None, None]
-        if prompt.box is not None:
-            box = prompt.box.astype(np.float64) * np.array([*scale, *scale])
-            inputs["input_boxes"] = torch.from_numpy(box.astype(np.float32))[None, None]
-        if start is not None:
-            inputs["input_masks"] = torch.from_numpy(start)[None]
+        inputs = model_inputs(prompt, scale, start)
         self.model.mask_decoder.dynamic_multimask_via_stability = by_stability
         embeddings = {name: list(maps) for name, maps in known.items()}
         answer = self.model(**embeddings, **inputs, multimask_output=multimask_output)
