@@ -90,7 +90,7 @@ class Attention(nn.Module):
 
 
 class Likeness(nn.Module):
-    """How much each place resembles the places that were clicked on, and those that were clicked off."""
+    """Cosine similarity of each place with the places clicked on the object, and with those clicked off it."""
 
     def __init__(self, width: int, directions: int = 32) -> None:
         super().__init__()
