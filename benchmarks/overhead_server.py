@@ -104,7 +104,7 @@ def _maskery(answers: dict[int, NDArray[np.float32]]) -> Any:
     def encode(_: GrabCut, image: Image) -> Embedding:
         return Embedding({}, image.size, 4096)
 
-    def decode(_: GrabCut, embedding: Embedding, objects: Any) -> list[Candidates]:
+    def decode(_: GrabCut, embedding: Embedding, objects: Any, earlier: Any = None) -> list[Candidates]:
         logits = answers.get(len(objects), answers[1])
         extent = (float(logits.shape[2]), logits.shape[1] * 0.75)
         scores = np.full(1, 0.9, np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from maskery.models.builtin import nano
-from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt
+from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPrompt
 from training.cases import Case
 from training.evaluate import ask, border_agreement, deepest_error, follow, iou, summarise
 from training.robustness import changes
@@ -21,7 +21,9 @@ class Threshold:
     def encode(self, image: Image) -> Embedding:
         return Embedding({"grey": image.pixels.mean(2)}, image.size, 1)
 
-    def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
+    def decode(
+        self, embedding: Embedding, objects: Sequence[ObjectPrompt], earlier: Sequence[Earlier | None] | None = None
+    ) -> list[Candidates]:
         grey = embedding.arrays["grey"].astype(np.float32)
         logits = np.stack([grey - 100, grey - 300])
         extent = (float(grey.shape[1]), float(grey.shape[0]))

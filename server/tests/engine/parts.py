@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt
+from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPrompt
 
 SIDE = 8
 
@@ -105,7 +105,9 @@ class Plain:
             raise self.failures.pop(0)
         return embedding(int(image.pixels[0, 0, 0]), image.size)
 
-    def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
+    def decode(
+        self, embedding: Embedding, objects: Sequence[ObjectPrompt], earlier: Sequence[Earlier | None] | None = None
+    ) -> list[Candidates]:
         corner = int(embedding.arrays["corner"][0])
         self.decoded.append((len(objects), corner))
         self._pass()

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from maskery.models import registry
-from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt
+from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPrompt
 
 _FOLDER = Path(os.environ["FAULTS"])
 
@@ -60,7 +60,9 @@ class _Model:
         _begin("encode", number)
         return Embedding({"number": np.array([number])}, image.size, 1)
 
-    def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
+    def decode(
+        self, embedding: Embedding, objects: Sequence[ObjectPrompt], earlier: Sequence[Earlier | None] | None = None
+    ) -> list[Candidates]:
         for each in objects:
             _begin("decode", int(each.points[0][0]))
         logits = np.full((1, 8, 8), -8, np.float32)

@@ -10,7 +10,7 @@ from maskery.segmentation.errors import (
 )
 from maskery.segmentation.image import Exif, Image, ImageFile, ImageLimits, Size, digest, open_image
 from maskery.segmentation.mask import Mask, Segment
-from maskery.segmentation.model import Candidates, Embedding, Model
+from maskery.segmentation.model import Candidates, Earlier, Embedding, Model
 from maskery.segmentation.pillow import FILE_SUFFIXES, READABLE
 from maskery.segmentation.png import to_png
 from maskery.segmentation.prompt import ObjectPrompt, PromptLimits, parse_prompt
@@ -21,6 +21,7 @@ __all__ = [
     "MERGE_IOU",
     "READABLE",
     "Candidates",
+    "Earlier",
     "Embedding",
     "Exif",
     "Image",

@@ -39,14 +39,36 @@ class Candidates:
         scores: float32 [candidates]; predicted IoU with the intended object, 0 to 1.
         extent: (columns, rows) of the grid that the image covers, counted from the grid's top left corner; the rest
             is padding. Fractions are significant: 683 rows of a 1024-pixel square are 170.75 rows of a 256 grid.
+        state: arrays by name from which the model continues when points are added to this prompt, see `Earlier`; their
+            meaning is the model's own. None: it starts anew.
     """
 
     logits: NDArray[np.float32]
     scores: NDArray[np.float32]
     extent: tuple[float, float]
+    state: Mapping[str, NDArray[np.generic]] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    @property
+    def nbytes(self) -> int:
+        arrays = (self.logits, self.scores, *(self.state or {}).values())
+        return sum(array.nbytes for array in arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """What a model has decoded before for the beginning of a prompt, on the same embedding.
+
+    Attributes:
+        points: the number of the prompt's points, counted from its first, that were decoded: at least 0 and fewer than
+            the prompt has. Their order and labels, the box and the mask prompt were the same.
+        candidates: of these points; their `state` is not None.
+    """
+
+    points: int
+    candidates: Candidates
 
 
 class Model(Protocol):
@@ -81,6 +103,16 @@ class Model(Protocol):
         """Compute everything that depends on the image alone."""
         ...
 
-    def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
-        """The candidates of each object, in order. The result for an object does not depend on the others."""
+    def decode(
+        self,
+        embedding: Embedding,
+        objects: Sequence[ObjectPrompt],
+        earlier: Sequence[Earlier | None] | None = None,
+    ) -> list[Candidates]:
+        """The candidates of each object, in order. The result for an object does not depend on the others.
+
+        Args:
+            earlier: per object what was decoded before for its first points, if that is known. It saves a model time
+                that decodes points one after another; the result is the same, bit for bit, without it.
+        """
         ...

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt, Size
+from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPrompt, Size
 
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
@@ -56,7 +56,9 @@ class GrabCut:
         tokens = -(-columns // _TOKEN_SIDE) * -(-rows // _TOKEN_SIDE)
         return Embedding({"image": small}, image.size, tokens)
 
-    def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
+    def decode(
+        self, embedding: Embedding, objects: Sequence[ObjectPrompt], earlier: Sequence[Earlier | None] | None = None
+    ) -> list[Candidates]:
         """Three candidates per object; logits are distances to the edge, in cells of the small copy.
 
         A cell that holds a positive point is inside, one that holds only negative points is outside.

@@ -26,7 +26,7 @@ from maskery.models.builtin.nano_window import (
     window_around,
 )
 from maskery.models.runtime import Network, Precision, best_precision, read_file
-from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt, Size
+from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPrompt, Size
 
 #: Files of the graphs.
 ENCODER, DECODER = "nano-encoder.onnx", "nano-decoder.onnx"
@@ -106,7 +106,9 @@ class Nano:
         shape = window.shape
         return Embedding(arrays, image.size, (shape.rows // _TOKEN_SIDE) * (shape.columns // _TOKEN_SIDE))
 
-    def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
+    def decode(
+        self, embedding: Embedding, objects: Sequence[ObjectPrompt], earlier: Sequence[Earlier | None] | None = None
+    ) -> list[Candidates]:
         """Three candidates for a single point, one for any other prompt."""
         views = 2 if any(prompt.is_ambiguous for prompt in objects) else 1
         features = {name: embedding.arrays[name][:views].astype(np.float32) for name in _FEATURES}

@@ -16,7 +16,7 @@ from maskery.models.sam.graph import GraphBuilder
 from maskery.models.sam.processing import Processor
 from maskery.models.sam.prompts import PromptEncoder
 from maskery.models.sam.weights import Weights
-from maskery.segmentation import Candidates, Embedding, Image, ObjectPrompt, Size
+from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPrompt, Size
 
 Floats = NDArray[np.float32]
 
@@ -154,7 +154,9 @@ class PromptableModel(ABC):
         stored = {name: array.astype(self._stored, copy=False) for name, array in arrays.items()}
         return Embedding(stored, image.size, self._sizes.grid**2)
 
-    def decode(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
+    def decode(
+        self, embedding: Embedding, objects: Sequence[ObjectPrompt], earlier: Sequence[Earlier | None] | None = None
+    ) -> list[Candidates]:
         """The candidates of each object.
 
         For a single point, the three masks of the multimask mode, best first; for any other prompt the single mask,
