@@ -11,6 +11,7 @@ from maskery.accounts import ApiKey
 from maskery.cli.account_store import open_account_store
 from maskery.cli.serve import playground_address
 from maskery.serving import ServingError
+from maskery.serving.addresses import Addresses
 from maskery.serving.server import leave_threads, listen, run
 from maskery.settings import Settings
 
@@ -31,7 +32,7 @@ def demo(
     ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Print the address and do not open a browser.")] = False,
 ) -> None:
-    """Start a server and open the playground in a browser. Ctrl+C stops it.
+    """Start a server and open the playground in a browser. Ctrl+C stops it, and so does closing the terminal.
 
     The server listens on loopback only, whatever the settings say.
     Its key is revoked when it stops.
@@ -41,12 +42,12 @@ def demo(
     with open_account_store(settings) as store:
         created: list[ApiKey] = []
 
-        def greet(address: str) -> None:
+        def greet(addresses: Addresses) -> None:
             text = None
             if not settings.anonymous:
                 key, text = store.keys.create(_ACCOUNT, lifetime=_KEY_SECONDS)
                 created.append(key)
-            page = playground_address(address, text, sample=_SAMPLE)
+            page = playground_address(addresses.local, text, sample=_SAMPLE)
             typer.echo(f"The playground: {page}")
             typer.echo("Ctrl+C stops it.")
             if not no_open:
@@ -54,7 +55,7 @@ def demo(
 
         try:
             # Without TLS: the certificate is for another name, which browsers refuse.
-            run(settings, greet, listen if port is not None else _listen_anywhere)
+            run(settings, greet, listen if port is not None else _listen_anywhere, stop_on_hangup=True)
         finally:
             for key in created:
                 store.keys.revoke(key.id)

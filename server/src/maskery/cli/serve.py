@@ -10,6 +10,7 @@ from maskery import __version__, logs
 from maskery.accounts import KeyRepository
 from maskery.cli.account_store import open_account_store
 from maskery.errors import UserError
+from maskery.serving.addresses import Addresses
 from maskery.serving.server import leave_threads, run
 from maskery.serving.tls import read_tls
 from maskery.settings import Settings, misspelled
@@ -56,13 +57,15 @@ def serve(
         needs_key = _needs_key(settings, keys)
         if not (settings.on_loopback or tls or settings.trusted_proxies):
             _log.warning(
-                "keys and images travel unencrypted to %s: set MASKERY_TLS_CERTIFICATE and MASKERY_TLS_KEY, or list "
-                "the proxy that terminates TLS in MASKERY_TRUSTED_PROXIES",
-                settings.host,
+                "keys and images from other machines travel unencrypted: set MASKERY_TLS_CERTIFICATE and "
+                "MASKERY_TLS_KEY, or list the proxy that terminates TLS in MASKERY_TRUSTED_PROXIES"
             )
 
-        def greet(address: str) -> None:
+        def greet(addresses: Addresses) -> None:
+            address = addresses.local
             typer.echo(f"Maskery {__version__} answers on {address}, its API is described on {address}/docs")
+            if addresses.remote:
+                typer.echo(f"On other machines its address is {addresses.remote}")
             # Another server on the same database may have created the first key meanwhile.
             created = keys.create_first(_FIRST_ACCOUNT, settings.key_seconds) if needs_key else None
             key = created[1] if created else None

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from maskery.api.app import create_app
 from maskery.api.container import State
 from maskery.serving import ServingError
+from maskery.serving.addresses import Addresses, addresses
 from maskery.serving.protocol import Protocol
 from maskery.serving.tls import Tls
 from maskery.settings import Settings
@@ -47,8 +48,12 @@ def listen(settings: Settings) -> socket.socket:
             listener = socket.create_server(address, family=socket.AF_INET6, dualstack_ipv6=dual)
         else:
             listener = socket.create_server(address)
-    except OSError as error:
-        raise ServingError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from None
+    # UnicodeError: no host can have such a name.
+    except (OSError, UnicodeError) as error:
+        raise ServingError(
+            f"cannot listen on {settings.host} port {settings.port}: {_reason(error)}; --host and --port choose "
+            "another address, --port 0 a free port."
+        ) from None
     # Accepted connections inherit this. Without it, Nagle's algorithm delays response bodies by up to 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
@@ -76,16 +81,20 @@ def configure(app: FastAPI, settings: Settings, tls: Tls | None = None) -> uvico
 
 def run(
     settings: Settings,
-    greet: Callable[[str], None],
+    greet: Callable[[Addresses], None],
     listen: Callable[[Settings], socket.socket] = listen,
     tls: Tls | None = None,
+    *,
+    stop_on_hangup: bool = False,
 ) -> None:
     """Serve until a signal stops the process.
 
     Args:
-        greet: called with the server's address once it is ready.
+        greet: called with the server's addresses once it is ready.
         listen: opens the listening socket.
         tls: None: plain HTTP.
+        stop_on_hangup: SIGHUP, which closing the terminal sends, stops the server. Otherwise it reloads the
+            certificate.
 
     Raises:
         ServingError: the server did not start.
@@ -94,7 +103,7 @@ def run(
     listener = listen(settings)
     config = configure(app, settings, tls)
     state: State = app.state.container.state
-    _Server(config, settings, state, greet, tls).run(sockets=[listener])
+    _Server(config, settings, state, greet, tls, stop_on_hangup).run(sockets=[listener])
     if state.failure:
         raise ServingError(f"the server did not start: {state.failure}")
 
@@ -119,8 +128,9 @@ class _Server(uvicorn.Server):
 
     Args:
         state: the application's state.
-        greet: called with the address.
+        greet: called with the addresses.
         tls: reloaded on SIGHUP.
+        stop_on_hangup: stop on SIGHUP instead.
     """
 
     def __init__(
@@ -128,18 +138,20 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         settings: Settings,
         state: State,
-        greet: Callable[[str], None],
+        greet: Callable[[Addresses], None],
         tls: Tls | None,
+        stop_on_hangup: bool,
     ) -> None:
         super().__init__(config)
         self._settings = settings
         self._state = state
         self._greet = greet
         self._tls = tls
+        self._stop_on_hangup = stop_on_hangup
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if hasattr(signal, "SIGHUP"):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._handle_hangup)
         await super().startup(sockets)
         # From here on requests are served; /health/ready reports progress.
         while self.started and not self.should_exit and self._state.phase == "starting":
@@ -147,10 +159,12 @@ class _Server(uvicorn.Server):
                 self.should_exit = True
             await asyncio.sleep(0.01)
         if self.started and not self.should_exit and sockets:
-            self._greet(self._address(sockets[0].getsockname()[1]))
+            self._greet(addresses(sockets[0], self._settings.host, "https" if self._tls else "http"))
 
-    def _reload(self) -> None:
-        if self._tls:
+    def _handle_hangup(self) -> None:
+        if self._stop_on_hangup:
+            self.handle_exit(signal.SIGHUP, None)
+        elif self._tls:
             asyncio.get_running_loop().run_in_executor(None, self._tls.reload)
         else:
             _log.info("SIGHUP ignored: it reloads the TLS certificate, and TLS is not configured")
@@ -195,9 +209,11 @@ class _Server(uvicorn.Server):
         )
         return protocol
 
-    def _address(self, port: int) -> str:
-        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        return f"{'https' if self._tls else 'http'}://{host}:{port}"
+
+def _reason(error: OSError | UnicodeError) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    # socket.create_server adds the address as a tuple.
+    return text.partition(" (while attempting")[0]
 
 
 def _accept_all(listener: socket.socket) -> list[socket.socket]:
