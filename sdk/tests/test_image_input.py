@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import struct
 import sys
@@ -14,10 +15,14 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 
 from air import InputError, Mask
-from air._image_input import as_base64, as_file, open_rgb
+from air._image_input import as_file, image_body, open_rgb
 from air._segment_request import mask_prompts
 
 RGB = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+
+
+def as_base64(image):
+    return json.loads(image_body("json", image, None, {}).content)["image_prompt"]
 
 
 @pytest.mark.parametrize("text", ["aGVsbG8=", "data:image/png;base64,aGVs.bG8=", "aGVsbG8", "aGVs\nbG8=", "url-safe_"])

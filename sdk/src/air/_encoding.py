@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import importlib
 import json
 from dataclasses import dataclass, field
@@ -14,10 +15,15 @@ from .errors import InputError, MaskError, MissingExtraError
 
 @dataclass(frozen=True)
 class Body:
-    """The body of a request."""
+    """The body of a request.
+
+    Attributes:
+        session_id: of the image in it, for the header ``x-session-id``.
+    """
 
     content: bytes = field(repr=False)
     content_type: str
+    session_id: str | None = None
 
 
 class OptionalModule:
@@ -73,22 +79,31 @@ def decode_mask(text: str) -> bytes:
         raise MaskError(f"b64_json is not base64: {error}") from None
 
 
-def json_body(fields: dict[str, Any]) -> Body:
+def session_id(file: bytes) -> str:
+    """The first 32 hexadecimal digits of the SHA-256 of an image file.
+
+    Proxies that choose a server by the header ``x-session-id`` send all requests for an image to the same one, which
+    has encoded it.
+    """
+    return hashlib.sha256(file).hexdigest()[:32]
+
+
+def json_body(fields: dict[str, Any], session_id: str | None = None) -> Body:
     """The fields as a JSON body. Raises InputError for what JSON cannot represent."""
-    return Body(_json(fields), "application/json")
+    return Body(_json(fields), "application/json", session_id)
 
 
-def multipart_body(image: bytes | bytearray | memoryview, fields: dict[str, Any]) -> Body:
+def multipart_body(image: bytes, fields: dict[str, Any]) -> Body:
     """An image file and the fields as JSON, as ``multipart/form-data``. Raises InputError as `json_body` does."""
     request = httpx.Request(
         "POST",
         "http://multipart",  # httpx encodes forms for a request only; this one is not sent
         files={
-            "image": ("image", bytes(image), "application/octet-stream"),
+            "image": ("image", image, "application/octet-stream"),
             "request": (None, _json(fields), "application/json"),
         },
     )
-    return Body(request.read(), request.headers["content-type"])
+    return Body(request.read(), request.headers["content-type"], session_id(image))
 
 
 def _json(fields: dict[str, Any]) -> bytes:

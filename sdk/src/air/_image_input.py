@@ -17,6 +17,7 @@ from ._encoding import (
     encode_base64,
     json_body,
     multipart_body,
+    session_id,
 )
 from .errors import InputError
 
@@ -87,13 +88,17 @@ def image_body(upload: Upload, image: ImageInput, exif: str | None, fields: dict
     """An image and fields as multipart, or as JSON with the image's base64 in ``image_prompt``. Raises as `as_file`."""
     if upload == "multipart":
         return multipart_body(as_file(image, exif), fields)
-    return json_body({"image_prompt": as_base64(image, exif), **fields})
-
-
-def as_base64(image: ImageInput, exif: str | None = None) -> str:
-    """The image for a JSON body: base64 text unchanged, anything else as `as_file` returns it."""
     held = as_held(image, exif)
-    return held if isinstance(held, str) else encode_base64(held)
+    text = held if isinstance(held, str) else encode_base64(held)
+    return json_body({"image_prompt": text, **fields}, _session_id(held))
+
+
+def _session_id(held: bytes | str) -> str | None:
+    """As `session_id`; None for text that is not base64, which the server refuses."""
+    try:
+        return session_id(decode_base64(held) if isinstance(held, str) else held)
+    except binascii.Error:
+        return None
 
 
 def as_file(image: ImageInput, exif: str | None = None) -> bytes:

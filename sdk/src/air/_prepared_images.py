@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from ._config import Config
+from ._encoding import Body, json_body
 from ._image_input import Exif, HeldImage, ImageInput, as_held, image_body
 from ._network import process_generation
 from ._responses import AnswerT
@@ -175,9 +176,21 @@ def deletion(config: Config, image: PreparedImage | str, extra_headers: Mapping[
         ids = [_checked_id(image)]
     for each in ids:
         try:
-            yield from dispatch(Call("DELETE", f"{_PATH}/{each}", Nothing, headers=extra_headers))
+            headers = {**({"x-session-id": key} if (key := _session_id(each)) else {}), **(extra_headers or {})}
+            yield from dispatch(Call("DELETE", f"{_PATH}/{each}", Nothing, headers=headers))
         except ImageNotPreparedError:
             _log.debug("%s had been dropped already", each)
+
+
+def id_body(identifier: str, fields: dict[str, Any]) -> Body:
+    """A prepared image's id and the fields as JSON. Raises InputError as `json_body` does."""
+    return json_body({"image_prompt": f"id:{identifier}", **fields}, _session_id(identifier))
+
+
+def _session_id(identifier: str) -> str | None:
+    """The image's, which a Maskery server makes part of its ids."""
+    found = re.match("img_([0-9a-f]{32})", identifier)
+    return found and found[1]
 
 
 def with_prepared(

@@ -77,6 +77,8 @@ class Attempts(Generic[AnswerT]):
             self._content = body.content
             # Last, so that "application/json" as a default header does not break a multipart body.
             self._headers["Content-Type"] = body.content_type
+            if body.session_id is not None:
+                self._headers.setdefault("x-session-id", body.session_id)
 
     def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """The request of the next attempt. Raises APITimeoutError if no time is left for one."""
