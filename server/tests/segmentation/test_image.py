@@ -4,7 +4,10 @@ import subprocess
 import sys
 import tempfile
 import zlib
+from collections.abc import Callable
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -289,6 +292,75 @@ def test_sixteen_bit_gray_is_scaled_by_the_bits_in_use(bits: int, kind: str) -> 
     pixels = open_image(encode(Image.fromarray(gray << (bits - 8)), kind)).pixels
     assert (pixels == gray[..., None]).all()
     assert (open_image(encode(Image.fromarray(gray * 0), kind)).pixels == 0).all()
+
+
+def deep_png(pixels: np.ndarray[Any, Any]) -> bytes:
+    return cv2.imencode(".png", swap(pixels))[1].tobytes()
+
+
+def deep_tiff(pixels: np.ndarray[Any, Any]) -> bytes:
+    return cv2.imencode(".tiff", swap(pixels))[1].tobytes()
+
+
+def raw_tiff(pixels: np.ndarray[Any, Any], order: str = "<") -> bytes:
+    """A TIFF without compression."""
+    height, width, channels = pixels.shape
+    tags = {256: width, 257: height, 258: 16, 259: 1, 262: 2, 273: 0, 277: channels, 278: height, 279: pixels.nbytes}
+    if channels == 4:
+        tags[338] = 2
+    start = 8 + 2 + 12 * len(tags) + 4
+    tags[273] = start
+    entries = b"".join(struct.pack(f"{order}HHLL", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    head = magic + struct.pack(f"{order}LH", 8, len(tags)) + entries + bytes(4)
+    return head + pixels.astype(f"{order}u2").tobytes()
+
+
+def big_endian_tiff(pixels: np.ndarray[Any, Any]) -> bytes:
+    return raw_tiff(pixels, ">")
+
+
+def swap(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """RGB to OpenCV's order of channels."""
+    return np.dstack([pixels[..., 2::-1], pixels[..., 3:]])
+
+
+DEEP_COLOUR = [deep_png, deep_tiff, raw_tiff, big_endian_tiff]
+
+
+@pytest.mark.parametrize("bits", [8, 9, 10, 12, 14, 15, 16])
+@pytest.mark.parametrize("write", DEEP_COLOUR)
+def test_sixteen_bit_colour_is_scaled_by_the_bits_in_use(bits: int, write: Callable[..., bytes]) -> None:
+    eight = np.random.default_rng(0).integers(0, 256, (10, 20, 3)).astype(np.uint16)
+    low = np.random.default_rng(1).integers(0, 1 << (bits - 8), eight.shape).astype(np.uint16)
+    eight[0, 0] = 10, 20, 255
+    assert (open_image(write((eight << (bits - 8)) | low)).pixels == eight).all()
+    assert (open_image(write(eight * 0)).pixels == 0).all()
+
+
+@pytest.mark.parametrize("full", [0xFFF, 0xFFFF], ids=["12 bits of alpha", "16 bits of alpha"])
+@pytest.mark.parametrize("write", DEEP_COLOUR)
+def test_the_transparency_of_twelve_bit_colour_has_twelve_or_sixteen_bits(
+    full: int, write: Callable[..., bytes]
+) -> None:
+    eight = np.random.default_rng(0).integers(0, 256, (10, 20, 3)).astype(np.uint16)
+    eight[0, 0] = 255
+    alpha = np.full((10, 20), full, np.uint16)
+    alpha[5:] = 0
+    pixels = open_image(write(np.dstack([eight << 4, alpha]))).pixels
+    assert (pixels[:5] == eight[:5]).all()
+    assert (pixels[5:] == 255).all()
+
+
+def test_twelve_bit_colour_is_turned_as_its_exif_says() -> None:
+    eight = np.random.default_rng(0).integers(0, 256, (10, 20, 3)).astype(np.uint16)
+    eight[0, 0] = 255
+    png = deep_png(eight << 4)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = png[:33] + chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) + png[33:]
+    assert (open_image(turned).pixels == np.rot90(eight, -1)).all()
+    assert (open_image(turned, "ignore").pixels == eight).all()
 
 
 def twelve_bit_jpeg() -> bytes:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from maskery.segmentation import pillow
+from maskery.segmentation.bit_depth import scale_gray
 from maskery.segmentation.errors import ImageError, ImageTooLarge, NotAnImage
 
 Exif = Literal["apply", "ignore"]
@@ -80,10 +81,8 @@ class Image:
 
 
 def digest(data: bytes, exif: Exif = "apply") -> str:
-    """SHA-256 of an image's file and the EXIF option, as 64 hexadecimal digits."""
-    made = hashlib.sha256(exif.encode() + b"\0")
-    made.update(data)
-    return made.hexdigest()
+    """SHA-256 of an image's file, as 64 hexadecimal digits, and the EXIF option."""
+    return f"{hashlib.sha256(data).hexdigest()}-{exif}"
 
 
 class ImageFile:
@@ -124,8 +123,8 @@ class ImageFile:
     def decode(self) -> Image:
         """Decode the pixels.
 
-        Transparent pixels are blended with white, 16-bit gray is scaled to 8 bits, and of an animation the first frame
-        is decoded.
+        Transparent pixels are blended with white, 16-bit channels are scaled to 8 bits by the bits they use, and of an
+        animation the first frame is decoded.
 
         Raises:
             NotAnImage: the file is damaged, or its pixels cannot be converted to RGB.
@@ -158,12 +157,9 @@ def _check_pixels(size: Size, limits: ImageLimits) -> None:
 
 def _to_rgb(image: PILImage.Image) -> PILImage.Image:
     if image.mode in _DEEP_GRAY_MODES:
-        gray = np.asarray(image).astype(np.uint16)
-        # Cameras and scanners of 10, 12 or 14 bits leave the highest bits of 16 unused.
-        unused_low_bits = max(0, int(gray.max()).bit_length() - 8)
-        return PILImage.fromarray((gray >> unused_low_bits).astype(np.uint8)).convert("RGB")
+        return scale_gray(image).convert("RGB")
     if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
-        rgba = image.convert("RGBA")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
         white = PILImage.new("RGBA", image.size, "white")
         return PILImage.alpha_composite(white, rgba).convert("RGB")
     if image.mode in _PLAIN_MODES:

@@ -7,7 +7,9 @@ import zlib
 
 import numpy as np
 from PIL import Image as PILImage
+from PIL.ImageFile import ImageFile
 
+from maskery.segmentation.bit_depth import low_byte_tiles, scale_colour, uses_all_bits
 from maskery.segmentation.errors import ImageTooLarge, NotAnImage
 
 #: Supported formats.
@@ -58,7 +60,7 @@ _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-def read_header(data: bytes) -> PILImage.Image:
+def read_header(data: bytes) -> ImageFile:
     """Read the header of an image file. `decode` reads its pixels.
 
     Raises:
@@ -108,15 +110,23 @@ def orientation(image: PILImage.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def decode(image: PILImage.Image, data: bytes) -> PILImage.Image:
+def decode(image: ImageFile, data: bytes) -> PILImage.Image:
     """Decode the pixels of an image from `read_header`. Where the end of a JPEG is missing, they are gray.
+
+    Colours of 16 bits are scaled to 8; gray is not.
 
     Raises:
         ImageTooLarge: Pillow does not decode as many pixels in this format.
         Exception: of many kinds; the file is damaged.
     """
+    low_bytes = low_byte_tiles(image)
     try:
         image.load()
+        if low_bytes and not uses_all_bits(image) and "transparency" not in image.info:
+            low = read_header(data)
+            low.tile = low_bytes
+            low.load()
+            return scale_colour(image, low)
     except PILImage.DecompressionBombError as error:
         raise ImageTooLarge(f"the image is too large: {error}") from None
     except OSError:
@@ -166,7 +176,7 @@ def sentence(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _open(kind: str, data: bytes) -> PILImage.Image:
+def _open(kind: str, data: bytes) -> ImageFile:
     # `Image.open` would apply Pillow's own limit on pixels, which is global. Importing a plugin registers it, so this
     # happens when an image is read and not when this package is imported.
     file = io.BytesIO(data)
