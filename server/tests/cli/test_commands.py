@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from command_line import fails, maskery, succeeds
 
 from maskery import cli
@@ -28,6 +29,14 @@ def test_models_are_listed_with_their_state() -> None:
     assert "syscv-community/sam-hq-vit-base" in listed
     assert "Apache-2.0" in succeeds("models", "show", "maskery/nano")
     assert "cannot be removed" in fails("models", "remove", "maskery/nano")
+
+
+@pytest.mark.parametrize("command", ["keys list", "serve --port 0", "demo --no-open", "models list", "db revision"])
+def test_a_file_in_place_of_the_home_folder_is_refused(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    message = f"setting home (MASKERY_HOME): {file} is a file; give a folder, which is created if it does not exist"
+    assert message in fails(*command.split(), MASKERY_HOME=str(file))
 
 
 def test_help_and_version() -> None:

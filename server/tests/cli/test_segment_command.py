@@ -109,7 +109,6 @@ def test_mistakes_are_one_sentence(photo: Path, tmp_path: Path) -> None:
     assert "MASKERY_PORT" in fails("serve", MASKERY_PORT="x")
     assert "no active key" in fails("keys", "revoke", "none")
     assert "account name" in fails("keys", "create", "--account", "<b>")
-    assert "cannot be" in fails("keys", "list", MASKERY_HOME=str(photo))
 
 
 def test_a_prompt_that_is_refused_is_named_by_its_option(photo: Path, client: httpx.Client) -> None:
@@ -171,6 +170,29 @@ def test_a_folder_in_place_of_a_file_and_a_file_in_place_of_a_folder_are_refused
     assert f"-o {folder} is a folder: name a file, such as {folder / 'photo.png'}" in said
     assert "is a folder" in fails("segment", photo, "-p", "20,20", "--overlay", folder)
     assert "is a file" in fails("segment", folder, "-p", "20,20", "-o", photo)
+
+
+def test_names_that_no_file_has_are_refused(
+    photo: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert "the name of the image is empty" in fails("segment", "", "-p", "20,20")
+    click = ("segment", photo, "-p", "20,20", *GRABCUT)
+    for option in ("-o", "--overlay", "--mask-prompt"):
+        assert f"the name of {option} is empty" in fails(*click, option, "")
+    for option in ("-o", "--overlay"):
+        assert f"{option} out/ is a folder, but {photo} is one image" in fails(*click, option, "out/")
+    assert "is a URL" in fails("segment", "https://images.example/cat.jpg", "-p", "20,20")
+    assert names(folder) == ["a.png", "b.PNG"]
+    succeeds("segment", f"{folder}/", "-p", "20,20", *GRABCUT, "-o", f"{tmp_path}/out/")
+    assert names(tmp_path / "out") == ["a.png.png", "b.PNG.png"]
+
+
+def test_the_candidates_of_a_folder_are_named_as_the_help_says(folder: Path, tmp_path: Path) -> None:
+    click = ("segment", folder, "-p", "20,20", *GRABCUT, "--n", 2, "-o", tmp_path / "masks")
+    succeeds(*click)
+    assert names(tmp_path / "masks") == ["a.png-2.png", "a.png.png", "b.PNG-2.png", "b.PNG.png"]
+    assert "cat.jpg-2.png" in succeeds("segment", "--help", COLUMNS="200")
 
 
 def test_standard_input_and_output_stand_in_for_files(photo: Path, folder: Path, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_coordinate_is_shown_with_all_its_digits() -> None:
 
 def test_an_empty_prompt_may_be_left_out_beside_boxes() -> None:
     text = str(refused([], boxes=[[1, 1, 9, 9]]))
-    assert text.endswith("give at least one object, or leave it out and give boxes or masks")
+    assert text.endswith("give at least one object, or leave it out and give boxes or mask_prompts")
     assert str(refused(None, boxes=[])) == "boxes is empty: give at least one object"
 
 

@@ -1,6 +1,8 @@
 """The files that `maskery segment` reads and writes; ``-`` is standard input or output."""
 
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from maskery.errors import UserError
@@ -8,6 +10,8 @@ from maskery.segmentation import FILE_SUFFIXES
 
 #: In place of a file: standard input or output.
 STANDARD = Path("-")
+
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
 def read_file(path: Path) -> bytes:
@@ -53,6 +57,28 @@ def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
 def candidate_path(output: Path, candidate: int) -> Path:
     """The file of a candidate, counted from 1: ``mask.png``, ``mask-2.png`` …"""
     return output if candidate == 1 else output.with_stem(f"{output.stem}-{candidate}")
+
+
+def check_names(image: str, options: Mapping[str, str | None]) -> None:
+    """Refuse empty names, a URL, and names of folders in place of files.
+
+    Args:
+        image: an image, or a folder of images.
+        options: the names of other files or folders, by the options that they were given with.
+
+    Raises:
+        UserError: with a name that would be accepted.
+    """
+    for option, name in {"the image": image, **options}.items():
+        # An unset variable, as in `segment "$IMAGE"`. As a path it would be the current folder.
+        if name == "":
+            raise UserError(f"the name of {option} is empty: name a file, or . for the current folder.")
+    if image.startswith(("http://", "https://")):
+        raise UserError(f"the image is a URL, {image}: download it, and name the file.")
+    if not Path(image).is_dir():
+        for option, name in options.items():
+            if name and name.endswith(_SEPARATORS):
+                raise UserError(f"{option} {name} is a folder, but {image} is one image: name a file.")
 
 
 def check_outputs(

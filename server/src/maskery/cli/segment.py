@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from maskery.api.schemas.segmentation import ResponseFormat, SegmentationResponse, SegmentSchema
-from maskery.cli.files import STANDARD, candidate_path, check_outputs, find_images, read_file, write_file
+from maskery.cli.files import STANDARD, candidate_path, check_names, check_outputs, find_images, read_file, write_file
 from maskery.cli.overlay import draw_overlay
 from maskery.cli.prompts import PromptOptions, read_prompt
 from maskery.cli.segmenters import Request, Segmenter, local, remote
@@ -56,7 +56,10 @@ _RESPONSE_FORMATS: dict[Format, ResponseFormat] = {
 @app.command()
 def segment(
     image: Annotated[
-        Path, typer.Argument(help="An image, a folder of images that all get the same prompt, or - for standard input.")
+        str,
+        typer.Argument(
+            metavar="IMAGE", help="An image, a folder of images that all get the same prompt, or - for standard input."
+        ),
     ],
     point: Annotated[
         list[str] | None,
@@ -64,22 +67,24 @@ def segment(
     ] = None,
     box: Annotated[str | None, typer.Option(metavar="X0,Y0,X1,Y1", help="A box around the object.")] = None,
     mask_prompt: Annotated[
-        Path | None, typer.Option(help="A mask prompt for the object: a PNG of the image's size, 0 is background.")
+        str | None,
+        typer.Option(metavar="FILE", help="A mask prompt for the object: a PNG of the image's size, 0 is background."),
     ] = None,
     objects: Annotated[
         list[str] | None,
         typer.Option("--object", metavar='"X,Y X,Y …"', help="A further object: its points and box. May be repeated."),
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
+            metavar="PATH",
             help="File of the mask, or folder of masks; - is standard output. Default: mask.png, masks.",
         ),
     ] = None,
-    overlay_path: Annotated[
-        Path | None, typer.Option("--overlay", help="File or folder for the image with the mask drawn over it.")
+    overlay: Annotated[
+        str | None, typer.Option(metavar="PATH", help="File or folder for the image with the mask drawn over it.")
     ] = None,
     output_format: Annotated[
         Format, typer.Option("--format", help="png, or JSON with COCO RLE or polygons of each segment.")
@@ -113,7 +118,8 @@ def segment(
     Coordinates are pixels from the top left corner of the image as displayed.
     All --point and --box options describe one object.
 
-    For a folder, cat.jpg becomes cat.jpg.png, or in other formats cat.jpg.json.
+    For a folder, the mask of cat.jpg is cat.jpg.png, or in other formats cat.jpg.json.
+    With --n 2 the second candidate is mask-2.png, or for a folder cat.jpg-2.png.
     Missing folders are created.
 
       maskery segment cat.jpg --point 220,120 -o mask.png --overlay overlay.png
@@ -130,16 +136,19 @@ def segment(
         raise UserError(f"--timeout takes a number of seconds above 0, at most {_DAY:,}.")
     if not 0 < merge_iou <= 1:
         raise UserError("--merge-iou takes a number above 0, at most 1.")
-    if output_format is not Format.png and overlay_path:
+    if output_format is not Format.png and overlay:
         raise UserError("--overlay needs --format png.")
     if output_format is Format.png and whole:
         raise UserError("--whole keeps overlaps, which one PNG cannot hold: add --format rle or --format polygons.")
-    if STANDARD == image == mask_prompt:
+    check_names(image, {"--mask-prompt": mask_prompt, "-o": output, "--overlay": overlay})
+    source, start = Path(image), Path(mask_prompt) if mask_prompt else None
+    if STANDARD == source == start:
         raise UserError("the image and --mask-prompt are both standard input: name a file for one of them.")
     suffix = ".png" if output_format is Format.png else ".json"
-    masks = output or Path("masks" if image.is_dir() else f"mask{suffix}")
-    check_outputs(image, masks, overlay_path, suffix, n, mask_prompt)
-    prompt = read_prompt(point or [], box, mask_prompt, objects or [])
+    masks = Path(output or ("masks" if source.is_dir() else f"mask{suffix}"))
+    overlays = Path(overlay) if overlay else None
+    check_outputs(source, masks, overlays, suffix, n, start)
+    prompt = read_prompt(point or [], box, start, objects or [])
     request = Request(
         model,
         prompt.prompt,
@@ -150,11 +159,11 @@ def segment(
     opened = remote(request, url.strip(), key, timeout) if url else local(request)
     with opened as segmenter:
         task = _Task(segmenter, prompt, suffix, exif)
-        if image.is_dir():
-            task.segment_folder(image, masks, overlay_path)
+        if source.is_dir():
+            task.segment_folder(source, masks, overlays)
         else:
-            lines = task.segment_file(image, masks, overlay_path)
-            typer.echo("\n".join(lines), err=STANDARD in (masks, overlay_path))
+            lines = task.segment_file(source, masks, overlays)
+            typer.echo("\n".join(lines), err=STANDARD in (masks, overlays))
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _count_objects(segment_prompt: Any, boxes: Any, mask_prompts: Any, limits: P
             reason = _NESTING if name == "segment_prompt" else f"{name} is a list with an entry per object"
             raise PromptError(f"{name} is {kind(value)}; {reason}", name)
         if not value:
-            spare = ", or leave it out and give boxes or masks" if name == "segment_prompt" else ""
+            spare = ", or leave it out and give boxes or mask_prompts" if name == "segment_prompt" else ""
             raise PromptError(f"{name} is empty: give at least one object{spare}", name)
         if len(value) > limits.max_objects:
             raise PromptError(f"{name} holds {len(value):,} objects; at most {limits.max_objects:,} are accepted", name)
