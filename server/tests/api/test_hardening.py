@@ -147,7 +147,7 @@ def test_other_origins_get_no_cors_headers_by_default(client: httpx.Client, make
 
 def test_an_allowed_origin_can_send_preflight_and_requests(make_client: Make, body: dict[str, Any]) -> None:
     client = make_client(cors_origins=f"{APP}, http://localhost:3000")
-    sent = "authorization,content-type,sdk_version,x-request-id,x-request-timeout"
+    sent = "authorization,content-type,sdk_version,x-request-id,x-request-timeout,x-session-id"
     for origin in (APP, "http://localhost:3000"):
         asked = preflight(client, origin, headers=sent)
         assert asked.status_code == 200

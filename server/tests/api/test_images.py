@@ -1,5 +1,6 @@
 """Prepared images, which are sent once and segmented by id."""
 
+import hashlib
 import io
 import json
 import re
@@ -71,6 +72,14 @@ def test_preparing_an_image_returns_its_description(client: httpx.Client, fields
     assert prepared["expires_in"] == 3600
     assert response.headers["location"] == f"/v1/images/{prepared['id']}"
     assert client.get(response.headers["location"]).json() == prepared
+
+
+def test_answers_about_a_file_name_it_in_a_header(client: httpx.Client, fields: dict[str, Any], image: bytes) -> None:
+    expected = hashlib.sha256(image).hexdigest()[:32]
+    assert client.post(ROUTE, json=fields).headers["x-session-id"] == expected
+    segmented = client.post(SEGMENT, json={**fields, "segment_prompt": [[[20, 20]]], "exif": "ignore"})
+    assert segmented.headers["x-session-id"] == expected
+    assert "x-session-id" not in client.get("/v1/models").headers
 
 
 def test_a_form_carries_the_file_without_base64(client: httpx.Client, image: bytes) -> None:

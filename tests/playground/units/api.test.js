@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { ApiError, ServerUnreachable, toApiError } from '../../../server/src/maskery/playground/api/errors.js';
 import { KeyStore, consumeFragment } from '../../../server/src/maskery/playground/api/key.js';
 import { retryDelay, retryNow, withRetries } from '../../../server/src/maskery/playground/api/retry.js';
+import { sessionIdOf } from '../../../server/src/maskery/playground/api/session-id.js';
 import { joinRings, toCoco } from '../../../server/src/maskery/playground/export/coco.js';
 import { curlCode, pythonCode } from '../../../server/src/maskery/playground/export/code.js';
 import { exportName } from '../../../server/src/maskery/playground/export/names.js';
@@ -94,4 +95,17 @@ test('file names and mask prompts are quoted in code', () => {
 test('exported files are named after the image', () => {
   assert.equal(exportName('my.cat.jpg', 'mask.png'), 'my.cat-mask.png');
   assert.equal(exportName('.jpg', 'mask.png'), 'image-mask.png');
+});
+
+test('an image has the session id of its bytes, and a random one where the browser computes no hash', async () => {
+  assert.equal(await sessionIdOf(new Blob(['abc'])), 'ba7816bf8f01cfea414140de5dae2223');
+  const { subtle } = crypto;
+  Object.defineProperty(crypto, 'subtle', { value: undefined, configurable: true });
+  try {
+    const ids = await Promise.all([sessionIdOf(new Blob(['abc'])), sessionIdOf(new Blob(['abc']))]);
+    assert.ok(ids.every((id) => /^[0-9a-f]{32}$/.test(id)));
+    assert.notEqual(ids[0], ids[1]);
+  } finally {
+    Object.defineProperty(crypto, 'subtle', { value: subtle, configurable: true });
+  }
 });

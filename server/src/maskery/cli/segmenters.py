@@ -14,7 +14,7 @@ from maskery.api.schemas.rendering import to_response
 from maskery.api.schemas.segmentation import ResponseFormat, SegmentationResponse
 from maskery.engine import Prompt
 from maskery.errors import UserError
-from maskery.segmentation import Exif, ImageFile, Options, segment
+from maskery.segmentation import Exif, ImageFile, Options, digest, segment
 from maskery.settings import Settings
 
 _HOW_TO_GIVE_A_KEY = "give the key with --key, MASKERY_API_KEY or AIR_API_KEY"
@@ -103,7 +103,8 @@ def remote(request: Request, url: str, key: str | None, timeout: float) -> Itera
                 address,
                 data=data,
                 files={"image": ("image", image)},
-                headers={"x-request-timeout": str(timeout)},
+                # A proxy sends requests for the same image to the server that knows it.
+                headers={"x-request-timeout": str(timeout), "x-session-id": digest(image)[:32]},
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error).rstrip(".") or type(error).__name__

@@ -66,6 +66,11 @@ class Upload:
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", digest(self.data, self.exif))
 
+    @property
+    def session_id(self) -> str:
+        """The first 32 hexadecimal digits of the SHA-256 of the file, by which proxies and clusters choose a server."""
+        return self.digest[:32]
+
 
 @dataclass(frozen=True)
 class Reference:

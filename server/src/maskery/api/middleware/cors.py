@@ -12,11 +12,19 @@ from maskery.api.errors import ApiError
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 # Request headers of plain clients, the SDK `air` and the reference SDK.
-_REQUEST_HEADERS = ("authorization", "content-type", "x-request-timeout", "x-request-id", "sdk_version")
+_REQUEST_HEADERS = (
+    "authorization",
+    "content-type",
+    "x-request-timeout",
+    "x-request-id",
+    "x-session-id",
+    "sdk_version",
+)
 
 # Response headers that a page's script may read.
 _RESPONSE_HEADERS = (
     "x-request-id",
+    "x-session-id",
     "retry-after",
     "x-error-code",
     "x-error-message",

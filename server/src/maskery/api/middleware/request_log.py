@@ -47,6 +47,8 @@ class RequestLog:
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = record.request_id
                 headers.update(record.rate_limit_headers)
+                if record.session_id:
+                    headers["x-session-id"] = record.session_id
                 if self._container.state.phase == "stopping":
                     headers["connection"] = "close"
             await send(message)

@@ -19,6 +19,7 @@ class RequestRecord:
         key_id: the public part of its API key.
         user: the client's own id of its end user.
         model: the model's name as the client sent it.
+        session_id: of the image, if it was sent; see `Upload.session_id`.
         timings: set for requests with an image.
         rate_limit_headers: headers to add to the response.
     """
@@ -28,6 +29,7 @@ class RequestRecord:
     key_id: str | None = None
     user: str | None = None
     model: str | None = None
+    session_id: str | None = None
     timings: Timings | None = None
     rate_limit_headers: Mapping[str, str] = field(default_factory=dict)
 

@@ -41,7 +41,7 @@ async def prepare_image(
 
     async def prepare(parsed: tuple[schemas.PreparationRequest, Upload], timings: Timings) -> Prepared:
         fields, image = parsed
-        record.user, record.model = fields.user, fields.model
+        record.user, record.model, record.session_id = fields.user, fields.model, image.session_id
         return await engine.prepare(fields.model, image, caller.account, timings, quota_hook(container, caller))
 
     prepared = await process(request, container, parse_preparation, prepare)

@@ -30,6 +30,7 @@ async def create_segmentation(request: Request, container: ContainerDependency, 
     async def segment(parsed: tuple[schemas.SegmentationRequest, Upload | Reference], timings: Timings) -> bytes:
         fields, image = parsed
         record.user, record.model = fields.user, fields.model
+        record.session_id = image.session_id if isinstance(image, Upload) else None
         job = to_job(fields, image, engine.limits.image, caller.account, quota_hook(container, caller))
         form = fields.response_format or "b64_json"
         return await engine.segment(job, lambda segmentation: render(segmentation, form), timings)

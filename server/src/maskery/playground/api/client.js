@@ -1,13 +1,20 @@
 /** Client of the server's API. URLs are relative to the page's own. */
 
 import { ApiError, ServerUnreachable, toApiError } from './errors.js';
+import { sessionIdOf } from './session-id.js';
 import { upload } from './upload.js';
 
 /** @typedef {import('./key.js').KeyStore} KeyStore */
 /** @typedef {import('../state/prompt.js').Rle} Rle */
 /** @typedef {import('../state/fields.js').PromptFields} PromptFields */
 
-/** @typedef {{ id: string, width: number, height: number }} PreparedImage */
+/**
+ * @typedef {object} PreparedImage
+ * @property {string} id
+ * @property {number} width in pixels
+ * @property {number} height in pixels
+ * @property {string} sessionId by which proxies choose a server
+ */
 
 /**
  * @typedef {object} Segment
@@ -65,12 +72,14 @@ export class Client {
   /**
    * Segment a prepared image.
    *
-   * @param {SegmentationFields} fields
+   * @param {PreparedImage} image
+   * @param {Omit<SegmentationFields, 'image_prompt'>} fields
    * @param {AbortSignal} signal
    * @returns {Promise<SegmentationResponse>}
    */
-  segment(fields, signal) {
-    return this.#request('v1/images/segmentations', { method: 'POST', body: JSON.stringify(fields), signal });
+  segment(image, fields, signal) {
+    const body = JSON.stringify({ image_prompt: `id:${image.id}`, ...fields });
+    return this.#request('v1/images/segmentations', { method: 'POST', body, signal }, image.sessionId);
   }
 
   /**
@@ -86,36 +95,45 @@ export class Client {
     const form = new FormData();
     form.append('request', JSON.stringify(fields));
     form.append('image', file, 'image');
-    return upload('v1/images', form, this.#headers(), signal, onProgress);
+    const sessionId = await sessionIdOf(file);
+    const prepared = await upload('v1/images', form, this.#headers(sessionId), signal, onProgress);
+    return { ...prepared, sessionId };
   }
 
   /**
    * Free the memory of a prepared image. The response is not awaited, and an error is ignored.
    *
-   * @param {string} id
+   * @param {PreparedImage} image
    */
-  deleteImage(id) {
-    this.#request(`v1/images/${encodeURIComponent(id)}`, { method: 'DELETE', keepalive: true }).catch(() => {});
+  deleteImage({ id, sessionId }) {
+    const path = `v1/images/${encodeURIComponent(id)}`;
+    this.#request(path, { method: 'DELETE', keepalive: true }, sessionId).catch(() => {});
   }
 
   /**
    * @param {string} path
    * @param {RequestInit} [options]
+   * @param {string} [sessionId]
    */
-  async #request(path, options = {}) {
-    const headers = this.#headers();
+  async #request(path, options = {}, sessionId) {
+    const headers = this.#headers(sessionId);
     if (options.body) headers['content-type'] = 'application/json';
     return send(path, { ...options, headers });
   }
 
   /**
+   * @param {string} [sessionId]
    * @returns {Record<string, string>}
    * @throws {ApiError} the server needs a key, and the user has not entered one
    */
-  #headers() {
+  #headers(sessionId) {
     const { key } = this.#keyStore;
     if (!key && this.needsKey) throw new ApiError(401, 'missing_key', 'The server needs an API key.', null, null);
-    return { 'x-request-timeout': REQUEST_TIMEOUT, ...(key && { authorization: `Bearer ${key}` }) };
+    return {
+      'x-request-timeout': REQUEST_TIMEOUT,
+      ...(sessionId && { 'x-session-id': sessionId }),
+      ...(key && { authorization: `Bearer ${key}` }),
+    };
   }
 }
 

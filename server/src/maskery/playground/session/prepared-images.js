@@ -62,7 +62,7 @@ export class PreparedImages {
   close() {
     this.#abort.abort();
     for (const prepared of this.#prepared.values()) {
-      prepared.then(({ id }) => this.#client.deleteImage(id)).catch(() => {});
+      prepared.then((image) => this.#client.deleteImage(image)).catch(() => {});
     }
   }
 

@@ -121,9 +121,10 @@ export class Session {
     const task = this.#progress.begin(text);
     try {
       for (let uploads = 1; ; uploads += 1) {
-        const request = { model, image_prompt: `id:${prepared.id}`, ...fields, ...options };
+        const image = prepared;
         try {
-          return await withRetries(() => this.#client.segment(request, signal), signal, task.onRetry);
+          const request = () => this.#client.segment(image, { model, ...fields, ...options }, signal);
+          return await withRetries(request, signal, task.onRetry);
         } catch (error) {
           if (!(error instanceof ApiError && error.code === 'image_not_prepared') || uploads > 3) throw error;
           await images.discard(model, prepared);
