@@ -10,10 +10,11 @@ import textwrap
 import threading
 import time
 import warnings
+from contextlib import contextmanager, suppress
 
 import pytest
 
-from air import AIRefinery, APITimeoutError, AsyncAIRefinery
+from air import AIRefinery, APIConnectionError, APITimeoutError, AsyncAIRefinery
 from air._network import ClosingStream, DeadlineStream, make_async_client, make_client
 
 PROMPT = [[[1, 2]]]
@@ -288,6 +289,49 @@ def test_a_cancelled_tls_handshake_closes_its_socket():
         with connection:
             while connection.recv(65536):
                 pass
+
+
+@contextmanager
+def one_connection(handle):
+    """The port of a server whose only connection `handle` gets."""
+
+    def accept(listener):
+        connection, _ = listener.accept()
+        with connection:
+            handle(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+def test_https_to_a_server_without_tls_is_named(twin):
+    def answer(connection):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+
+    with (
+        one_connection(answer) as port,
+        pytest.raises(APIConnectionError, match="answers without TLS; base_url for such a server starts with http://"),
+    ):
+        twin.segment(client={"base_url": f"https://127.0.0.1:{port}", "max_retries": 0})
+
+
+def test_http_to_a_server_with_tls_is_named(twin, authority):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def shake_hands(connection):
+        with suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True):
+            pass
+
+    with (
+        one_connection(shake_hands) as port,
+        pytest.raises(APIConnectionError, match="if it expects TLS, base_url starts with https://"),
+    ):
+        twin.segment(client={"base_url": f"http://127.0.0.1:{port}", "max_retries": 0})
 
 
 # Deadlines

@@ -236,6 +236,13 @@ def test_segment_sends_the_id_alone(twin, stub, images):
     assert images.uploads == 1
 
 
+@pytest.mark.parametrize("odd", ["id:", "id:zzz", "id:img_", "id:img_a/b", "id:id:img_1"])
+def test_text_that_is_no_id_is_refused_before_it_is_sent(twin, stub, odd):
+    with pytest.raises(InputError, match="not the id of a prepared image"):
+        twin.segment(odd)
+    assert not stub.requests
+
+
 def test_an_id_as_text_is_sent_as_it_is(twin, stub, images):
     name = f"id:{prepare(twin).id}"
     click(twin, name, client={"upload": "multipart"})
@@ -660,7 +667,7 @@ def test_delete_takes_an_id_as_text(twin, stub, images, prefix):
     assert images.log == ["upload", "delete img_1", "delete img_7"]
 
 
-@pytest.mark.parametrize("odd", ["", "id:", "..", "a/b", "img_1?x", "img 1", None, b"img_1", 1])
+@pytest.mark.parametrize("odd", ["", "id:", "..", "a/b", "zzz", "img_", "img_1?x", "img 1", None, b"img_1", 1])
 def test_delete_refuses_anything_but_an_id(twin, stub, odd):
     with pytest.raises(InputError, match="id"):
         delete(twin, odd)

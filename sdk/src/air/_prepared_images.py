@@ -173,7 +173,7 @@ def deletion(config: Config, image: PreparedImage | str, extra_headers: Mapping[
                 f"image was prepared at {image._home.base_url}, not at {config.base_url}: delete it with that client"
             )
     else:
-        ids = [_checked_id(image)]
+        ids = [checked_id(image)]
     for each in ids:
         try:
             headers = {**({"x-session-id": key} if (key := _session_id(each)) else {}), **(extra_headers or {})}
@@ -283,11 +283,11 @@ def _upload(
     )
 
 
-def _checked_id(text: str) -> str:
-    """The id in ``"img_…"`` or ``"id:img_…"``. Raises InputError for text that cannot be part of an address."""
+def checked_id(text: str) -> str:
+    """The id in ``"img_…"`` or ``"id:img_…"``. Raises InputError for other text."""
     if not isinstance(text, str):
         raise InputError(f"image must be a PreparedImage or its id, got {type(text).__name__}")
     bare = text.removeprefix("id:")
-    if not re.fullmatch("[A-Za-z0-9_-]+", bare):
-        raise InputError(f"image is not the id of a prepared image: {text[:80]!r}")
+    if not re.fullmatch("img_[A-Za-z0-9_-]+", bare):
+        raise InputError(f'image is not the id of a prepared image, "img_...": {text[:80]!r}')
     return bare

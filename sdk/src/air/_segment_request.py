@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 from ._config import Config
 from ._encoding import Body, encode_base64, json_body, plain
 from ._image_input import ArrayLike, Exif, ImageInput, base64_in, image_body, is_array, is_id, is_pil_image, mask_png
-from ._prepared_images import PreparedImage, id_body, with_prepared
+from ._prepared_images import PreparedImage, checked_id, id_body, with_prepared
 from ._transport import Call, Flow, dispatch
 from .errors import InputError
 from .types.images import RLE, SegmentationResponse
@@ -106,7 +106,8 @@ def segmentation(config: Config, arguments: SegmentArguments) -> Flow[Segmentati
             )
         )
     if is_id(image):
-        return (yield from dispatch(call(lambda: id_body(image.removeprefix("id:"), request_fields()))))
+        identifier = checked_id(image)
+        return (yield from dispatch(call(lambda: id_body(identifier, request_fields()))))
     return (yield from dispatch(call(lambda: image_body(config.upload, image, exif, request_fields()))))
 
 

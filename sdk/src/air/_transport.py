@@ -5,6 +5,7 @@ calls is a `Flow`, also the same for both. `Transport` and `AsyncTransport` run 
 """
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -24,6 +25,12 @@ from .errors import AirError, APIConnectionError, ConfigurationError
 
 # A running server accepts within seconds; finding out early that none does leaves time for a retry.
 _CONNECT_TIMEOUT = 5.0
+
+# What a TLS handshake with a server that speaks plain HTTP ends with, in different releases of OpenSSL.
+_WITHOUT_TLS = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST")
+
+# What plain HTTP to a server that expects TLS ends with: a closed connection, a reset one or a TLS alert.
+_WITH_TLS = re.compile("without sending a response|ReadError|illegal status line")
 
 _CLOSED = "the client has been closed; make a new one"
 
@@ -108,9 +115,14 @@ class Attempts(Generic[AnswerT]):
             advice = "is the server running there? base_url and AIR_BASE_URL name another"
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 advice = "SSL_CERT_FILE names a file of certificates to trust instead"
+            elif _WITHOUT_TLS.search(str(error)):
+                advice = "it answers without TLS; base_url for such a server starts with http://"
             raise APIConnectionError(f"cannot connect to {server} ({error}); {advice}") from error
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise APIConnectionError(f"the connection to {server} broke: {error}") from error
+            reason = str(error).rstrip(".") or type(error).__name__
+            if self._config.base_url.startswith("http:") and _WITH_TLS.search(f"{type(error).__name__}: {reason}"):
+                reason += "; if it expects TLS, base_url starts with https://"
+            raise APIConnectionError(f"the connection to {server} broke: {reason}") from error
         except RuntimeError as error:
             if http.is_closed:
                 raise ConfigurationError(_CLOSED) from error
