@@ -39,7 +39,7 @@ def low_byte_tiles(image: ImageFile.ImageFile) -> list[ImageFile._Tile]:
 def uses_all_bits(high: PILImage.Image) -> bool:
     """Whether the highest bit of a colour is set, where `high` has the high byte of each channel."""
     extrema: Any = high.getextrema()
-    return max(maximum for _, maximum in extrema[:3]) >= 128
+    return any(maximum >= 128 for _, maximum in extrema[:3])
 
 
 def scale_colour(high: PILImage.Image, low: PILImage.Image) -> PILImage.Image:
