@@ -1,18 +1,23 @@
 """`maskery serve` and `maskery demo`."""
 
+import io
+import json
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from command_line import fails, succeeds
+from PIL import Image
 
 from maskery.accounts import AccountStore
 from maskery.accounts.keys import verify_secret
@@ -127,6 +132,43 @@ def test_an_address_that_cannot_be_used_is_named_with_the_options_that_choose_an
         said = fails("serve", *options)
         assert f"cannot listen on {host} port 0: " in said
         assert not any(leak in said for leak in ("attempting", "('", "Unknown error"))
+
+
+def test_libraries_write_nothing_about_the_files_of_clients(tmp_path: Path, make_key: Callable[..., str]) -> None:
+    """libtiff writes to the file descriptor of standard error, and Pillow warns and logs."""
+    headers = {"Authorization": f"Bearer {make_key()}"}
+    request = json.dumps({"model": "maskery/grabcut", "segment_prompt": [[[2, 2]]]})
+    with running("serve", "--port", "0") as server:
+        url = read_lines(server, 1).split()[4].rstrip(",")
+        for file in damaged_tiffs():
+            form = {"files": {"image": file}, "data": {"request": request}}
+            answer = httpx.post(f"{url}/v1/images/segmentations", headers=headers, timeout=60, **form)
+            assert answer.status_code == 415, answer.text
+        server.terminate()
+        _, said = server.communicate(timeout=20)
+    assert all(re.match(r"20\d\d-.* INFO (maskery|uvicorn)", line) for line in said.splitlines()), said
+    image = tmp_path / "damaged.tiff"
+    for file in damaged_tiffs():
+        image.write_bytes(file)
+        with running("segment", str(image), "-p", "2,2", "--model", "maskery/grabcut") as command:
+            _, said = command.communicate(timeout=20)
+        assert said.startswith("maskery: the ")
+        assert said.count("\n") == 1
+
+
+def damaged_tiffs() -> list[bytes]:
+    """Of damaged pixels, of a damaged header, and of too many samples."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "TIFF", compression="tiff_lzw")
+    data = file.getvalue()
+    samples, more_samples = (struct.pack("<HHLL", 277, 3, 1, number) for number in (3, 900))
+    assert samples in data
+    return [
+        data[:8] + b"\xff" * 64 + data[72:],
+        data[: data.index(samples) + 2],
+        data.replace(samples, more_samples),
+    ]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminal sends SIGHUP here")

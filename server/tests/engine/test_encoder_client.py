@@ -345,7 +345,7 @@ async def test_the_process_has_low_priority_and_is_the_first_to_go_when_memory_r
     assert out_of_memory_score(pid) >= max(500, out_of_memory_score(os.getpid()))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_signals_to_the_process_group_are_ignored(make_client: MakeClient, number: signal.Signals) -> None:
     client = make_client()
     pid = await started(client)

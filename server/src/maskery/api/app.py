@@ -31,6 +31,7 @@ from maskery.api.routes import (
     segmentations,
 )
 from maskery.api.schemas.openapi import describe
+from maskery.segmentation import pillow
 from maskery.settings import Settings
 
 
@@ -42,6 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
         DatabaseError: the accounts database cannot be used.
         SettingsError: the Redis URL is invalid, or the package `redis` is not installed.
     """
+    pillow.silence()
     container = make_container(settings)
 
     @asynccontextmanager

@@ -14,7 +14,7 @@ from maskery.api.schemas.rendering import to_response
 from maskery.api.schemas.segmentation import ResponseFormat, SegmentationResponse
 from maskery.engine import Prompt
 from maskery.errors import UserError
-from maskery.segmentation import Exif, ImageFile, Options, digest, segment
+from maskery.segmentation import Exif, ImageFile, Options, digest, pillow, segment
 from maskery.settings import Settings
 
 _HOW_TO_GIVE_A_KEY = "give the key with --key, MASKERY_API_KEY or AIR_API_KEY"
@@ -46,6 +46,7 @@ def local(request: Request) -> Iterator[Segmenter]:
         ModelNotInstalled, StoreError: the model is not installed or cannot be loaded.
         UserError: the size of the mask is above the limit.
     """
+    pillow.silence()
     settings = Settings.load()
     limits, size = image_limits(settings), request.options.size
     if size and size.pixels > limits.max_pixels:

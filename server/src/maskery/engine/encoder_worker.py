@@ -17,7 +17,7 @@ from maskery.engine import shared_memory
 from maskery.engine.encoding import Encoded, EncodeRequest, EncoderOptions, encode_file
 from maskery.engine.errors import Busy
 from maskery.engine.job import ModelRegistry
-from maskery.segmentation import ImageFile, Model
+from maskery.segmentation import ImageFile, Model, pillow
 
 # The lowest priority: a click never waits for a new image.
 _NICENESS = 19
@@ -35,7 +35,7 @@ def main(handle: int) -> None:
         handle: file descriptor of the socket.
     """
     # Terminals and service managers signal the whole process group. Only the parent reacts: it lets requests finish.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
     with contextlib.suppress(OSError):
@@ -46,6 +46,7 @@ def main(handle: int) -> None:
     with contextlib.suppress(EOFError, OSError):
         options: EncoderOptions = link.recv()
         logs.configure(options.log_level, options.log_format)
+        pillow.silence()
         models = options.open_registry()
         compiled: WeakSet[Model] = WeakSet()
         while True:

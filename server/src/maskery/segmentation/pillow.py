@@ -1,12 +1,17 @@
 """Reads image files with Pillow, as browsers read them and without changing Pillow's global settings."""
 
+import ctypes
 import io
+import logging
 import re
 import struct
+import warnings
 import zlib
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image as PILImage
+from PIL import _imaging
 from PIL.ImageFile import ImageFile
 
 from maskery.segmentation.bit_depth import low_byte_tiles, scale_colour, uses_all_bits
@@ -58,6 +63,21 @@ _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 _MAX_SCANS = 200
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def silence() -> None:
+    """Keep what Pillow and libtiff say about malformed files out of this process' log and standard error.
+
+    It depends on clients' bytes, and refusals say what matters. Programs call this; importing the package does not.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    # libtiff writes to file descriptor 2, and Pillow has no option for that. Symbols are looked up in the libraries
+    # that its extension is linked with, too. Where libtiff is a part of the extension, they are not found.
+    library = ctypes.CDLL(_imaging.__file__)
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        with suppress(AttributeError):
+            getattr(library, name)(None)
 
 
 def read_header(data: bytes) -> ImageFile:
