@@ -229,13 +229,13 @@ def test_a_request_has_one_complete_access_log_line(json_traffic: Traffic) -> No
     (good,) = [found for found in access if found["request_id"] == "good"]
     assert (good["method"], good["path"], good["status"]) == ("POST", ROUTE, 200)
     assert (good["account"], good["user"], good["model"]) == ("local", "ann\nINFO forged", MODEL)
-    assert good["embedding"] == "new"
+    assert (good["embedding"], good["objects"], good["known_objects"]) == ("new", 1, 0)
     assert set(good["stages"]) == {"read", "wait", "decode_image", "encode", "decode", "compose", "write"}
     assert 0 < sum(good["stages"].values()) <= good["milliseconds"] + 1
     (known,) = [found for found in access if found["request_id"] == "known"]
     assert known["embedding"] == "known"
     (wrong,) = [found for found in access if found["request_id"] == "wrong-0"]
-    assert (wrong["status"], wrong["account"]) == (401, None)
+    assert (wrong["status"], wrong["account"], wrong["objects"]) == (401, None, None)
 
 
 def test_lines_of_threads_and_the_encoder_process_have_the_request_id(json_traffic: Traffic) -> None:
@@ -252,7 +252,7 @@ def test_text_lines_of_threads_have_the_request_id(text_traffic: Traffic) -> Non
     said = rf"POST {ROUTE} 200 [\d.]+ms request=good client=127\.0\.0\.1 account=local user="
     assert re.search(rf" INFO maskery\.access {said}", good)
     assert "forged" in good
-    assert " embedding=new read=" in good
+    assert " objects=1 known_objects=0 embedding=new read=" in good
     assert " encode=" in good
 
 

@@ -150,6 +150,11 @@ class Settings(BaseSettings):
     cache_bytes: int = Field(
         default_factory=lambda: memory() // 8, ge=0, description="Bytes of cached embeddings, over all images."
     )
+    candidate_cache_bytes: int = Field(
+        default_factory=lambda: memory() // 32,
+        ge=0,
+        description="Bytes of cached candidates: objects whose prompt is known are not decoded again; 0: none.",
+    )
     share_images: bool = Field(False, description="Accounts that send the same file share its embedding.")
     prepared_seconds: float = Field(
         3600.0, gt=0, allow_inf_nan=False, description="Seconds until an unused prepared image expires."

@@ -64,7 +64,7 @@ def test_preparing_an_image_returns_its_description(client: httpx.Client, fields
     assert response.status_code == 201
     prepared = response.json()
     assert set(prepared) == {"id", "object", "created", "model", "width", "height", "expires_in"}
-    assert re.fullmatch(r"img_[A-Za-z0-9_-]{24}", prepared["id"])
+    assert re.fullmatch(r"img_[0-9a-f]{32}_[A-Za-z0-9_-]{24}", prepared["id"])
     assert prepared["object"] == "image"
     assert abs(prepared["created"] - time.time()) < 60
     assert prepared["model"] == MODEL

@@ -125,7 +125,7 @@ def test_every_stage_of_a_request_is_timed(client: httpx.Client, body: dict[str,
     assert labels_of(found, "maskery_stage_seconds_count", "stage") == STAGES
     for stage in STAGES:
         assert value(found, "maskery_stage_seconds_count", stage=stage, model=MODEL) == 1
-    assert client.post(ROUTE, json=body).status_code == 200
+    assert client.post(ROUTE, json={**body, "segment_prompt": [[[40, 30]]]}).status_code == 200
     found = samples(client)
     times = {stage: value(found, "maskery_stage_seconds_count", stage=stage, model=MODEL) for stage in STAGES}
     assert times == {stage: 1 if stage in ("decode_image", "encode") else 2 for stage in STAGES}
@@ -148,10 +148,21 @@ def test_cache_metrics_follow_hits_misses_and_evictions(make_client: MakeClient,
     assert value(found, "maskery_cache_evictions_total") == 1
     assert value(found, "maskery_cache_evicted_bytes_total") == one
     assert value(found, "maskery_cache_bytes") == 90 * 64 * 3
-    assert value(found, "maskery_decode_calls_total") == value(found, "maskery_decoded_requests_total") == 4
+    assert value(found, "maskery_decode_calls_total") == value(found, "maskery_decoded_requests_total") == 2
     assert value(found, "maskery_encoder_restarts_total") == 0
     client.post("/v1/images", json={"model": MODEL, "image_prompt": body["image_prompt"]})
     assert value(samples(client), "maskery_prepared_images") == 1
+
+
+def test_candidate_cache_metrics_count_objects(client: httpx.Client, body: dict[str, Any]) -> None:
+    for prompt in ([[[20, 20]], [[40, 30]]], [[[20, 20]], [[41, 30]]], [[[20, 20]]]):
+        assert client.post(ROUTE, json={**body, "segment_prompt": prompt}).status_code == 200
+    found = samples(client)
+    names = ("objects", "hits_total", "misses_total", "evictions_total")
+    assert [value(found, f"maskery_candidate_cache_{name}") for name in names] == [3, 2, 3, 0]
+    # Three candidates of float32, in the grid of the model, with three scores.
+    assert value(found, "maskery_candidate_cache_bytes") == 3 * (3 * 96 * 64 * 4 + 3 * 4)
+    assert value(found, "maskery_candidate_cache_max_bytes") > value(found, "maskery_candidate_cache_bytes")
 
 
 def test_queue_metrics_follow_waiting_requests(make_client: MakeClient, body: dict[str, Any], gate: Gate) -> None:

@@ -1,4 +1,4 @@
-"""For the tests of the engine: a model that records its calls, and a clock that tests set."""
+"""For the tests of the engine: a model that records its calls, a clock that tests set, and segmentations."""
 
 import asyncio
 import threading
@@ -9,10 +9,36 @@ from typing import Any
 
 import numpy as np
 import pytest
+from samples import png
 
-from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPrompt
+from maskery.engine import Engine, EngineLimits, Job, Timings
+from maskery.segmentation import (
+    Candidates,
+    Earlier,
+    Embedding,
+    Image,
+    ImageLimits,
+    ObjectPrompt,
+    PromptLimits,
+    Segmentation,
+)
 
 SIDE = 8
+
+ALL = EngineLimits(
+    image=ImageLimits(),
+    prompt=PromptLimits(),
+    workers=2,
+    max_requests=100,
+    max_request_bytes=2**30,
+    max_encodings=100,
+    cache_bytes=2**20,
+    candidate_bytes=2**20,
+    share_images=False,
+    prepared_seconds=60,
+)
+
+MakeEngine = Callable[..., Engine]
 
 
 async def settle() -> None:
@@ -130,3 +156,20 @@ def candidates_for(corner: int, prompt: ObjectPrompt) -> Candidates:
 
 def point(x: float, y: float = 0) -> ObjectPrompt:
     return ObjectPrompt(np.array([[x, y]], np.float32), np.ones(1, np.uint8))
+
+
+def png_file(corner: int = 7) -> bytes:
+    return png(np.full((6, 10, 3), corner, np.uint8))
+
+
+async def segment(engine: Engine, job: Job, timings: Timings | None = None) -> Segmentation:
+    return await engine.segment(job, lambda result: result, timings)
+
+
+def assert_same(one: Segmentation, other: Segmentation) -> None:
+    assert one.usage == other.usage
+    assert len(one.masks) == len(other.masks)
+    for mine, its in zip(one.masks, other.masks, strict=True):
+        assert mine.score == its.score
+        np.testing.assert_array_equal(mine.values, its.values)
+        assert [each.prompts for each in mine.segments] == [each.prompts for each in its.segments]

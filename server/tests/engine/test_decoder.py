@@ -188,7 +188,7 @@ async def test_a_model_that_answers_too_few_objects_is_an_error(
     decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Plain()
-    monkeypatch.setattr(model, "decode", lambda _, objects: [candidates_for(1, each) for each in objects[1:]])
+    monkeypatch.setattr(model, "decode", lambda _, objects, earlier: [candidates_for(1, each) for each in objects[1:]])
     async with asyncio.timeout(10):
         with pytest.raises(RuntimeError, match="test/plain has decoded 1 of 2 objects"):
             await decoder.decode(model, RED, [point(1), point(2)])

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine.parts import Plain, stop_clock, until
+from engine.parts import ALL, MakeEngine, Plain, assert_same, png_file, segment, stop_clock, until
 from sam_folders import write_model
 from samples import MODEL, jpeg, png, squares
 
@@ -24,7 +23,6 @@ from maskery.engine import (
     EncoderClient,
     EncoderOptions,
     Engine,
-    EngineLimits,
     Job,
     NotPrepared,
     Prompt,
@@ -32,7 +30,7 @@ from maskery.engine import (
     Timings,
     Upload,
 )
-from maskery.models import ModelNotInstalled, Registry, Store, registry
+from maskery.models import ModelNotInstalled, Registry, Store
 from maskery.segmentation import (
     ImageFile,
     ImageLimits,
@@ -41,45 +39,10 @@ from maskery.segmentation import (
     NotAnImage,
     Options,
     PromptError,
-    PromptLimits,
     Segmentation,
 )
 
 SAM = "team/small"
-ALL = EngineLimits(
-    image=ImageLimits(),
-    prompt=PromptLimits(),
-    workers=2,
-    max_requests=100,
-    max_request_bytes=2**30,
-    max_encodings=100,
-    cache_bytes=2**20,
-    share_images=False,
-    prepared_seconds=60,
-)
-
-MakeEngine = Callable[..., Engine]
-
-
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> Plain:
-    """A model that counts its calls, as a built-in one."""
-    model = Plain()
-    monkeypatch.setitem(registry._BUILT_IN, model.name, lambda *_: model)  # type: ignore[attr-defined]
-    return model
-
-
-@pytest.fixture
-async def make_engine() -> AsyncIterator[MakeEngine]:
-    made: list[Engine] = []
-
-    def make(store: Store | None = None, client: EncoderClient | None = None, **limits: Any) -> Engine:
-        made.append(Engine(Registry(store=store), replace(ALL, **limits), client))
-        return made[-1]
-
-    yield make
-    for each in made:
-        await each.close()
 
 
 @pytest.fixture
@@ -100,10 +63,6 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[ImageFile]:
     return decoded
 
 
-def png_file(corner: int = 7) -> bytes:
-    return png(np.full((6, 10, 3), corner, np.uint8))
-
-
 def job(x: float = 1, image: Upload | Reference | None = None, model: str = Plain.name, account: str = "team") -> Job:
     return Job(model, image or Upload(png_file()), Prompt([[[x, 0]]]), account=account)
 
@@ -116,22 +75,9 @@ def segment_alone(job: Job, store: Store | None = None) -> Segmentation:
     return segmentation.segment(Registry(store=store).get(job.model), file.decode(), objects, job.options)
 
 
-async def segment(engine: Engine, job: Job, timings: Timings | None = None) -> Segmentation:
-    return await engine.segment(job, lambda result: result, timings)
-
-
 def waiting_for_encodings(engine: Engine) -> int:
     """Number of requests that wait for an encoding, their own or that of another request."""
     return sum(call.waiting for call in engine.encoder._single_flight._calls.values())
-
-
-def assert_same(one: Segmentation, other: Segmentation) -> None:
-    assert one.usage == other.usage
-    assert len(one.masks) == len(other.masks)
-    for mine, its in zip(one.masks, other.masks, strict=True):
-        assert mine.score == its.score
-        np.testing.assert_array_equal(mine.values, its.values)
-        assert [each.prompts for each in mine.segments] == [each.prompts for each in its.segments]
 
 
 @pytest.mark.parametrize(
@@ -396,7 +342,7 @@ async def test_the_stages_of_a_new_a_shared_and_a_known_image_are_timed(engine: 
     await asyncio.gather(*tasks)
     if new.embedding == "shared":
         new, shared = shared, new
-    await segment(engine, job(), known)
+    await segment(engine, job(2), known)
     assert set(new.stages) == {"decode_image", "encode", "decode", "wait", "compose", "write"}
     assert set(shared.stages) == {"wait", "decode", "compose", "write"}
     assert set(known.stages) == {"wait", "decode", "compose", "write"}

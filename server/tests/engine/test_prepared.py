@@ -32,7 +32,7 @@ def test_ids_are_random_and_safe_in_a_path() -> None:
     images = PreparedImages(60)
     ids = [images.add(f"team{number}", KEY, SIZE).id for number in range(100)]
     assert len(set(ids)) == 100
-    assert all(re.fullmatch(r"img_[A-Za-z0-9_-]{24}", each) for each in ids)
+    assert all(re.fullmatch(r"img_digest_[A-Za-z0-9_-]{24}", each) for each in ids)
 
 
 def test_another_account_gets_the_same_error_as_for_an_unknown_id() -> None:

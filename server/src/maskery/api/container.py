@@ -81,6 +81,7 @@ def _engine_limits(settings: Settings) -> EngineLimits:
         max_request_bytes=max(settings.max_upload_bytes, settings.max_body_bytes),
         max_encodings=settings.max_encode_queue,
         cache_bytes=settings.cache_bytes,
+        candidate_bytes=settings.candidate_cache_bytes,
         share_images=settings.share_images,
         prepared_seconds=settings.prepared_seconds,
     )

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
+from maskery.engine.candidates import detached
 from maskery.engine.lanes import Lane
 from maskery.engine.threads import run_in_thread
-from maskery.segmentation import Candidates, Embedding, Model, ObjectPrompt
+from maskery.segmentation import Candidates, Earlier, Embedding, Model, ObjectPrompt
 
 #: Candidates of each object, and the seconds that the model's call took.
 Decoded = tuple[list[Candidates], float]
@@ -20,6 +21,7 @@ class _Member:
     """One request's part of a call."""
 
     objects: Sequence[ObjectPrompt]
+    earlier: Sequence[Earlier | None]
     result: asyncio.Future[Decoded]
 
 
@@ -58,9 +60,20 @@ class Decoder:
         self.calls = self.requests = 0
 
     async def decode(
-        self, model: Model, embedding: Embedding, objects: Sequence[ObjectPrompt], account: str = ""
+        self,
+        model: Model,
+        embedding: Embedding,
+        objects: Sequence[ObjectPrompt],
+        account: str = "",
+        earlier: Sequence[Earlier | None] | None = None,
     ) -> Decoded:
         """Call `model.decode` for these objects, together with those of other requests.
+
+        Args:
+            earlier: see `Model.decode`.
+
+        Returns:
+            The candidates, which share no memory with other arrays and are read-only, and the seconds.
 
         Raises:
             Exception: what `model.decode` raised for these objects.
@@ -70,7 +83,7 @@ class Decoder:
         if call is None or call.objects + len(objects) > model.max_batch:
             call = self._waiting[name] = _Call(model, embedding)
             call.task = asyncio.create_task(self._run_call(name, call, account))
-        member = _Member(objects, asyncio.get_running_loop().create_future())
+        member = _Member(objects, earlier or [None] * len(objects), asyncio.get_running_loop().create_future())
         call.members.append(member)
         try:
             return await member.result
@@ -111,12 +124,14 @@ class Decoder:
     async def _decode(self, call: _Call, members: Sequence[_Member]) -> Decoded:
         """All members' objects, in batches that the model takes. Ends early when all members are cancelled."""
         objects = [each for member in members for each in member.objects]
+        earlier = [each for member in members for each in member.earlier]
         candidates: list[Candidates] = []
         seconds = 0.0
         self.calls += 1
         while len(candidates) < len(objects) and not all(member.result.done() for member in members):
-            batch = objects[len(candidates) : len(candidates) + call.model.max_batch]
-            decoded, spent = await run_in_thread(self._pool, partial(_decode_batch, call, batch))
+            batch = slice(len(candidates), len(candidates) + call.model.max_batch)
+            decode = partial(_decode_batch, call, objects[batch], earlier[batch])
+            decoded, spent = await run_in_thread(self._pool, decode)
             candidates += decoded
             seconds += spent
         return candidates, seconds
@@ -135,9 +150,9 @@ class Decoder:
             del self._waiting[name]
 
 
-def _decode_batch(call: _Call, objects: Sequence[ObjectPrompt]) -> Decoded:
+def _decode_batch(call: _Call, objects: Sequence[ObjectPrompt], earlier: Sequence[Earlier | None]) -> Decoded:
     started = time.perf_counter()
-    candidates = call.model.decode(call.embedding, objects)
+    candidates = detached(call.model.decode(call.embedding, objects, earlier))
     if len(candidates) != len(objects):
         raise RuntimeError(f"model {call.model.name} has decoded {len(candidates)} of {len(objects)} objects")
     return candidates, time.perf_counter() - started

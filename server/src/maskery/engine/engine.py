@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from maskery.engine.admission import Admission
 from maskery.engine.cache import EmbeddingCache, Key
+from maskery.engine.candidates import CandidateCache, KeyedPrompt
 from maskery.engine.decoder import Decoder
 from maskery.engine.encoder import Encoder, NewImage
 from maskery.engine.encoder_client import EncoderClient
@@ -23,7 +24,6 @@ from maskery.segmentation import (
     ImageFile,
     ImageLimits,
     Model,
-    ObjectPrompt,
     PromptLimits,
     Segmentation,
     Size,
@@ -45,6 +45,7 @@ class EngineLimits:
         max_request_bytes: of the bodies of all requests.
         max_encodings: images in the queue of the encoder process.
         cache_bytes: of embeddings.
+        candidate_bytes: of the candidates of objects on these embeddings.
         share_images: an embedding serves all accounts that send the same file, not only the first.
         prepared_seconds: time to live of a prepared image after its last use. The cache evicts embeddings that were
             not used for longer first.
@@ -57,8 +58,17 @@ class EngineLimits:
     max_request_bytes: int
     max_encodings: int
     cache_bytes: int
+    candidate_bytes: int
     share_images: bool
     prepared_seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Embedded:
+    """The embedding of a request's image, and its key in the cache."""
+
+    key: Key
+    embedding: Embedding
 
 
 class Engine:
@@ -74,7 +84,8 @@ class Engine:
         self.limits = limits
         self.admission = Admission(limits.max_requests, limits.max_request_bytes)
         self.prepared = PreparedImages(limits.prepared_seconds)
-        self.cache = EmbeddingCache(limits.cache_bytes, limits.prepared_seconds, self.prepared.remove_key)
+        self.cache = EmbeddingCache(limits.cache_bytes, limits.prepared_seconds, self._on_evicted)
+        self.candidates = CandidateCache(limits.candidate_bytes, limits.prepared_seconds)
         self.lanes = Lanes.of(limits.workers, limits.max_encodings)
         self._pools = Pools.start(limits.workers)
         self.encoder = Encoder(self.cache, self.lanes, self._pools, client)
@@ -99,12 +110,13 @@ class Engine:
         """
         timings = timings or Timings()
         model = await self.load(job.model)
-        embedding, objects = await self._embed(model, job, timings)
-        candidates = await self._decode(model, embedding, objects, job.account, timings)
+        image, objects = await self._embed(model, job, timings)
+        candidates = await self._decode(model, image, objects, job.account, timings)
 
         def compose() -> Result:
             with timings.stage("compose"):
-                segmentation = assemble(candidates, embedding, objects, job.options)
+                prompts = [each.prompt for each in objects]
+                segmentation = assemble(candidates, image.embedding, prompts, job.options)
             with timings.stage("write"):
                 return write(segmentation)
 
@@ -186,24 +198,27 @@ class Engine:
             await self.encoder.client.close()
         self._pools.shutdown()
 
-    async def _embed(self, model: Model, job: Job, timings: Timings) -> tuple[Embedding, tuple[ObjectPrompt, ...]]:
+    async def _embed(self, model: Model, job: Job, timings: Timings) -> tuple[_Embedded, Sequence[KeyedPrompt]]:
         """The embedding of the image, and the prompt's objects, which are checked before the image is encoded."""
         image = job.image
         if isinstance(image, Reference):
-            embedding = self._prepared_embedding(image.id, job.account, model)
+            known = self._prepared_embedding(image.id, job.account, model)
             timings.embedding = "known"
-            return embedding, await self._check(job, embedding.size)
+            return known, await self._check(job, known.embedding.size)
         key = self.key(model, image, job.account)
-        known = self._cached(key, timings)
-        if known:
-            return known, await self._check(job, known.size)
+        cached = self._cached(key, timings)
+        if cached:
+            return _Embedded(key, cached), await self._check(job, cached.size)
         file = await self.run_in_thread(partial(self.open, image))
         objects = await self._check(job, file.size)
         new = NewImage(image, file, key, job.account, job.quota_hook)
-        return await self._encode(model, new, timings), objects
+        return _Embedded(key, await self._encode(model, new, timings)), objects
 
-    async def _check(self, job: Job, size: Size) -> tuple[ObjectPrompt, ...]:
-        return await self.run_in_thread(partial(job.prompt.check, size, self.limits.prompt))
+    async def _check(self, job: Job, size: Size) -> Sequence[KeyedPrompt]:
+        def check() -> Sequence[KeyedPrompt]:
+            return [KeyedPrompt.of(each) for each in job.prompt.check(size, self.limits.prompt)]
+
+        return await self.run_in_thread(check)
 
     def _cached(self, key: Key, timings: Timings) -> Embedding | None:
         embedding = self.cache.get(key)
@@ -211,7 +226,7 @@ class Engine:
             timings.embedding = "known"
         return embedding
 
-    def _prepared_embedding(self, image_id: str, account: str, model: Model) -> Embedding:
+    def _prepared_embedding(self, image_id: str, account: str, model: Model) -> _Embedded:
         prepared = self.prepared.get(image_id, account)
         key = prepared.key
         if (key.model, key.revision) != (model.name, model.revision):
@@ -220,7 +235,7 @@ class Engine:
         embedding = self.cache.get(key)
         # An id is removed with its embedding.
         assert embedding  # noqa: S101
-        return embedding
+        return _Embedded(key, embedding)
 
     async def _encode(self, model: Model, image: NewImage, timings: Timings) -> Embedding:
         started = time.perf_counter()
@@ -234,11 +249,29 @@ class Engine:
         return encoded.embedding
 
     async def _decode(
-        self, model: Model, embedding: Embedding, objects: Sequence[ObjectPrompt], account: str, timings: Timings
+        self, model: Model, image: _Embedded, objects: Sequence[KeyedPrompt], account: str, timings: Timings
+    ) -> list[Candidates]:
+        """The candidates of each object, of which only those that are not in the cache are decoded."""
+        known = [self.candidates.find(image.key, each) for each in objects]
+        missing = [each for each, found in zip(objects, known, strict=True) if found is None]
+        timings.objects, timings.known_objects = len(objects), len(objects) - len(missing)
+        decoded = iter(await self._decode_missing(model, image, missing, account, timings) if missing else ())
+        return [next(decoded) if found is None else found for found in known]
+
+    async def _decode_missing(
+        self, model: Model, image: _Embedded, missing: Sequence[KeyedPrompt], account: str, timings: Timings
     ) -> list[Candidates]:
         started = time.perf_counter()
-        candidates, seconds = await self.decoder.decode(model, embedding, objects, account)
-        timings.objects = len(objects)
+        prompts = [each.prompt for each in missing]
+        earlier = [self.candidates.find_earlier(image.key, each) for each in missing]
+        candidates, seconds = await self.decoder.decode(model, image.embedding, prompts, account, earlier)
         timings.add("decode", seconds)
         timings.add("wait", time.perf_counter() - started - seconds)
-        return candidates
+        # Candidates leave the cache with their embedding, which may have been evicted or replaced in the meantime.
+        if self.cache.peek(image.key) is not image.embedding:
+            return candidates
+        return [self.candidates.add(image.key, *each) for each in zip(missing, candidates, strict=True)]
+
+    def _on_evicted(self, key: Key) -> None:
+        self.prepared.remove_key(key)
+        self.candidates.remove_embedding(key)

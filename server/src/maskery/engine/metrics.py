@@ -1,11 +1,13 @@
 """Metrics in the text format of Prometheus."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from maskery.engine.cache import LruCache
 from maskery.engine.engine import Engine
 from maskery.engine.timings import Timings
 
@@ -78,7 +80,7 @@ class _EngineState(Collector):
         self._engine = engine
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        engine, cache = self._engine, self._engine.cache
+        engine = self._engine
         waiting = GaugeMetricFamily("maskery_queue_waiting", "Work that waits in the queue.", labels=["queue"])
         running = GaugeMetricFamily("maskery_queue_running", "Work that is running.", labels=["queue"])
         for name, lane in vars(engine.lanes).items():
@@ -89,16 +91,23 @@ class _EngineState(Collector):
         admission = engine.admission
         yield GaugeMetricFamily("maskery_requests_in_flight", "Requests running or queued.", admission.requests)
         yield GaugeMetricFamily("maskery_request_bytes_in_flight", "Bytes of the bodies of requests.", admission.nbytes)
-        yield GaugeMetricFamily("maskery_cache_images", "Embeddings in the cache.", len(cache))
-        yield GaugeMetricFamily("maskery_cache_bytes", "Bytes of the embeddings in the cache.", cache.nbytes)
-        yield GaugeMetricFamily("maskery_cache_max_bytes", "Size limit of the cache.", cache.max_bytes)
-        yield CounterMetricFamily("maskery_cache_hits", "Images found in the cache.", cache.hits)
-        yield CounterMetricFamily("maskery_cache_misses", "Images not found in the cache.", cache.misses)
-        yield CounterMetricFamily("maskery_cache_evictions", "Embeddings evicted from the cache.", cache.evictions)
-        yield CounterMetricFamily("maskery_cache_evicted_bytes", "Bytes of evicted embeddings.", cache.evicted_bytes)
+        yield from _cache_metrics("maskery_cache", "images", "Embeddings", engine.cache)
+        yield from _cache_metrics("maskery_candidate_cache", "objects", "Candidates of objects", engine.candidates)
         yield GaugeMetricFamily("maskery_prepared_images", "Ids of prepared images.", len(engine.prepared))
         decoder, client = engine.decoder, engine.encoder.client
         yield CounterMetricFamily("maskery_decode_calls", "Calls of Model.decode.", decoder.calls)
         yield CounterMetricFamily("maskery_decoded_requests", "Requests answered by these calls.", decoder.requests)
         restarts = client.restarts if client else 0
         yield CounterMetricFamily("maskery_encoder_restarts", "Restarts of the encoder process.", restarts)
+
+
+def _cache_metrics(
+    prefix: str, unit: str, what: str, cache: LruCache[Any, Any]
+) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+    yield GaugeMetricFamily(f"{prefix}_{unit}", f"{what} in the cache.", len(cache))
+    yield GaugeMetricFamily(f"{prefix}_bytes", "Their bytes.", cache.nbytes)
+    yield GaugeMetricFamily(f"{prefix}_max_bytes", "Size limit of the cache.", cache.max_bytes)
+    yield CounterMetricFamily(f"{prefix}_hits", f"{what} found in the cache.", cache.hits)
+    yield CounterMetricFamily(f"{prefix}_misses", f"{what} not found in the cache.", cache.misses)
+    yield CounterMetricFamily(f"{prefix}_evictions", f"{what} evicted from the cache.", cache.evictions)
+    yield CounterMetricFamily(f"{prefix}_evicted_bytes", "Bytes of what was evicted.", cache.evicted_bytes)

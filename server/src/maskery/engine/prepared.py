@@ -54,8 +54,10 @@ class PreparedImages:
         existing = self._by_key.get(key, {}).get(account)
         if existing:
             return self.get(existing, account)
-        # Hard to guess, although the id of another account is useless.
-        prepared = Prepared(f"img_{secrets.token_urlsafe(18)}", account, key, size, int(time.time()))
+        # It begins with the digest, by which clients and proxies find the server that knows the image. The rest is hard
+        # to guess, although the id of another account is useless.
+        name = f"img_{key.digest[:32]}_{secrets.token_urlsafe(18)}"
+        prepared = Prepared(name, account, key, size, int(time.time()))
         self._images[prepared.id] = prepared, time.monotonic()
         self._by_key.setdefault(key, {})[account] = prepared.id
         return prepared
@@ -69,7 +71,7 @@ class PreparedImages:
         self._expire()
         prepared = self._images[image_id][0] if image_id in self._images else None
         if prepared is None or prepared.account != account:
-            raise NotPrepared(f"there is no prepared image {image_id[:80]!r}, or it has expired: send the image again")
+            raise NotPrepared(f"there is no prepared image {image_id[:100]!r}, or it has expired: send the image again")
         del self._images[image_id]
         self._images[image_id] = prepared, time.monotonic()
         return prepared

@@ -18,13 +18,15 @@ class Timings:
         embedding: "known" if it was in the cache, "new" if this request encoded the image, "shared" if it waited for
             another request that did.
         pixels: encoded by this request.
-        objects: decoded for this request.
+        objects: of the prompt.
+        known_objects: of these, the objects whose candidates were in the cache.
     """
 
     stages: dict[Stage, float] = field(default_factory=dict)
     embedding: Literal["known", "new", "shared"] | None = None
     pixels: int = 0
     objects: int = 0
+    known_objects: int = 0
 
     @property
     def work(self) -> float:

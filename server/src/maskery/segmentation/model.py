@@ -76,7 +76,8 @@ class Model(Protocol):
 
     Attributes:
         name: Hugging Face repository name that clients use.
-        revision: changes whenever the same image could give another embedding; part of every cache key.
+        revision: changes whenever the same image could give another embedding, or a prompt on it other candidates; part
+            of every cache key.
         encode_out_of_process: encoding an image occupies all processors for seconds, so it belongs in a process of
             its own.
         max_batch: number of objects that one call of `decode` handles without loss; 1 for models that decode them one

@@ -82,11 +82,13 @@ def _write_line(scope: Scope, record: RequestRecord, status: int, seconds: float
         # Clients put API keys into wrong fields, and handlers that are not ours do not redact them.
         "user": logs.without_secrets(record.user or "") or None,
         "model": logs.without_secrets(record.model or "") or None,
+        "objects": timings.objects if timings else None,
+        "known_objects": timings.known_objects if timings else None,
         "embedding": timings.embedding if timings else None,
         "stages": stages,
     }
     _log.info(
-        "%s %s %d %.1fms request=%s client=%s account=%s user=%r embedding=%s%s",
+        "%s %s %d %.1fms request=%s client=%s account=%s user=%r objects=%s known_objects=%s embedding=%s%s",
         line["method"],
         line["path"],
         status,
@@ -95,6 +97,7 @@ def _write_line(scope: Scope, record: RequestRecord, status: int, seconds: float
         line["client"] or "-",
         line["account"] or "-",
         line["user"],
+        *("-" if line[name] is None else line[name] for name in ("objects", "known_objects")),
         line["embedding"] or "-",
         "".join(f" {name}={spent}ms" for name, spent in (stages or {}).items()),
         extra=line,
