@@ -64,6 +64,13 @@ def test_text_that_cannot_be_a_name_is_base64():
     assert as_base64("AA\0A") == "AA\0A"
 
 
+def test_an_id_without_its_prefix_and_an_open_file_are_refused_with_what_to_pass():
+    with pytest.raises(InputError, match='prepared image\'s id: pass "id:img_0-a_B"'):
+        as_file("img_0-a_B")
+    with pytest.raises(InputError, match=r"got BytesIO: pass its read\(\)"):
+        as_file(io.BytesIO(b"data"))
+
+
 @pytest.mark.parametrize("empty", ["", " ", b"", bytearray(), Image.new("RGB", (0, 5))])
 def test_an_empty_image_is_refused(empty):
     with pytest.raises(InputError, match="image is empty"):

@@ -95,14 +95,18 @@ def resolve_base_url(base_url: str | None) -> str:
     Raises:
         ConfigurationError: it is not an http(s) address, or contains more than an address.
     """
+    if base_url is not None and not isinstance(base_url, str):
+        raise ConfigurationError(f"base_url must be a str, got {type(base_url).__name__}")
     text = (base_url or "").strip() or os.environ.get("AIR_BASE_URL", "").strip() or DEFAULT_BASE_URL
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL as error:
+        # Names that no host can have fail with errors of many kinds when they are looked up.
+        url.host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise ConfigurationError(f"base_url is not an address: {error}") from None
     if url.userinfo:
         raise ConfigurationError("base_url must not contain a user name or password; pass api_key instead")
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not url.host or " " in text or not 0 < (url.port or 80) < 65536:
         raise ConfigurationError(f"base_url must look like http://host:port or https://host, got {text!r}")
     if url.query or url.fragment:
         raise ConfigurationError(f"base_url must not contain '?' or '#', got {text!r}")

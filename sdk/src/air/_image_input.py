@@ -2,6 +2,7 @@
 
 import binascii
 import os
+import re
 import sys
 from abc import ABC, abstractmethod
 from io import BytesIO
@@ -135,9 +136,10 @@ def as_held(image: ImageInput, exif: str | None = None) -> bytes | str:
         return Path(image).read_bytes()
     if is_pil_image(image) or is_array(image):
         return pixels_png(image, exif)
+    advice = ": pass its read()" if hasattr(image, "read") else ""
     raise InputError(
         "image must be base64 text, the bytes of an image file, a pathlib.Path, a PIL image or an array of "
-        f"uint8 [height, width, 3]; got {type(image).__name__}"
+        f"uint8 [height, width, 3]; got {type(image).__name__}{advice}"
     )
 
 
@@ -167,6 +169,8 @@ def _refuse_file_name(text: str) -> None:
         raise InputError("image is empty")
     if is_id(text):
         raise InputError(f"image is a prepared image's id, {text[:80]!r}; here the image itself is needed")
+    if re.fullmatch("img_[A-Za-z0-9_-]+", text):
+        raise InputError(f'image is a prepared image\'s id: pass "{_ID_PREFIX}{text[:80]}"')
     head = text[:_LONGEST_FILE_NAME]
     if head.startswith(("http://", "https://")):
         raise InputError(f"image is a URL ({head[:80]}); download the image and pass its bytes")
