@@ -29,6 +29,7 @@ def test_models_are_listed_with_their_state() -> None:
     assert "syscv-community/sam-hq-vit-base" in listed
     assert "Apache-2.0" in succeeds("models", "show", "maskery/nano")
     assert "cannot be removed" in fails("models", "remove", "maskery/nano")
+    assert "only installed models can be quantized" in fails("models", "quantize", "maskery/nano")
 
 
 @pytest.mark.parametrize("command", ["keys list", "serve --port 0", "demo --no-open", "models list", "db revision"])

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -170,6 +172,18 @@ def test_a_folder_in_place_of_a_file_and_a_file_in_place_of_a_folder_are_refused
     assert f"-o {folder} is a folder: name a file, such as {folder / 'photo.png'}" in said
     assert "is a folder" in fails("segment", photo, "-p", "20,20", "--overlay", folder)
     assert "is a file" in fails("segment", folder, "-p", "20,20", "-o", photo)
+
+
+@pytest.mark.parametrize(("stream", "closed"), [("stdin", "input"), ("stdout", "output")])
+def test_a_closed_standard_stream_is_one_sentence(photo: Path, stream: str, closed: str) -> None:
+    program = f"""
+import os, sys
+os.close({["stdin", "stdout"].index(stream)})
+os.execv(sys.executable, [sys.executable, "-m", "maskery", "segment", *sys.argv[1:]])
+"""
+    click = ["-" if stream == "stdin" else str(photo), "-p", "20,20", *GRABCUT, "-o", "-"]
+    result = subprocess.run([sys.executable, "-c", program, *click], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (2, f"maskery: standard {closed} is closed.\n")
 
 
 def test_names_that_no_file_has_are_refused(

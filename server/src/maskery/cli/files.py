@@ -16,6 +16,9 @@ _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 def read_file(path: Path) -> bytes:
     """Raises UserError."""
+    # Python has no object for a stream that was closed when the process started.
+    if path == STANDARD and sys.stdin is None:
+        raise UserError("standard input is closed.")
     try:
         return sys.stdin.buffer.read() if path == STANDARD else path.read_bytes()
     except OSError as error:
@@ -24,6 +27,8 @@ def read_file(path: Path) -> bytes:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a file, in folders that are created where missing. Raises UserError."""
+    if path == STANDARD and sys.stdout is None:
+        raise UserError("standard output is closed.")
     try:
         if path == STANDARD:
             sys.stdout.buffer.write(data)
