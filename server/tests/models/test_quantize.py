@@ -46,9 +46,9 @@ def test_a_model_is_quantized_and_used_with_int8(own_home: Path, images: Path, t
 
 def test_mistakes_are_one_sentence(own_home: Path, images: Path, tmp_path: Path) -> None:
     assert "not installed" in fails("models", "quantize", "me/none", "--images", images)
-    assert "--images DIR is missing" in fails("models", "quantize", "me/small")
     write_model(tmp_path / "model", "sam", seed=1)
     Store(own_home / "models").install_from_folder("me/small", tmp_path / "model")
+    assert "--images DIR is missing" in fails("models", "quantize", "me/small")
     assert "cannot read" in fails("models", "quantize", "me/small", "--images", tmp_path / "none")
     (tmp_path / "empty").mkdir()
     assert "holds no images" in fails("models", "quantize", "me/small", "--images", tmp_path / "empty")
