@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 # First, because it turns off OpenVINO's telemetry.
-from maskery.models.runtime import best_precision  # isort: skip
+from maskery.models.runtime.openvino import read_model  # isort: skip
 import openvino
 from openvino import opset13 as ops
 from openvino.passes import ConstantFolding, Manager
 
 from benchmarks.peers.subject import Chain, best_rate, clicks, image
+from maskery.models.runtime import best_precision
 from maskery.models.sam.config import SamConfig
 from maskery.models.sam.model import load
 from maskery.models.sam.promptable import quantized_encoder
@@ -96,7 +97,7 @@ class Engine:
 
     def _graph(self, name: str) -> Any:
         """A graph with the sizes of a single click."""
-        model = self._model.read_graph(name)
+        model = read_model(self._model.graph(name))
         if name == "decode":
             model.reshape({"prompt": [1, 2, self._config.decoder.hidden_size], "attn_mask": [1, 2]})
         return model

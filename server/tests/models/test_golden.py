@@ -11,7 +11,7 @@ import pytest
 from sam_cases import SIZES, image, prompts
 from sam_folders import CACHE, write_model
 
-from maskery.models import StoreError
+from maskery.models import DeviceError, StoreError
 from maskery.models.compile_cache import compilations
 from maskery.models.runtime import Network
 from maskery.models.sam.model import Sam, load
@@ -171,7 +171,7 @@ def test_a_model_that_is_removed_or_replaced_can_still_be_used(tmp_path: Path, c
 
 
 def test_an_unknown_precision_is_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="auto, f32, bf16 or int8"):
+    with pytest.raises(DeviceError, match="supported are auto, f32, bf16, int8"):
         load("a/b", folder, "r", "f64")
 
 

@@ -1,60 +1,149 @@
-"""The graphs are ONNX that other runtimes run with the same results."""
+"""Every graph of every family gives the same results by ONNX Runtime as by OpenVINO."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from sam_cases import SIZES, image
+from numpy.typing import NDArray
+from sam_cases import SIZES, image, prompts
 from sam_folders import CACHE, write_model
 
-from maskery.models.sam.model import Sam, load
+from maskery.models import DeviceError, load
+from maskery.models.builtin.nano import Nano
+from maskery.models.families import FAMILIES
+from maskery.models.runtime import Graph, Network, devices, open_backend
+from maskery.models.runtime import onnxruntime as backend_module
+from maskery.models.sam.promptable import PromptableModel
+from maskery.segmentation import Model
 
-Arrays = dict[str, np.ndarray]
-
-
-@pytest.fixture(scope="module", params=["sam", "sam_hq"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sam:
-    folder = tmp_path_factory.mktemp("model")
-    write_model(folder, request.param, seed=1)
-    return load("a/b", folder, "r", "f32", cache=CACHE)
-
-
-def run_onnxruntime(model: Sam, name: str, inputs: Arrays) -> Arrays:
-    graph = model.build_graph(name)
-    session = onnxruntime.InferenceSession(graph.build(), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {**graph.weight_arrays(), **inputs}), strict=True))
+CPU, ONNX_RUNTIME = open_backend("cpu"), open_backend("onnxruntime")
+SIZE = SIZES[1]
+GRAPHS = ("encode", "decode", "decode-masks")
 
 
-def test_onnx_runtime_encodes_the_same(model: Sam) -> None:
-    subject = image(SIZES[1])
-    ours = model.encode(subject).arrays
-    theirs = run_onnxruntime(model, "encode", {"pixel_values": model.processor.pixel_values(subject)})
-    assert set(theirs) == set(ours)
-    for name, array in ours.items():
-        np.testing.assert_allclose(array, theirs[name], rtol=1e-3, atol=1e-4)
+@pytest.fixture(scope="module", params=["sam", "sam_hq", "sam2", "edgetam"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / str(request.param), request.param, seed=1)
 
 
-@pytest.mark.parametrize(("graph", "objects", "tokens"), [("decode", 1, 2), ("decode", 3, 7), ("decode-masks", 2, 4)])
-def test_onnx_runtime_decodes_the_same(model: Sam, graph: str, objects: int, tokens: int) -> None:
+def load_both(folder: Path) -> Iterator[PromptableModel]:
+    """The model by OpenVINO and by ONNX Runtime."""
+    for backend in (CPU, ONNX_RUNTIME):
+        model = FAMILIES[folder.name].load("a/b", folder, "r", "f32", False, CACHE, backend)
+        assert isinstance(model, PromptableModel)
+        yield model
+
+
+def assert_equal(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
+    """Within 1e-4 of the largest value."""
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * float(np.abs(ours).max()))
+
+
+def test_images_and_prompts_of_every_kind_give_the_same(folder: Path) -> None:
+    one, other = load_both(folder)
+    ours, theirs = (model.encode(image(SIZE)) for model in (one, other))
+    assert set(ours.arrays) == set(theirs.arrays)
+    for name, array in ours.arrays.items():
+        assert_equal(array, theirs.arrays[name])
+    for objects in prompts(SIZE):
+        # Of one embedding: what rounding changes in it is compared above.
+        for mine, its in zip(one.decode(ours, objects), other.decode(ours, objects), strict=True):
+            assert_equal(mine.logits, its.logits)
+            assert_equal(mine.scores, its.scores)
+
+
+def test_the_default_model_gives_the_same() -> None:
+    one, other = Nano("f32", cache=CACHE), Nano("f32", backend=ONNX_RUNTIME)
+    for size in SIZES[1:3]:
+        pixels = np.random.default_rng(0).integers(0, 255, (1, 3, 8 * size.height, 8 * size.width)).astype(np.float32)
+        trimmed = {"image": pixels[:, :, : size.height // 16 * 16, : size.width // 16 * 16]}
+        features = one.encoder.run(trimmed)
+        for name, array in other.encoder.run(trimmed).items():
+            assert_equal(features[name], array)
+    subject = image(SIZE)
+    embedding = one.encode(subject)
+    for objects in prompts(SIZE):
+        for mine, its in zip(one.decode(embedding, objects), other.decode(embedding, objects), strict=True):
+            # A logit at the threshold of a window or a region may fall on either side of it.
+            assert np.mean((mine.logits[0] > 0) == (its.logits[0] > 0)) > 0.999
+            np.testing.assert_allclose(mine.scores, its.scores, atol=1e-3)
+
+
+def test_inputs_in_half_precision_are_converted_within_the_graph(folder: Path) -> None:
+    (_, model) = load_both(folder)
+    embedding, graph = model.encode(image(SIZE)).arrays, model.graph("decode")
     rng = np.random.default_rng(0)
-    inputs: Arrays = {
-        **model.encode(image(SIZES[1])).arrays,
-        "prompt": rng.standard_normal((objects, tokens, 16)).astype(np.float32),
-        "attn_mask": np.where(rng.random((objects, tokens)) < 0.3, -1e9, 0).astype(np.float32),
+    inputs = {
+        **{name: array.astype(np.float16) for name, array in embedding.items()},
+        "prompt": rng.standard_normal((2, 4, 16)).astype(np.float32),
+        "attn_mask": np.zeros((2, 4), np.float32),
     }
-    if graph == "decode-masks":
-        inputs["masks"] = rng.standard_normal((objects, 1, 32, 32)).astype(np.float32)
-    ours, theirs = model.networks[graph].run(inputs), run_onnxruntime(model, graph, inputs)
-    assert set(ours) == set(theirs)
-    for name, array in ours.items():
-        np.testing.assert_allclose(array, theirs[name], rtol=1e-3, atol=1e-4)
+    half, full = (
+        Network(lambda: graph, "f32", ["logits"], half=names, backend=ONNX_RUNTIME) for names in (tuple(embedding), ())
+    )
+    expected = full.run({name: array.astype(np.float32) for name, array in inputs.items()})
+    np.testing.assert_array_equal(half.run(inputs)["logits"], expected["logits"])
 
 
-@pytest.mark.parametrize("name", ["encode", "decode", "decode-masks"])
-def test_graphs_are_valid_and_contain_no_weights(model: Sam, name: str) -> None:
-    graph = model.build_graph(name)
-    data = graph.build()
-    onnx.checker.check_model(data, full_check=True)
-    inputs = {value.name for value in onnx.load_from_string(data).graph.input}
-    assert set(graph.weight_names) <= inputs
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graphs_are_valid_and_contain_no_weights(folder: Path, name: str) -> None:
+    (model, _) = load_both(folder)
+    graph = model.graph(name)
+    assert isinstance(graph.model, bytes)
+    onnx.checker.check_model(graph.model, full_check=True)
+    inputs = {value.name for value in onnx.load_from_string(graph.model).graph.input}
+    assert set(graph.weights) < inputs
+
+
+def test_a_graph_that_cannot_be_read_is_refused_by_both() -> None:
+    for backend in (CPU, ONNX_RUNTIME):
+        with pytest.raises(Exception, match=r".+"):
+            Network(lambda: Graph(b"no graph"), "f32", ["y"], backend=backend).run({"x": np.zeros(1, np.float32)})
+
+
+@pytest.mark.parametrize(("device", "precision"), [("onnxruntime", "bf16"), ("onnxruntime", "int8")])
+def test_a_precision_that_the_device_lacks_is_refused(device: str, precision: str) -> None:
+    with pytest.raises(DeviceError, match=rf"{precision} is not supported on the device {device}; .* auto, f32"):
+        load("maskery/nano", precision=precision, device=device)
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DeviceError, match="OpenVINO finds no GPU of Intel with a driver here, only: CPU"):
+        open_backend("gpu")
+    with pytest.raises(DeviceError, match=r"no support for CUDA: pip uninstall onnxruntime, .*maskery\[cuda\]"):
+        open_backend("cuda")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with pytest.raises(DeviceError, match=r"cannot use a GPU here, only the CPU: .*CUDAExecutionProvider"):
+        open_backend("cuda")
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, backend_module.__name__, None)
+    with pytest.raises(DeviceError, match=r'needs ONNX Runtime: pip install "maskery\[cuda\]"'):
+        open_backend("cuda")
+
+
+def test_auto_is_the_processor_unless_the_package_for_cuda_finds_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert devices._fastest().device == "cpu"
+    assert not caplog.records
+    monkeypatch.setattr(devices, "version", lambda _: "1.31")
+    assert devices._fastest().device == "cpu"
+    assert "networks run on the CPU, although onnxruntime-gpu is installed: MASKERY_DEVICE=cuda" in caplog.text
+    monkeypatch.setattr(backend_module, "_find_cuda", lambda: None)
+    open_backend.cache_clear()
+    try:
+        assert devices._fastest().precisions == {"auto": "tf32", "f32": "f32"}
+    finally:
+        open_backend.cache_clear()
+
+
+def test_models_of_the_store_run_on_the_device_of_the_registry(own_home: Path) -> None:
+    model: Model = load("maskery/nano", device="onnxruntime")
+    assert model.revision.endswith("-f32")

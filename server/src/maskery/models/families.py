@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from maskery.models.runtime import Backend
 from maskery.models.sam import weights as sam
 from maskery.models.sam.config import SamConfig
 from maskery.models.sam.weights import Shape
@@ -12,8 +13,9 @@ from maskery.models.sam2 import weights as sam2
 from maskery.models.sam2.config import MODEL_TYPES, Sam2Config
 from maskery.segmentation import Model
 
-#: Makes a model of its name, folder, revision, precision, `hq_token_only` and the folder for compiled networks.
-Load = Callable[[str, Path, str, str, bool, Path | None], Model]
+#: Makes a model of its name, folder, revision, precision, `hq_token_only`, the folder for compiled networks and the
+#: backend.
+Load = Callable[[str, Path, str, str, bool, Path | None, Backend], Model]
 
 
 class NetworkConfig(Protocol):
@@ -47,16 +49,32 @@ class Family:
     load: Load
 
 
-def _load_sam(name: str, folder: Path, revision: str, precision: str, hq_token_only: bool, cache: Path | None) -> Model:
-    from maskery.models.sam.model import load  # noqa: PLC0415 - imports ONNX and OpenVINO
+def _load_sam(
+    name: str,
+    folder: Path,
+    revision: str,
+    precision: str,
+    hq_token_only: bool,
+    cache: Path | None,
+    backend: Backend,
+) -> Model:
+    from maskery.models.sam.model import load  # noqa: PLC0415 - imports ONNX
 
-    return load(name, folder, revision, precision, hq_token_only, cache)
+    return load(name, folder, revision, precision, hq_token_only, cache, backend)
 
 
-def _load_sam2(name: str, folder: Path, revision: str, precision: str, _hq: bool, cache: Path | None) -> Model:
+def _load_sam2(
+    name: str,
+    folder: Path,
+    revision: str,
+    precision: str,
+    _hq_token_only: bool,
+    cache: Path | None,
+    backend: Backend,
+) -> Model:
     from maskery.models.sam2.model import load  # noqa: PLC0415
 
-    return load(name, folder, revision, precision, cache)
+    return load(name, folder, revision, precision, cache, backend)
 
 
 _SAM = Family(SamConfig.read, sam.expected_shapes, True, _load_sam)

@@ -19,6 +19,7 @@ from maskery.models.catalog import CATALOG, DEFAULT_MODEL
 from maskery.models.compile_cache import CompileCache, compilations
 from maskery.models.errors import StoreError
 from maskery.models.families import FAMILIES
+from maskery.models.runtime import Backend, choose_precision, open_backend
 from maskery.models.sam.config import UnsupportedModel
 from maskery.models.store import Store
 from maskery.segmentation import Model
@@ -32,20 +33,20 @@ _CHECK_INTERVAL = 1.0
 _log = logging.getLogger(__name__)
 
 
-def _load_nano(precision: str, cache: Path | None) -> Model:
-    from maskery.models.builtin.nano import load  # noqa: PLC0415 - imports OpenVINO
+def _load_nano(precision: str, cache: Path | None, backend: Backend) -> Model:
+    from maskery.models.builtin.nano import load  # noqa: PLC0415 - imports OpenCV
 
-    return load(precision, cache)
+    return load(precision, cache, backend)
 
 
-def _load_grabcut(_precision: str, _cache: Path | None) -> Model:
+def _load_grabcut(_precision: str, _cache: Path | None, _backend: Backend) -> Model:
     from maskery.models.builtin.grabcut import GrabCut  # noqa: PLC0415
 
     return GrabCut()
 
 
-# Called with the precision and the folder for compiled networks.
-_BUILT_IN: dict[str, Callable[[str, Path | None], Model]] = {
+# Called with the precision, the folder for compiled networks and the backend.
+_BUILT_IN: dict[str, Callable[[str, Path | None, Backend], Model]] = {
     "maskery/nano": _load_nano,
     "maskery/grabcut": _load_grabcut,
 }
@@ -107,6 +108,7 @@ class Registry:
         precision: auto, f32, bf16 or int8, for models that support several.
         hq_token_only: SAM-HQ returns its own token's mask alone.
         cache: of compiled networks; None: networks are compiled each time they are loaded.
+        device: that networks run on: auto, cpu, gpu, cuda or onnxruntime, see `open_backend`.
 
     Raises:
         ModelNotInstalled: an alias refers to a model that is not installed.
@@ -120,6 +122,7 @@ class Registry:
         precision: str = "auto",
         hq_token_only: bool = False,
         cache: CompileCache | None = None,
+        device: str = "auto",
     ) -> None:
         self.aliases = dict(aliases or {})
         self._store = store
@@ -127,6 +130,7 @@ class Registry:
         self._precision = precision
         self._hq_token_only = hq_token_only
         self._cache = cache
+        self._device = device
         # In order of use, the least recent first. Of models that are being loaded, the memory that they will need.
         self._loaded: dict[str, _Loaded] = {}
         self._loading: dict[str, int] = {}
@@ -150,6 +154,15 @@ class Registry:
         """Whether a model of this name or alias is loaded. Reads no file."""
         with self._lock:
             return self.aliases.get(name, name) in self._loaded
+
+    def execution(self) -> str:
+        """The library, device and precision that networks run with, for logs.
+
+        Raises:
+            DeviceError: the device is not there, or does not support the precision.
+        """
+        backend = open_backend(self._device)
+        return f"{backend.description}, in {choose_precision(self._precision, backend)}"
 
     def memory(self) -> tuple[int, int]:
         """Number of loaded models, and the estimated memory of installed ones in bytes."""
@@ -185,6 +198,7 @@ class Registry:
         Raises:
             ModelNotInstalled: the message says what is installed, and how to install a known model.
             StoreError: the model is installed but cannot be loaded.
+            DeviceError: as of `execution`.
         """
         target = self.aliases.get(name, name)
         card = None if target in _BUILT_IN else self._card(target)
@@ -270,13 +284,14 @@ class Registry:
     def _load(self, name: str, card: Card | None) -> Model:
         revision = card.revision if card else str(_built_in_listing(name, name).created)
         cache = self._cache.folder(name, revision) if self._cache else None
+        backend = open_backend(self._device)
         if card is None:
-            return _BUILT_IN[name](self._precision, cache)
+            return _BUILT_IN[name](self._precision, cache, backend)
         assert self._store is not None  # noqa: S101 - the card came from it
         _log.info("loading %s", name)
         try:
             load = FAMILIES[card.architecture].load
-            return load(name, self._store.get(name), revision, self._precision, self._hq_token_only, cache)
+            return load(name, self._store.get(name), revision, self._precision, self._hq_token_only, cache, backend)
         except (OSError, UnsupportedModel) as error:
             raise StoreError(f"model {name!r} cannot be loaded: {error}") from error
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import cv2
 import numpy as np
@@ -25,7 +24,7 @@ from maskery.models.builtin.nano_window import (
     sample_window,
     window_around,
 )
-from maskery.models.runtime import Network, Precision, best_precision, read_file
+from maskery.models.runtime import Backend, Graph, Network, choose_precision, open_backend
 from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPrompt, Size
 
 #: Files of the graphs.
@@ -75,9 +74,13 @@ class Nano:
     Objects are decoded one by one, so that none depends on another. Thread-safe.
 
     Args:
-        precision: f32 or bf16; None: bf16 if the processor computes in it.
+        precision: value of the setting; int8, which this model does not have, is auto.
         folder: of the graphs.
         cache: folder for compiled networks, see `Network`.
+        backend: that runs the graphs; None: OpenVINO on the CPU.
+
+    Raises:
+        DeviceError: the backend does not support the precision.
     """
 
     name = "maskery/nano"
@@ -85,13 +88,17 @@ class Nano:
     max_batch = 1
     warmup_aspect_ratios = ASPECT_RATIOS
 
-    def __init__(self, precision: Precision | None = None, folder: Path = _HERE, cache: Path | None = None) -> None:
-        precision = precision or best_precision()
-        self.revision = f"5-{precision}"
+    def __init__(
+        self, precision: str = "auto", folder: Path = _HERE, cache: Path | None = None, backend: Backend | None = None
+    ) -> None:
+        backend = backend or open_backend("cpu")
+        computed = choose_precision(precision, backend)
+        self.revision = f"5-{computed}"
         # A size that changes costs the encoder nothing; the decoder would be half as fast again in bf16.
         any_size = {"image": (0, 2, 3)}
-        self.encoder = Network(lambda: read_file(folder / ENCODER), precision, _FEATURES, dynamic=any_size, cache=cache)
-        self.decoder = Network(lambda: read_file(folder / DECODER), precision, _OUTPUTS, cache=cache)
+        encoder, decoder = Graph(folder / ENCODER), Graph(folder / DECODER)
+        self.encoder = Network(lambda: encoder, computed, _FEATURES, dynamic=any_size, cache=cache, backend=backend)
+        self.decoder = Network(lambda: decoder, computed, _OUTPUTS, cache=cache, backend=backend)
 
     def encode(self, image: Image) -> Embedding:
         """The features of the image and of its mirror image in half precision, and ``image``, a copy of at most 768
@@ -191,14 +198,9 @@ class Nano:
         return features, resize(seen, rows // 4, columns // 4)
 
 
-def load(precision: str = "auto", cache: Path | None = None) -> Nano:
-    """Load the model.
-
-    Args:
-        precision: f32 or bf16; auto and int8, which this model does not have, choose by the processor.
-        cache: folder for compiled networks.
-    """
-    return Nano(cast(Precision, precision) if precision in {"f32", "bf16"} else None, cache=cache)
+def load(precision: str = "auto", cache: Path | None = None, backend: Backend | None = None) -> Nano:
+    """Load the model; arguments and errors as of `Nano`."""
+    return Nano(precision, cache=cache, backend=backend)
 
 
 def _copy(pixels: Bytes) -> Bytes:

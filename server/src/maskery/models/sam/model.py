@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from maskery.models.runtime import Precision
+from maskery.models.runtime import Backend
 from maskery.models.sam.config import SamConfig
 from maskery.models.sam.decoder import build_decoder
 from maskery.models.sam.encoder import build_encoder
 from maskery.models.sam.processing import Processor
-from maskery.models.sam.promptable import Floats, PromptableModel, by_score, computed_precision
+from maskery.models.sam.promptable import Floats, PromptableModel, by_score
 from maskery.models.sam.prompts import PromptEncoder
 from maskery.models.sam.weights import Weights, check, expected_shapes
 from maskery.segmentation import ObjectPrompt
@@ -32,10 +32,10 @@ class Sam(PromptableModel):
         name: str,
         folder: Path,
         revision: str,
-        precision: Precision,
-        quantized: bool = False,
+        precision: str = "auto",
         hq_token_only: bool = False,
         cache: Path | None = None,
+        backend: Backend | None = None,
     ) -> None:
         self._config = config = SamConfig.read(folder / "config.json")
         weights = Weights.open(folder / "model.safetensors")
@@ -54,8 +54,8 @@ class Sam(PromptableModel):
             prompts=PromptEncoder(weights, config.vision.image_size),
             stored=["embedding", *(["hq_features"] if config.is_hq else [])],
             outputs=["logits", "scores", *(["hq_logits"] if config.is_hq else [])],
-            quantized=quantized,
             cache=cache,
+            backend=backend,
         )
         self.revision += "/hq" if hq_token_only else ""
 
@@ -70,13 +70,5 @@ class Sam(PromptableModel):
         return logits, scores[order]
 
 
-def load(
-    name: str,
-    folder: Path,
-    revision: str,
-    precision: str = "auto",
-    hq_token_only: bool = False,
-    cache: Path | None = None,
-) -> Sam:
-    """Load an installed network; arguments and errors as of `Sam`, and ValueError for an unknown precision."""
-    return Sam(name, folder, revision, computed_precision(precision), precision == "int8", hq_token_only, cache)
+#: Loads an installed network.
+load = Sam

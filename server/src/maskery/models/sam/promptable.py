@@ -4,13 +4,13 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.models.runtime import Graph, Network, Precision, best_precision, pad_rows, read_file, read_onnx
+from maskery.models.runtime import Backend, Graph, Network, choose_precision, open_backend, pad_rows
 from maskery.models.sam.config import UnsupportedModel
 from maskery.models.sam.graph import GraphBuilder
 from maskery.models.sam.processing import Processor
@@ -46,13 +46,13 @@ class Config(Protocol):
 
 
 class PromptableModel(ABC):
-    """A network that encodes an image once and decodes prompts on it, run by OpenVINO on the CPU.
+    """A network that encodes an image once and decodes prompts on it, run by any backend.
 
     Args:
         name: that clients use.
         folder: with config.json, model.safetensors and the preprocessor's file.
         revision: of the weights.
-        precision: of the network.
+        precision: value of the setting.
         config: its sizes.
         weights: its tensors.
         build_encoder, build_decoder: add the nodes of a network of this config to a graph, those of the decoder with or
@@ -61,10 +61,11 @@ class PromptableModel(ABC):
         prompts: encodes points and boxes.
         stored: outputs of the encoder, which are the inputs of the decoder beside the prompt.
         outputs: of the decoder.
-        quantized: use the int8 form of the image encoder that `quantize` made.
         cache: folder for compiled networks, see `Network`.
+        backend: that runs the network; None: OpenVINO on the CPU.
 
     Raises:
+        DeviceError: the backend does not support the precision.
         UnsupportedModel: there is no int8 form.
     """
 
@@ -77,7 +78,7 @@ class PromptableModel(ABC):
         name: str,
         folder: Path,
         revision: str,
-        precision: Precision,
+        precision: str,
         *,
         config: Config,
         weights: Weights,
@@ -87,30 +88,36 @@ class PromptableModel(ABC):
         prompts: PromptEncoder,
         stored: Sequence[str],
         outputs: Sequence[str],
-        quantized: bool = False,
         cache: Path | None = None,
+        backend: Backend | None = None,
     ) -> None:
+        backend = backend or open_backend("cpu")
+        computed, quantized = choose_precision(precision, backend), precision == "int8"
         self.name = name
-        self.revision = f"{revision}/{'int8' if quantized else precision}"
+        self.revision = f"{revision}/{'int8' if quantized else computed}"
         self.processor = processor
         self._sizes, self._weights, self._prompts = config, weights, prompts
         self._build_encoder, self._build_decoder = build_encoder, build_decoder
         # The embedding is stored in the precision of the arithmetic, so that every prompt on an image decodes the same.
-        self._stored = np.float32 if precision == "f32" else np.float16
+        self._stored = np.float32 if computed == "f32" else np.float16
 
         def decoder(name: str) -> Network:
             return Network(
-                lambda: self.read_graph(name),
-                precision,
+                lambda: self.graph(name),
+                computed,
                 outputs,
                 weights=weights.path,
                 half=stored if self._stored is np.float16 else (),
                 dynamic={"prompt": [1], "attn_mask": [1]},
                 cache=cache,
+                backend=backend,
             )
 
+        def encoder(read: Callable[[], Graph], file: Path) -> Network:
+            return Network(read, computed, stored, weights=file, cache=cache, backend=backend)
+
         self.networks = {
-            "encode": Network(lambda: self.read_graph("encode"), precision, stored, weights=weights.path, cache=cache),
+            "encode": encoder(lambda: self.graph("encode"), weights.path),
             "decode": decoder("decode"),
             "decode-masks": decoder("decode-masks"),
         }
@@ -121,9 +128,7 @@ class PromptableModel(ABC):
                     f"{name} has no int8 form yet: make it with `maskery models quantize {name} --images DIR`, "
                     "or choose another precision"
                 )
-            self.networks["encode"] = Network(
-                lambda: read_file(file), precision, stored, weights=file.with_suffix(".bin"), cache=cache
-            )
+            self.networks["encode"] = encoder(lambda: Graph(file), file.with_suffix(".bin"))
 
     @abstractmethod
     def choose(self, prompt: ObjectPrompt, outputs: Mapping[str, Floats], index: int) -> tuple[Floats, Floats]:
@@ -143,10 +148,10 @@ class PromptableModel(ABC):
             self._build_decoder(graph, self._sizes, name == "decode-masks")
         return graph
 
-    def read_graph(self, name: str) -> Graph:
-        """The graph of this name as OpenVINO reads it."""
-        graph = self.build_graph(name)
-        return read_onnx(graph.build(), graph.weight_arrays())
+    def graph(self, name: str) -> Graph:
+        """The graph of this name with its weights."""
+        builder = self.build_graph(name)
+        return Graph(builder.build(), builder.weight_arrays())
 
     def encode(self, image: Image) -> Embedding:
         """The outputs of the encoder; half precision unless the network computes in f32."""
@@ -215,17 +220,6 @@ class PromptableModel(ABC):
         logits = np.full((1, side, side), -_MASK_LOGIT, np.float32)
         logits[0, :rows, :columns] = (2 * share - 1) * _MASK_LOGIT
         return logits
-
-
-def computed_precision(precision: str) -> Precision:
-    """The precision of a network for a setting: f32; bf16; auto and int8: bf16 if the processor computes in it.
-
-    Raises:
-        ValueError: unknown precision.
-    """
-    if precision not in {"auto", "f32", "bf16", "int8"}:
-        raise ValueError(f"precision {precision!r} is not auto, f32, bf16 or int8")
-    return best_precision() if precision in {"auto", "int8"} else cast(Precision, precision)
 
 
 def by_score(scores: Floats, prompt: ObjectPrompt) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from maskery.models.families import FAMILIES
 from maskery.models.files import read_config
+from maskery.models.runtime import open_backend
 from maskery.models.sam.promptable import PromptableModel, quantized_encoder
 from maskery.segmentation import Image, ObjectPrompt
 
@@ -44,12 +45,14 @@ def quantize(name: str, folder: Path, revision: str, images: Sequence[Image], pr
     try:
         import nncf  # noqa: PLC0415
         import openvino  # noqa: PLC0415
+
+        from maskery.models.runtime.openvino import read_model  # noqa: PLC0415
     except ImportError:
         raise MissingExtra('quantization needs NNCF: pip install "maskery[quantize]"') from None
     nncf.set_log_level(logging.ERROR)
     exact = _load(name, folder, revision, "f32")
     some = images[:MAX_IMAGES]
-    graph = exact.read_graph("encode")
+    graph = read_model(exact.graph("encode"))
     samples = ({"pixel_values": exact.processor.pixel_values(image)} for image in some)
     progress("measuring ranges", 0, None)
     quantized = nncf.quantize(
@@ -69,7 +72,9 @@ def quantize(name: str, folder: Path, revision: str, images: Sequence[Image], pr
 
 
 def _load(name: str, folder: Path, revision: str, precision: str) -> PromptableModel:
-    model = FAMILIES[read_config(folder).architecture].load(name, folder, revision, precision, False, None)
+    model = FAMILIES[read_config(folder).architecture].load(
+        name, folder, revision, precision, False, None, open_backend("cpu")
+    )
     assert isinstance(model, PromptableModel)  # noqa: S101 - every family's
     return model
 

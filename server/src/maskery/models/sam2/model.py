@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from maskery.models.runtime import Precision
+from maskery.models.runtime import Backend
 from maskery.models.sam.processing import Processor
-from maskery.models.sam.promptable import Floats, PromptableModel, by_score, computed_precision
+from maskery.models.sam.promptable import Floats, PromptableModel, by_score
 from maskery.models.sam.prompts import PromptEncoder
 from maskery.models.sam.weights import Weights, check
 from maskery.models.sam2.config import Sam2Config
@@ -31,9 +31,9 @@ class Sam2(PromptableModel):
         name: str,
         folder: Path,
         revision: str,
-        precision: Precision,
-        quantized: bool = False,
+        precision: str = "auto",
         cache: Path | None = None,
+        backend: Backend | None = None,
     ) -> None:
         self._config = config = Sam2Config.read(folder / "config.json")
         weights = Weights.open(folder / "model.safetensors")
@@ -52,8 +52,8 @@ class Sam2(PromptableModel):
             prompts=PromptEncoder(weights, config.image_size, always_ends=True),
             stored=["embedding", "fine", "finest"],
             outputs=["logits", "scores"],
-            quantized=quantized,
             cache=cache,
+            backend=backend,
         )
 
     def choose(self, prompt: ObjectPrompt, outputs: Mapping[str, Floats], index: int) -> tuple[Floats, Floats]:
@@ -73,6 +73,5 @@ class Sam2(PromptableModel):
         return bool(inner >= self._config.stability_threshold * outer)
 
 
-def load(name: str, folder: Path, revision: str, precision: str = "auto", cache: Path | None = None) -> Sam2:
-    """Load an installed network; arguments and errors as of `Sam2`, and ValueError for an unknown precision."""
-    return Sam2(name, folder, revision, computed_precision(precision), precision == "int8", cache)
+#: Loads an installed network.
+load = Sam2
