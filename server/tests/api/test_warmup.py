@@ -44,6 +44,7 @@ async def make_engine() -> AsyncIterator[MakeEngine]:
             "max_request_bytes": 2**20,
             "max_encodings": 10,
             "cache_bytes": 2**20,
+            "candidate_bytes": 2**20,
             "share_images": False,
             "prepared_seconds": 60,
         }

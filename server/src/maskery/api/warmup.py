@@ -32,6 +32,7 @@ async def warm_up(container: Container) -> None:
     try:
         for name in container.preload:
             started = time.monotonic()
+            _log.info("loading %s", name)
             if engine.encoder.client and not container.models.is_built_in(name):
                 # The encoder process starts while the model is loaded here.
                 await asyncio.gather(engine.encoder.client.start(), engine.load(name))
