@@ -124,7 +124,10 @@ class Settings(BaseSettings):
         description="Bytes of memory for loaded models (estimated); the least recently used model is unloaded first.",
     )
     precision: Literal["auto", "f32", "bf16", "int8"] = Field(
-        "auto", description="Precision of installed models; auto: bf16 if the processor supports it, else f32."
+        "auto", description="Precision of networks; auto: bf16, f16 or tf32, whichever the device has, else f32."
+    )
+    device: Literal["auto", "cpu", "gpu", "cuda", "onnxruntime"] = Field(
+        "auto", description="Runs the networks: cpu, gpu (Intel) or cuda (NVIDIA); auto: cuda if installed, else cpu."
     )
     hq_token_only: bool = Field(
         False, description="SAM-HQ returns the mask of its HQ token alone instead of adding it to SAM's masks."

@@ -1,5 +1,6 @@
 """Builds what the routes work with from the settings."""
 
+import logging
 import socket
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -11,6 +12,8 @@ from maskery.api.model_settings import image_limits, make_registry, prompt_limit
 from maskery.engine import EncoderClient, EncoderOptions, Engine, EngineLimits, Metrics
 from maskery.models import BUILT_IN, ModelMetrics, Registry
 from maskery.settings import Settings, SettingsError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -49,9 +52,11 @@ def make_container(settings: Settings) -> Container:
     Raises:
         ModelNotInstalled: an alias, or the setting `preload`, names a model that is not installed.
         DatabaseError: the accounts database cannot be used.
+        DeviceError: the device is not there, or does not support the precision.
         SettingsError: the Redis URL is invalid, or the package `redis` is not installed.
     """
     registry = make_registry(settings)
+    _log.info("networks run by %s", registry.execution())
     preload = BUILT_IN if settings.preload is None else settings.preload
     for name in preload:
         registry.describe(name)

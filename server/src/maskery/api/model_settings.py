@@ -36,4 +36,5 @@ def registry_factory(settings: Settings) -> "partial[Registry]":
         precision=settings.precision,
         hq_token_only=settings.hq_token_only,
         cache=CompileCache(settings.compile_cache),
+        device=settings.device,
     )

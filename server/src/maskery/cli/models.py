@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from maskery.api.model_settings import image_limits
+from maskery.api.model_settings import image_limits, registry_factory
 from maskery.cli.files import find_images, read_file
 from maskery.cli.tables import new_table, print_table
 from maskery.errors import UserError
@@ -27,8 +27,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name, own
 
 @app.command("list")
 def list_models() -> None:
-    """List the models of this machine and those that can be installed."""
-    cards = {card.name: card for card in _store().installed()}
+    """List the models of this machine and those that can be installed, and say what networks run on."""
+    settings = Settings.load()
+    cards = {card.name: card for card in Store(settings.models).installed()}
     built_in = [entry.name for entry in CATALOG.values() if entry.built_in]
     table = new_table("model", "state", numbers=("weights",))
     table.add_column("licence")
@@ -40,6 +41,7 @@ def list_models() -> None:
         about = entry.summary if entry else f"from {card.source}" if card else ""
         table.add_row(name, state, readable(card.nbytes) if card else "", licence or "", about)
     print_table(table)
+    typer.echo(f"Networks run by {registry_factory(settings)().execution()}.")
 
 
 @app.command()

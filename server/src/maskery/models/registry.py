@@ -156,13 +156,14 @@ class Registry:
             return self.aliases.get(name, name) in self._loaded
 
     def execution(self) -> str:
-        """The library, device and precision that networks run with, for logs.
+        """The library, the device and the precision that networks run with, in words.
 
         Raises:
             DeviceError: the device is not there, or does not support the precision.
         """
         backend = open_backend(self._device)
-        return f"{backend.description}, in {choose_precision(self._precision, backend)}"
+        precision = choose_precision(self._precision, backend)
+        return f"{backend.description}, in {f'int8 and {precision}' if self._precision == 'int8' else precision}"
 
     def memory(self) -> tuple[int, int]:
         """Number of loaded models, and the estimated memory of installed ones in bytes."""
