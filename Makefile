@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PARITY := .venv-parity
 BENCH := .venv-bench
 TRAINING := .venv-training
+CLUSTER := .venv-cluster
 AUDIT := .venv-audit
 PAGE_TOOLS := node_modules/.ready
 READY := $(VENV)/.ready
@@ -31,8 +32,12 @@ test-slow: $(DEV_READY) page-tools ## Run the other tests: browsers, databases, 
 	@# In processes of its own: Playwright leaves an event loop running in the thread of its tests.
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m slow tests/playground $(PYTEST)
 
+.PHONY: test-cluster
+test-cluster: $(CLUSTER)/.ready ## Run the tests of a cluster of replicas, in an environment of its own (Ray)
+	@$(CLUSTER)/bin/python -m pytest -q -s -m "slow or services" tests/cluster
+
 .PHONY: test-all
-test-all: test test-slow test-parity ## Run every test
+test-all: test test-slow test-cluster test-parity ## Run every test
 
 .PHONY: test-parity
 test-parity: $(PARITY)/.ready ## Compare SAM and SAM-HQ with transformers, test training, in an environment of its own (PyTorch)
@@ -110,7 +115,7 @@ train: $(TRAINING)/.ready ## Train the built-in network: DATA=folder [OUT=folder
 
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) $(PARITY) $(BENCH) $(TRAINING) $(AUDIT) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(BENCH) $(TRAINING) $(CLUSTER) $(AUDIT) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=..." >&2; exit 1; }
@@ -131,6 +136,13 @@ $(DEV_READY): $(READY) requirements-dev.txt benchmarks/requirements.txt
 $(PAGE_TOOLS): package.json
 	@echo "installing what checks the playground ..."
 	@npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(CLUSTER)/.ready: sdk/pyproject.toml server/pyproject.toml tests/cluster/requirements.txt
+	@echo "making $(CLUSTER) with Ray ..."
+	@$(PYTHON) -m venv $(CLUSTER)
+	@$(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-e 'sdk[images]' -e 'server[cluster,redis]' -r tests/cluster/requirements.txt
 	@touch $@
 
 # By itself: what it needs is not what is looked at.

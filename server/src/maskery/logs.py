@@ -23,15 +23,17 @@ _PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s:/@]*:)[^\s\"'<>]+(?=@)|
 _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s%(request)s"
 
 
-def configure(level: str, form: LogFormat) -> None:
+def configure(level: str, form: LogFormat, replica: str = "") -> None:
     """Write logs to standard error.
 
     Args:
         level: debug, info, warning or error.
         form: text, or json: one object per line, including the fields of `extra`.
+        replica: name of this process among the replicas of a cluster, for every line.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(_WithoutSecrets(_json() if form == "json" else logging.Formatter(_TEXT)))
+    text = logging.Formatter(f"{_TEXT} replica={replica}" if replica else _TEXT)
+    handler.setFormatter(_WithoutSecrets(_json(replica) if form == "json" else text))
     handler.addFilter(_name_request)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
@@ -52,13 +54,14 @@ class _WithoutSecrets(logging.Formatter):
         return without_secrets(self._form.format(record))
 
 
-def _json() -> logging.Formatter:
+def _json(replica: str) -> logging.Formatter:
     return JsonFormatter(
         "%(asctime)s %(levelname)s %(name)s %(message)s",
         rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
         # uvicorn adds a coloured copy of its messages.
         reserved_attrs=[*RESERVED_ATTRS, "request", "color_message"],
         exc_info_as_array=True,
+        static_fields={"replica": replica} if replica else {},
     )
 
 

@@ -17,6 +17,7 @@ from maskery.errors import UserError
 # `maskery --help` and `maskery --version` load no model runtime and no database.
 _COMMANDS = {
     "serve": "Start the server.",
+    "cluster": "Start several replicas of the server on this machine.",
     "demo": "Start a server and open the playground in a browser.",
     "segment": "Segment an image, or every image in a folder.",
     "models": "List, install and remove models.",

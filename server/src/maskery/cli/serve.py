@@ -1,6 +1,7 @@
 """`maskery serve`: start the server."""
 
 import logging
+from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -53,29 +54,37 @@ def serve(
         _log.warning(mistake)
     tls = read_tls(settings)
     with open_account_store(settings) as store:
-        keys = store.keys
-        needs_key = _needs_key(settings, keys)
-        if not (settings.on_loopback or tls or settings.trusted_proxies):
-            _log.warning(
-                "keys and images from other machines travel unencrypted: set MASKERY_TLS_CERTIFICATE and "
-                "MASKERY_TLS_KEY, or list the proxy that terminates TLS in MASKERY_TRUSTED_PROXIES"
-            )
-
-        def greet(addresses: Addresses) -> None:
-            address = addresses.local
-            typer.echo(f"Maskery {__version__} answers on {address}, its API is described on {address}/docs")
-            if addresses.remote:
-                typer.echo(f"On other machines its address is {addresses.remote}")
-            # Another server on the same database may have created the first key meanwhile.
-            created = keys.create_first(_FIRST_ACCOUNT, settings.key_seconds) if needs_key else None
-            key = created[1] if created else None
-            if key:
-                typer.echo(f"Key: {key}")
-                typer.echo("It is shown only once; `maskery keys create --account NAME` creates another.")
-            typer.echo(f"Playground: {playground_address(address, key)}")
-
-        run(settings, greet, tls=tls)
+        run(settings, greeter(settings, store.keys), tls=tls)
     leave_threads()
+
+
+def greeter(settings: Settings, keys: KeyRepository) -> Callable[[Addresses], None]:
+    """What announces the server when it is ready; the first time on loopback with a new key.
+
+    Raises:
+        UserError: the server can be reached by other machines, and no key exists.
+    """
+    needs_key = _needs_key(settings, keys)
+    if not (settings.on_loopback or settings.tls_certificate or settings.trusted_proxies):
+        _log.warning(
+            "keys and images from other machines travel unencrypted: set MASKERY_TLS_CERTIFICATE and "
+            "MASKERY_TLS_KEY, or list the proxy that terminates TLS in MASKERY_TRUSTED_PROXIES"
+        )
+
+    def greet(addresses: Addresses) -> None:
+        address = addresses.local
+        typer.echo(f"Maskery {__version__} answers on {address}, its API is described on {address}/docs")
+        if addresses.remote:
+            typer.echo(f"On other machines its address is {addresses.remote}")
+        # Another server on the same database may have created the first key meanwhile.
+        created = keys.create_first(_FIRST_ACCOUNT, settings.key_seconds) if needs_key else None
+        key = created[1] if created else None
+        if key:
+            typer.echo(f"Key: {key}")
+            typer.echo("It is shown only once; `maskery keys create --account NAME` creates another.")
+        typer.echo(f"Playground: {playground_address(address, key)}")
+
+    return greet
 
 
 def playground_address(address: str, key: str | None, **more: str) -> str:

@@ -1,5 +1,7 @@
 """GET /metrics: metrics for Prometheus."""
 
+from typing import Annotated
+
 from fastapi import APIRouter, Depends, Request, Response
 
 from maskery.api.container import ContainerDependency
@@ -15,6 +17,11 @@ async def _may_read(request: Request, container: ContainerDependency, credential
         await require_scope("metrics")(await authenticate(request, container, credentials))
 
 
+async def exposition(container: ContainerDependency) -> bytes:
+    """The metrics of this process. A cluster overrides this dependency with those of all replicas."""
+    return container.metrics.exposition()
+
+
 @router.get(
     "/metrics",
     summary="Metrics for Prometheus",
@@ -25,6 +32,6 @@ async def _may_read(request: Request, container: ContainerDependency, credential
     },
     dependencies=[Depends(_may_read)],
 )
-async def show_metrics(container: ContainerDependency) -> Response:
+async def show_metrics(text: Annotated[bytes, Depends(exposition)]) -> Response:
     """Requests, durations by stage, queues, cache and memory."""
-    return Response(container.metrics.exposition(), media_type=CONTENT_TYPE)
+    return Response(text, media_type=CONTENT_TYPE)
