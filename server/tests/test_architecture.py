@@ -22,7 +22,8 @@ ALLOWED: dict[str, set[str]] = {
     "accounts": set(),
     "playground": set(),
     "settings": {"logs", "resources"},
-    "api": {"segmentation", "models", "engine", "accounts", "settings", "logs", "playground"},
+    "bridges": {"segmentation", "engine"},
+    "api": {"segmentation", "models", "engine", "accounts", "settings", "logs", "playground", "bridges"},
     "serving": {"settings", "api"},
     "cli": {
         "segmentation",
@@ -32,10 +33,12 @@ ALLOWED: dict[str, set[str]] = {
         "settings",
         "api",
         "serving",
+        "cluster",
         "logs",
         "resources",
         "__version__",
     },
+    "cluster": {"api", "serving", "settings", "logs"},
     "__main__": {"cli"},
     "__init__": set(),
 }
