@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -324,6 +325,24 @@ def serve_answers(answers: list[bytes], ask: Callable[[str], Any]) -> list[Any]:
         server.shutdown()
         thread.join()
     return results
+
+
+def test_a_url_with_the_wrong_scheme_is_named(photo: Path, client: httpx.Client) -> None:
+    click = ("segment", photo, "-p", "20,20", "--url")
+    url = str(client.base_url).replace("http:", "https:")
+    assert "it answers without TLS, so its URL starts with http://" in fails(*click, url)
+
+    def refuse() -> None:
+        connection, _ = listener.accept()
+        connection.recv(65536)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        said = fails(*click, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+    assert "if it expects TLS, its URL starts with https://" in said
 
 
 def test_an_address_that_is_not_a_segmentation_server_is_named(photo: Path) -> None:

@@ -109,11 +109,21 @@ def remote(request: Request, url: str, key: str | None, timeout: float) -> Itera
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error).rstrip(".") or type(error).__name__
-            raise UserError(f"no answer from {url}: {reason}.") from None
+            raise UserError(f"no answer from {url}: {reason}{_scheme_advice(url, error)}.") from None
         return _read(response, url)
 
     with client:
         yield segment_remotely
+
+
+def _scheme_advice(url: str, error: Exception) -> str:
+    """What to change if the server seems to speak TLS and the URL does not, or the other way round."""
+    if url.startswith("http:") and isinstance(error, (httpx.ReadError, httpx.RemoteProtocolError)):
+        return "; if it expects TLS, its URL starts with https://"
+    # The messages of different releases of OpenSSL about an answer in plain HTTP.
+    if any(reason in str(error) for reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")):
+        return "; it answers without TLS, so its URL starts with http://"
+    return ""
 
 
 def _is_plain_loopback(url: str) -> bool:
