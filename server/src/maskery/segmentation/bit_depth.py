@@ -27,12 +27,11 @@ def low_byte_tiles(image: ImageFile.ImageFile) -> list[ImageFile._Tile]:
     """
     tiles = []
     for tile in image.tile:
-        mode, *others = tile.args if isinstance(tile.args, tuple) else (tile.args,)
-        found = _SIXTEEN_BITS.fullmatch(str(mode))
+        args = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        found = _SIXTEEN_BITS.fullmatch(str(args[0])) if args else None
         if found is None:
             return []
-        mode = f"{found[1]};16{_OTHER_ORDER[found[2]]}"
-        tiles.append(tile._replace(args=(mode, *others) if isinstance(tile.args, tuple) else mode))
+        tiles.append(tile._replace(args=(f"{found[1]};16{_OTHER_ORDER[found[2]]}", *args[1:])))
     return tiles
 
 
