@@ -85,8 +85,8 @@ bench-accuracy: $(VENV)/.bench-ready ## Measure accuracy by clicks: DATA=folder 
 	@$(BIN)/python -m benchmarks.accuracy "$(DATA)" --model "$(or $(MODEL),maskery/nano)"
 
 .PHONY: bench-models
-bench-models: $(BENCH)/.ready ## Measure SAM-HQ beside transformers: [CONFIG=small] [RUNS=5], in an environment of its own (PyTorch)
-	@$(BENCH)/bin/python -m benchmarks.models --config $(or $(CONFIG),base) --runs $(or $(RUNS),5)
+bench-models: $(BENCH)/.ready ## Measure every family of models beside transformers: [CONFIG=edgetam,…] [RUNS=3], in an environment of its own (PyTorch)
+	@$(BENCH)/bin/python -m benchmarks.models $(if $(CONFIG),--config $(CONFIG)) --runs $(or $(RUNS),3)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz-ready ## Fuzz what reads clients' bytes: [TARGET=image] [SECONDS=600 for each target]
@@ -107,6 +107,10 @@ bench-access: $(VENV)/.bench-ready ## Measure the cost of checking a key, and a 
 .PHONY: bench-serving
 bench-serving: $(BENCH)/.ready ## Measure the server beside a plain one with transformers: [CONFIG=small] (PyTorch)
 	@$(BENCH)/bin/python -m benchmarks.serving --config $(or $(CONFIG),base)
+
+.PHONY: bench-sizing
+bench-sizing: $(DEV_READY) ## Simulate how many replicas a load needs: [ARGS="--rates 1 10 --clicks 8"]
+	@$(BIN)/python -m benchmarks.sizing $(ARGS)
 
 .PHONY: train
 train: $(TRAINING)/.ready ## Train the built-in network: DATA=folder [OUT=folder] [SCHEDULE=cpu|cpu-2|cpu-3|cpu-4|gpu] (PyTorch)
@@ -182,5 +186,7 @@ $(BENCH)/.ready: server/pyproject.toml benchmarks/requirements.txt benchmarks/re
 	@echo "making $(BENCH) with PyTorch and transformers ..."
 	@$(PYTHON) -m venv $(BENCH)
 	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-models.txt
+	@# Without torchvision, as for parity.
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "timm>=1.0.27,<2"
 	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt -e server
 	@touch $@
