@@ -115,8 +115,11 @@ def _window(graph: GraphBuilder, tokens: Value, group: Windows, width: int) -> V
 
 def _pool(graph: GraphBuilder, value: Value, group: Windows) -> Value:
     """[count, height, width, channels] to [count, height / 2, width / 2, channels], the maximum of four."""
-    cells = graph.reshape(value, group.count, group.height // 2, 2, group.width // 2, 2, -1)
-    return graph.op("ReduceMax", cells, graph.constant([2, 4], np.int64), keepdims=0)
+    height, width = group.height // 2, group.width // 2
+    # With five axes; OpenVINO reduces six with code that is 20 times as slow.
+    cells = graph.reshape(value, group.count * height, 2, width, 2, -1)
+    pooled = graph.op("ReduceMax", cells, graph.constant([1, 3], np.int64), keepdims=0)
+    return graph.reshape(pooled, group.count, height, width, -1)
 
 
 def _attend_in_group(graph: GraphBuilder, qkv: Value, name: str, block: Block, group: Windows) -> Value:

@@ -36,7 +36,8 @@ def repvit_features(
         for block in range(depth):
             value = _block(graph, value, f"{name}.blocks.{block}", width, squeeze=block % 2 == 0)
         cells = (image_size // 4 >> stage) ** 2
-        tokens = graph.transpose(graph.reshape(value, width, cells), 1, 0)
+        # Channels last is how convolutions keep them, so this moves nothing.
+        tokens = graph.reshape(graph.transpose(value, 0, 2, 3, 1), cells, width)
         features.append((tokens, np.arange(cells)))
     return features
 
