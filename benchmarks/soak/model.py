@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from maskery.models.sam.config import SamConfig
+from maskery.models.sam.config import SamConfig, read_document
 from maskery.models.sam.weights import expected_shapes
 
 NAME = "benchmark/small-sam-hq"
@@ -54,7 +54,7 @@ def write(folder: Path) -> Path:
     random = np.random.default_rng(0)
     header: dict[str, Any] = {}
     data = bytearray()
-    for name, shape in expected_shapes(SamConfig.read(folder / "config.json")).items():
+    for name, shape in expected_shapes(SamConfig.parse(read_document(folder / "config.json"))).items():
         # Shared with another part of the network, and stored there.
         if name == "prompt_encoder.shared_embedding.positional_embedding":
             continue

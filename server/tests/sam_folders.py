@@ -117,10 +117,11 @@ def write_raw(path: Path, header: Any, data: bytes) -> None:
 def random_tensors(folder: Path, dtype: type = np.float32, seed: int = 0) -> dict[str, np.ndarray]:
     """Random tensors for the folder's `config.json`, as transformers saves them: the shared matrix once."""
     random = np.random.default_rng(seed)
-    family = FAMILIES[json.loads((folder / "config.json").read_text())["model_type"]]
+    document = json.loads((folder / "config.json").read_text())
+    family = FAMILIES[document["model_type"]]
     return {
         name: _random(random, name, shape).astype(dtype)
-        for name, shape in family.shapes(family.read(folder / "config.json")).items()
+        for name, shape in family.shapes(family.parse(document)).items()
         if name != SHARED
     }
 

@@ -14,6 +14,7 @@ from sam_folders import write_model
 from waiting import until
 
 from maskery.models import Listing, ModelMetrics, ModelNotInstalled, Registry, Store, StoreError, load
+from maskery.models.runtime import Backend
 from maskery.models.sam.config import UnsupportedModel
 
 BUILT_IN = ["maskery/grabcut", "maskery/nano"]
@@ -29,7 +30,14 @@ class Loader:
         self.error: Exception | None = None
 
     def load(
-        self, name: str, folder: Path, revision: str, precision: str, hq_token_only: bool, cache: Path | None
+        self,
+        name: str,
+        folder: Path,
+        revision: str,
+        precision: str,
+        hq_token_only: bool,
+        cache: Path | None,
+        backend: Backend,
     ) -> Any:
         assert (folder / "model.safetensors").is_file()
         self.loaded.append(name)

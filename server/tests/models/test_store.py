@@ -448,73 +448,11 @@ def test_the_revision_of_a_folder_is_a_digest_of_its_files(tmp_path: Path, store
     assert not (store.get("mine") / "preprocessor_config.json").exists()
 
 
-def without(*names: str) -> Callable[[Path], None]:
-    return lambda folder: [(folder / name).unlink() for name in names] and None
-
-
-def written(name: str, content: str | bytes) -> Callable[[Path], None]:
-    return lambda folder: (
-        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode()) and None
-    )
-
-
-def pickled(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-
-
-def truncated(folder: Path) -> None:
-    with (folder / "model.safetensors").open("r+b") as file:
-        file.truncate(100_000)
-
-
-def lacking(folder: Path) -> None:
-    tensors = random_tensors(folder)
-    del tensors["mask_decoder.hq_token.weight"], tensors["vision_encoder.pos_embed"]
-    write_safetensors(folder / "model.safetensors", tensors)
-
-
-def reshaped(folder: Path) -> None:
-    tensors = random_tensors(folder)
-    write_safetensors(
-        folder / "model.safetensors", {**tensors, "mask_decoder.hq_token.weight": np.zeros((2, 16), "f4")}
-    )
-
-
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (without("config.json"), "has no config.json"),
-        (without("model.safetensors"), "has no model.safetensors"),
-        (without("preprocessor_config.json"), "has no preprocessor_config.json"),
-        (written("preprocessor_config.json", "[1]"), "preprocessor_config.json is not a JSON object"),
-        (written("config.json", "{"), "config.json is not JSON"),
-        (written("config.json", json.dumps({**config(), "model_type": "sam3"})), "model type 'sam3'"),
-        (written("config.json", json.dumps({**config(), "vision_config": [1]})), "does not describe a network"),
-        (written("config.json", json.dumps(config(hidden_size=1e400))), "does not describe a network"),
-        (written("config.json", json.dumps(config(num_hidden_layers=10**9))), "layers"),
-        (written("config.json", json.dumps(config(num_hidden_layers=3))), "lacks vision_encoder.layers.2"),
-        (pickled, "pytorch_model.bin, a pickle"),
-        (truncated, "cut off"),
-        (written("model.safetensors", b"\x80\x04pickle in disguise"), "not a safetensors file"),
-        (written("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:1\n"), "git lfs pull"),
-        (lacking, "lacks vision_encoder.pos_embed and 1 more"),
-        (reshaped, "mask_decoder.hq_token.weight is 2 × 16; config.json says 1 × 16"),
-    ],
-)
-def test_an_invalid_folder_is_explained_and_nothing_is_installed(
-    tmp_path: Path, store: Store, spoil: Callable[[Path], None], says: str
-) -> None:
-    source = write_model(tmp_path / "mine")
-    spoil(source)
-    assert says in refusal(lambda: store.install_from_folder("mine", source))
-    assert files(store) == set()
-    assert store.installed() == []
-
-
 def test_an_invalid_folder_does_not_replace_a_model(tmp_path: Path, store: Store) -> None:
     source = write_model(tmp_path / "mine")
     card = store.install_from_folder("mine", source)
-    truncated(source)
+    with (source / "model.safetensors").open("r+b") as file:
+        file.truncate(100_000)
     refusal(lambda: store.install_from_folder("mine", source))
     assert store.installed() == [card]
     assert "is not a folder" in refusal(lambda: store.install_from_folder("mine", source / "none"))

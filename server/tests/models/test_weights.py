@@ -1,4 +1,3 @@
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -7,7 +6,7 @@ import numpy as np
 import pytest
 from sam_folders import SHARED, config, random_tensors, write_model, write_raw, write_safetensors
 
-from maskery.models.sam.config import SamConfig, UnsupportedModel
+from maskery.models.sam.config import SamConfig, UnsupportedModel, read_document
 from maskery.models.sam.weights import Weights, check, digest, expected_shapes
 
 NEW = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
@@ -15,11 +14,6 @@ NEW = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 def verify(weights: Weights, config: SamConfig) -> None:
     check(weights, expected_shapes(config), config.architecture)
-
-
-def read_config(tmp_path: Path, document: dict[str, Any]) -> SamConfig:
-    (tmp_path / "config.json").write_text(json.dumps(document))
-    return SamConfig.read(tmp_path / "config.json")
 
 
 def test_tensors_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -116,12 +110,12 @@ def test_a_truncated_file_is_refused(tmp_path: Path, architecture: str) -> None:
 def test_the_shared_matrix_has_both_its_names(tmp_path: Path) -> None:
     weights = Weights.open(write_model(tmp_path) / "model.safetensors")
     assert weights.tensors[SHARED] == weights.tensors["shared_image_embedding.positional_embedding"]
-    verify(weights, SamConfig.read(tmp_path / "config.json"))
+    verify(weights, SamConfig.parse(read_document(tmp_path / "config.json")))
 
 
 def test_missing_tensors_and_wrong_shapes_and_types_are_named(tmp_path: Path) -> None:
     file = write_model(tmp_path) / "model.safetensors"
-    config, tensors = SamConfig.read(tmp_path / "config.json"), random_tensors(tmp_path)
+    config, tensors = SamConfig.parse(read_document(tmp_path / "config.json")), random_tensors(tmp_path)
     embedding = "vision_encoder.pos_embed"
 
     def refusal(changed: dict[str, np.ndarray]) -> str:
@@ -153,30 +147,30 @@ def test_missing_tensors_and_wrong_shapes_and_types_are_named(tmp_path: Path) ->
     ],
 )
 def test_the_shapes_are_those_that_transformers_saves(
-    tmp_path: Path, kind: str, size: tuple[int, int, int], tensors: int, numbers: int
+    kind: str, size: tuple[int, int, int], tensors: int, numbers: int
 ) -> None:
     """Counted from the state dictionaries of transformers 5.23, the shared matrix twice."""
     hidden, layers, heads = size
     attending = range(layers // 4 - 1, layers, layers // 4)
     vision = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads}
     document = {"model_type": kind, "vision_config": {**vision, "global_attn_indexes": list(attending)}}
-    shapes = expected_shapes(read_config(tmp_path, document))
+    shapes = expected_shapes(SamConfig.parse(document))
     assert len(shapes) == tensors
     assert sum(math.prod(shape) for shape in shapes.values()) == numbers
 
 
-def test_the_downsample_rate_applies_to_the_final_attention_only(tmp_path: Path) -> None:
+def test_the_downsample_rate_applies_to_the_final_attention_only() -> None:
     document = config()
     document["mask_decoder_config"]["attention_downsample_rate"] = 4
-    shapes = expected_shapes(read_config(tmp_path, document))
+    shapes = expected_shapes(SamConfig.parse(document))
     transformer = "mask_decoder.transformer"
     assert shapes[f"{transformer}.layers.1.cross_attn_token_to_image.q_proj.weight"] == (8, 16)
     assert shapes[f"{transformer}.final_attn_token_to_image.q_proj.weight"] == (4, 16)
 
 
-def test_a_config_of_a_billion_layers_is_refused(tmp_path: Path) -> None:
+def test_a_config_of_a_billion_layers_is_refused() -> None:
     with pytest.raises(UnsupportedModel, match="layers"):
-        expected_shapes(read_config(tmp_path, config(num_hidden_layers=10**9)))
+        expected_shapes(SamConfig.parse(config(num_hidden_layers=10**9)))
 
 
 def test_the_digest_is_the_sha256_of_the_content(tmp_path: Path) -> None:

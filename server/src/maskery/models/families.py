@@ -37,13 +37,13 @@ class Family:
     """How models of some architectures are read.
 
     Attributes:
-        read: reads a network's sizes from its `config.json`.
+        parse: a network's sizes from the content of its `config.json`.
         shapes: of the tensors of a network of such sizes, by name.
         keep_aspect: how its images are prepared, see `Processor`.
         load: makes the model.
     """
 
-    read: Callable[[Path], NetworkConfig]
+    parse: Callable[[dict[str, Any]], NetworkConfig]
     shapes: Callable[[Any], Mapping[str, Shape]]
     keep_aspect: bool
     load: Load
@@ -77,7 +77,7 @@ def _load_sam2(
     return load(name, folder, revision, precision, cache, backend)
 
 
-_SAM = Family(SamConfig.read, sam.expected_shapes, True, _load_sam)
-_SAM2 = Family(Sam2Config.read, sam2.expected_shapes, False, _load_sam2)
+_SAM = Family(SamConfig.parse, sam.expected_shapes, True, _load_sam)
+_SAM2 = Family(Sam2Config.parse, sam2.expected_shapes, False, _load_sam2)
 
 FAMILIES = {"sam": _SAM, "sam_hq": _SAM, **dict.fromkeys(MODEL_TYPES, _SAM2)}

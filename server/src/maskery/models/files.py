@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskery.models.families import FAMILIES, NetworkConfig
-from maskery.models.sam.config import UnsupportedModel
+from maskery.models.sam.config import UnsupportedModel, read_document
 from maskery.models.sam.processing import Processor
 from maskery.models.sam.weights import Weights, check
 
@@ -45,7 +45,7 @@ def needed_files(names: Collection[str], where: str) -> list[str]:
         UnsupportedModel: a file is missing; the message says which, and what is there in its place.
     """
     if CONFIG not in names:
-        raise UnsupportedModel(f"{where} has no {CONFIG}")
+        raise UnsupportedModel(f"{where} has no {CONFIG}, as transformers saves it beside {WEIGHTS}")
     weights = WEIGHTS if WEIGHTS in names else INDEX
     if weights not in names:
         pickles = sorted(name for name in names if name.endswith(_PICKLES))
@@ -84,17 +84,12 @@ def read_config(folder: Path) -> NetworkConfig:
     Raises:
         UnsupportedModel: it does not describe a supported network.
     """
-    document = _read_json(folder / CONFIG)
-    if document is None:
-        raise UnsupportedModel(f"{CONFIG} is not JSON")
-    kind = document.get("model_type") if isinstance(document, dict) else None
+    document = read_document(folder / CONFIG)
+    kind = document.get("model_type")
     family = FAMILIES.get(kind) if isinstance(kind, str) else None
     if family is None:
-        raise UnsupportedModel(f"{CONFIG} names the model type {kind!r}; supported are {', '.join(FAMILIES)}")
-    try:
-        return family.read(folder / CONFIG)
-    except (AttributeError, OverflowError, RecursionError):
-        raise UnsupportedModel(f"{CONFIG} does not describe a network") from None
+        raise UnsupportedModel(f"{CONFIG} has the model type {kind!r}; supported are {', '.join(FAMILIES)}")
+    return family.parse(document)
 
 
 def check_weights(path: Path, config: NetworkConfig) -> None:

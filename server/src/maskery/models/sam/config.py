@@ -4,6 +4,8 @@ Kirillov et al., Segment Anything, ICCV 2023; Ke et al., Segment Anything in Hig
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +13,33 @@ from typing import Any, Literal
 
 class UnsupportedModel(ValueError):  # noqa: N818 - the name states what was found
     """The files are not a supported model; the message says what was found."""
+
+
+def read_document(file: Path) -> dict[str, Any]:
+    """The content of a `config.json`.
+
+    Raises:
+        UnsupportedModel: it is not a JSON object.
+        OSError: the file cannot be read.
+    """
+    try:
+        document = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        raise UnsupportedModel(f"{file.name} is not JSON") from None
+    if not isinstance(document, dict):
+        raise UnsupportedModel(f"{file.name} is not a JSON object")
+    return document
+
+
+@contextmanager
+def describing_a_network() -> Iterator[None]:
+    """Turns the errors of reading invalid fields into `UnsupportedModel`."""
+    try:
+        yield
+    except AttributeError:
+        raise UnsupportedModel("config.json does not describe a network: a part of it is not an object") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UnsupportedModel(f"config.json does not describe a network: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -105,25 +134,18 @@ class SamConfig:
         return self.vision.grid * 4
 
     @classmethod
-    def read(cls, file: Path) -> "SamConfig":
-        """Read a `config.json`. Missing fields have the defaults of transformers.
+    def parse(cls, document: dict[str, Any]) -> "SamConfig":
+        """The sizes in the content of a `config.json`. Missing fields have the defaults of transformers.
 
         Raises:
             UnsupportedModel: another architecture, or invalid sizes.
-            OSError: the file cannot be read.
         """
-        try:
-            document = json.loads(file.read_bytes())
-        except ValueError:
-            raise UnsupportedModel(f"{file.name} is not JSON") from None
-        kind = document.get("model_type") if isinstance(document, dict) else None
+        kind = document.get("model_type")
         if kind not in ("sam", "sam_hq"):
-            raise UnsupportedModel(f"{file.name} has the model type {kind!r}; supported are sam and sam_hq")
-        try:
+            raise UnsupportedModel(f"config.json has the model type {kind!r}; supported are sam and sam_hq")
+        with describing_a_network():
             config = cls(kind, _vision(document.get("vision_config") or {}), _decoder(document))
             config._check()
-        except (TypeError, ValueError) as error:
-            raise UnsupportedModel(f"{file.name} does not describe a network: {error}") from None
         return config
 
     def _check(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from maskery.models.runtime import Backend
-from maskery.models.sam.config import SamConfig
+from maskery.models.sam.config import SamConfig, read_document
 from maskery.models.sam.decoder import build_decoder
 from maskery.models.sam.encoder import build_encoder
 from maskery.models.sam.processing import Processor
@@ -37,7 +37,7 @@ class Sam(PromptableModel):
         cache: Path | None = None,
         backend: Backend | None = None,
     ) -> None:
-        self._config = config = SamConfig.read(folder / "config.json")
+        self._config = config = SamConfig.parse(read_document(folder / "config.json"))
         weights = Weights.open(folder / "model.safetensors")
         check(weights, expected_shapes(config), config.architecture)
         self._hq_token_only = hq_token_only

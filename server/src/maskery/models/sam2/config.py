@@ -4,21 +4,20 @@ Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024; Ryali et al., H
 CVPR 2025; Wang et al., RepViT, CVPR 2024.
 """
 
-import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from maskery.models.sam.config import DecoderConfig, UnsupportedModel
+from maskery.models.sam.config import DecoderConfig, UnsupportedModel, describing_a_network
 
 #: Values of `model_type`. The video models contain the image model; what only videos need is not read.
 HIERA_TYPES = ("sam2", "sam2_video")
 REPVIT_TYPES = ("edgetam", "edgetam_video")
 MODEL_TYPES = (*HIERA_TYPES, *REPVIT_TYPES)
 
-# Far above any published network: a config.json that asks for more is damaged.
-_MAX_BLOCKS = 512
+# Far more blocks, masks or layers than any network has: a config.json that asks for more is damaged.
+_MAX_REPEATS = 512
 
 
 @dataclass(frozen=True)
@@ -134,25 +133,18 @@ class Sam2Config:
         return 4 * self.grid
 
     @classmethod
-    def read(cls, file: Path) -> "Sam2Config":
-        """From a `config.json`; missing fields have transformers' defaults.
+    def parse(cls, document: dict[str, Any]) -> "Sam2Config":
+        """The sizes in the content of a `config.json`; missing fields have transformers' defaults.
 
         Raises:
             UnsupportedModel: another architecture, or impossible sizes.
-            OSError: it cannot be read.
         """
-        try:
-            document = json.loads(file.read_bytes())
-        except ValueError:
-            raise UnsupportedModel(f"{file.name} is not JSON") from None
-        kind = document.get("model_type") if isinstance(document, dict) else None
+        kind = document.get("model_type")
         if kind not in MODEL_TYPES:
-            raise UnsupportedModel(f"{file.name} names the model type {kind!r}")
-        try:
+            raise UnsupportedModel(f"config.json has the model type {kind!r}; supported are {', '.join(MODEL_TYPES)}")
+        with describing_a_network():
             config = _read(kind, document)
             _check(config)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise UnsupportedModel(f"{file.name} does not describe a network: {error}") from None
         return config
 
 
@@ -259,15 +251,23 @@ def _check(config: Sam2Config) -> None:
         raise ValueError("the neck's channels and the decoder's hidden size differ, or are not a multiple of 8")
     if decoder.hidden_size % (decoder.heads * decoder.downsample):
         raise ValueError("the decoder's heads do not divide its hidden size")
+    for name, count, least in (
+        ("multimask outputs", decoder.multimask, 1),
+        ("layers of the IoU head", decoder.iou_depth, 2),
+    ):
+        if not least <= count <= _MAX_REPEATS:
+            raise ValueError(f"there are {count} {name}; supported are between {least} and {_MAX_REPEATS}")
     if isinstance(backbone, RepVitConfig):
         return
     stages = {len(each) for each in (backbone.widths, backbone.depths, backbone.heads, backbone.windows)}
     if stages != {4} or backbone.pooled_stages != 3 or backbone.patch_stride != 4:
         raise ValueError("only four stages are supported, of which three begin with pooling, on patches of 4 pixels")
-    if not 4 <= sum(backbone.depths) <= _MAX_BLOCKS or min(backbone.depths) < 1:
-        raise ValueError(f"a backbone has between 4 and {_MAX_BLOCKS} blocks, and one in each stage")
+    if not 4 <= sum(backbone.depths) <= _MAX_REPEATS or min(backbone.depths) < 1:
+        raise ValueError(f"a backbone has between 4 and {_MAX_REPEATS} blocks, and one in each stage")
     if min(*backbone.widths, *backbone.heads, *backbone.windows, *backbone.positions) < 1:
         raise ValueError("sizes must be above 0")
+    if not 0 < backbone.mlp_ratio < math.inf:
+        raise ValueError(f"backbone_config.mlp_ratio is {backbone.mlp_ratio}")
     for block in backbone.blocks(config.image_size):
         if block.width % block.heads:
             raise ValueError("the backbone's heads do not divide its width")

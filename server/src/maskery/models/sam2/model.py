@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from maskery.models.runtime import Backend
+from maskery.models.sam.config import read_document
 from maskery.models.sam.processing import Processor
 from maskery.models.sam.promptable import Floats, PromptableModel, by_score
 from maskery.models.sam.prompts import PromptEncoder
@@ -35,7 +36,7 @@ class Sam2(PromptableModel):
         cache: Path | None = None,
         backend: Backend | None = None,
     ) -> None:
-        self._config = config = Sam2Config.read(folder / "config.json")
+        self._config = config = Sam2Config.parse(read_document(folder / "config.json"))
         weights = Weights.open(folder / "model.safetensors")
         check(weights, expected_shapes(config), config.architecture)
         weights = replace(weights, tensors=with_sam_names(weights.tensors))
