@@ -158,6 +158,13 @@ class Settings(BaseSettings):
         ge=0,
         description="Bytes of cached candidates: objects whose prompt is known are not decoded again; 0: none.",
     )
+    cache_dir: Path = Field(
+        default_factory=lambda settings: settings["home"] / "cache",
+        description="Folder of the disk cache; servers that share it find each other's embeddings.",
+    )
+    disk_cache_bytes: int = Field(
+        0, ge=0, description="Bytes of embeddings on disk, behind those in memory; 0: none are written to disk."
+    )
     share_images: bool = Field(False, description="Accounts that send the same file share its embedding.")
     prepared_seconds: float = Field(
         3600.0, gt=0, allow_inf_nan=False, description="Seconds until an unused prepared image expires."
@@ -298,7 +305,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is not a path such as /maskery")
         return path
 
-    @field_validator("home", "tls_certificate", "tls_key")
+    @field_validator("home", "cache_dir", "tls_certificate", "tls_key")
     @classmethod
     def _expand_user(cls, value: Path | None) -> Path | None:
         return value and expand_user(value)

@@ -133,7 +133,7 @@ async def test_candidates_leave_with_their_embedding(make_engine: MakeEngine, pl
     assert len(engine.candidates) == 4
     assert engine.candidates.nbytes == 4 * ONE
     prepared = await engine.prepare(plain.name, Upload(png_file(3)), "team")
-    engine.discard(prepared.id, "team")
+    await engine.discard(prepared.id, "team")
     assert len(engine.candidates) == 2
 
 

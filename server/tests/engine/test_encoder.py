@@ -105,7 +105,7 @@ class Scene:
     def __init__(self, slots: int = 1, max_waiting: int = 100, cache_bytes: int = 1000) -> None:
         self.process, self.quota = Process(), Quota()
         lanes = Lanes(Lane(slots, max_waiting, "encoding"), Lane(1), Lane(1))
-        pools: Any = Pools(*[ThreadPoolExecutor(1)] * 4)
+        pools: Any = Pools(*[ThreadPoolExecutor(1)] * 6)
         client: Any = self.process
         self.cache = EmbeddingCache(cache_bytes, 60)
         self.encoder = Encoder(self.cache, lanes, pools, client)

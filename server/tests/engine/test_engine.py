@@ -375,7 +375,7 @@ async def test_an_id_is_valid_for_its_account_only_even_where_embeddings_are_sha
     with pytest.raises(NotPrepared):
         await segment(engine, job(image=Reference(prepared.id), account="others"))
     with pytest.raises(NotPrepared):
-        engine.discard(prepared.id, "others")
+        await engine.discard(prepared.id, "others")
     assert (await segment(engine, job(image=Reference(prepared.id)))).masks
 
 
@@ -387,9 +387,9 @@ async def test_an_id_is_valid_for_one_model_only(engine: Engine, plain: Plain) -
 
 async def test_an_embedding_is_removed_with_its_id(engine: Engine, plain: Plain) -> None:
     prepared = await engine.prepare(plain.name, Upload(png_file()), "team")
-    engine.discard(prepared.id, "team")
+    await engine.discard(prepared.id, "team")
     with pytest.raises(NotPrepared):
-        engine.discard(prepared.id, "team")
+        await engine.discard(prepared.id, "team")
     assert len(engine.cache) == 0
     await segment(engine, job())
     assert plain.encoded == 2
@@ -411,13 +411,13 @@ async def test_showing_a_prepared_image_keeps_its_embedding(
     engine = make_engine(cache_bytes=3 * 64, prepared_seconds=60)
     shown, idle = [await engine.prepare(plain.name, Upload(png_file(corner)), "team") for corner in (1, 2)]
     clock.now += 50
-    assert engine.show(shown.id, "team") == shown
+    assert await engine.show(shown.id, "team") == shown
     clock.now += 50
     for corner in (3, 4):
         await engine.prepare(plain.name, Upload(png_file(corner)), "others")
-    assert engine.show(shown.id, "team") == shown
+    assert await engine.show(shown.id, "team") == shown
     with pytest.raises(NotPrepared):
-        engine.show(idle.id, "team")
+        await engine.show(idle.id, "team")
 
 
 async def test_the_registry_is_not_asked_on_the_event_loop(plain: Plain) -> None:
@@ -444,7 +444,7 @@ async def test_the_registry_is_not_asked_on_the_event_loop(plain: Plain) -> None
 async def test_a_shared_embedding_stays_when_its_id_is_removed(make_engine: MakeEngine, plain: Plain) -> None:
     engine = make_engine(share_images=True)
     prepared = await engine.prepare(plain.name, Upload(png_file()), "team")
-    engine.discard(prepared.id, "team")
+    await engine.discard(prepared.id, "team")
     await segment(engine, job(account="others"))
     assert plain.encoded == 1
 
@@ -464,7 +464,7 @@ async def test_an_image_discarded_while_it_is_decoded_is_still_answered(engine: 
     with plain.held():
         task = asyncio.create_task(segment(engine, job(4, Reference(prepared.id))))
         await until(lambda: len(plain.decoded) == 1)
-        engine.discard(prepared.id, "team")
+        await engine.discard(prepared.id, "team")
     assert (await task).masks[0].score == pytest.approx(0.007004)
 
 

@@ -1,19 +1,17 @@
 """Builds what the routes work with from the settings."""
 
-import logging
 import socket
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request
 
 from maskery.accounts import AccountMetrics, AccountService, AccountStore, Limiter, Limits
 from maskery.api.model_settings import image_limits, make_registry, prompt_limits, registry_factory
-from maskery.engine import EncoderClient, EncoderOptions, Engine, EngineLimits, Metrics
+from maskery.engine import DiskCache, EncoderClient, EncoderOptions, Engine, EngineLimits, Metrics
 from maskery.models import BUILT_IN, ModelMetrics, Registry
 from maskery.settings import Settings, SettingsError
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -53,14 +51,19 @@ def make_container(settings: Settings) -> Container:
         ModelNotInstalled: an alias, or the setting `preload`, names a model that is not installed.
         DatabaseError: the accounts database cannot be used.
         DeviceError: the device is not there, or does not support the precision.
-        SettingsError: the Redis URL is invalid, or the package `redis` is not installed.
+        SettingsError: the Redis URL is invalid, the package `redis` is not installed, or the folder of the disk cache
+            cannot be used.
     """
     registry = make_registry(settings)
-    _log.info("networks run by %s", registry.execution())
+    # Checks the device.
+    registry.execution()
     preload = BUILT_IN if settings.preload is None else settings.preload
     for name in preload:
         registry.describe(name)
-    engine = Engine(registry, _engine_limits(settings), _make_encoder(settings))
+    try:
+        engine = Engine(registry, _engine_limits(settings), _make_encoder(settings), _make_disk_cache(settings))
+    except OSError as error:
+        raise SettingsError(f"setting cache_dir (MASKERY_CACHE_DIR): {error}") from None
     try:
         limiter = Limiter(settings.redis_url, settings.without_redis)
     except ValueError as error:
@@ -90,6 +93,13 @@ def _engine_limits(settings: Settings) -> EngineLimits:
         share_images=settings.share_images,
         prepared_seconds=settings.prepared_seconds,
     )
+
+
+def _make_disk_cache(settings: Settings) -> DiskCache | None:
+    """The disk cache, if there is to be one."""
+    if not settings.disk_cache_bytes:
+        return None
+    return DiskCache(settings.cache_dir, settings.disk_cache_bytes, version("maskery"))
 
 
 def _make_encoder(settings: Settings) -> EncoderClient | None:

@@ -30,6 +30,7 @@ async def warm_up(container: Container) -> None:
     """Warm up the models to preload, and set the server's state to ready, or to the failure."""
     engine, state = container.engine, container.state
     try:
+        _log.info("networks run by %s", container.models.execution())
         for name in container.preload:
             started = time.monotonic()
             _log.info("loading %s", name)
@@ -61,10 +62,8 @@ async def warm_up_model(engine: Engine, name: str) -> None:
 
 async def _encode(engine: Engine, model: Model, aspect_ratio: float) -> Embedding:
     upload = Upload(_image(engine.limits.image.max_pixels, aspect_ratio))
-    image = NewImage(upload, engine.open(upload), engine.key(model, upload, account=""))
-    encoded = await engine.encoder.encode(model, image)
-    engine.cache.remove(image.key)
-    return encoded.embedding
+    image = NewImage(upload, engine.open(upload), engine.key(model, upload, account=""), keep=False)
+    return (await engine.encoder.encode(model, image)).embedding
 
 
 async def _decode(engine: Engine, model: Model, embedding: Embedding) -> None:

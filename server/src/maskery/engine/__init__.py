@@ -1,6 +1,7 @@
 """The engine of one server process: it caches embeddings, queues requests and runs models."""
 
 from maskery.engine.admission import Admission, Ticket
+from maskery.engine.disk_cache import DiskCache
 from maskery.engine.encoder import NewImage
 from maskery.engine.encoder_client import EncoderClient
 from maskery.engine.encoding import EncoderOptions
@@ -17,6 +18,7 @@ __all__ = [
     "Busy",
     "CannotPrepare",
     "DeadlineExceeded",
+    "DiskCache",
     "EncoderClient",
     "EncoderLost",
     "EncoderOptions",

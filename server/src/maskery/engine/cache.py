@@ -100,13 +100,18 @@ class LruCache(Generic[OwnedKey, Value]):
         share = self._shares.get(key.owner, OrderedDict())
         return share[key].value if key in share else None
 
-    def put(self, key: OwnedKey, value: Value) -> None:
-        """Add or replace a value, and evict others if necessary."""
+    def put(self, key: OwnedKey, value: Value, used: float | None = None) -> None:
+        """Add or replace a value, and evict others if necessary.
+
+        Args:
+            used: its last use on the monotonic clock, not before that of the owner's other values; None: now.
+        """
         if value.nbytes > self.max_bytes:
             self.remove(key)
             return
         self._pop(key)
-        self._shares.setdefault(key.owner, OrderedDict())[key] = _Entry(value, time.monotonic())
+        entry = _Entry(value, time.monotonic() if used is None else used)
+        self._shares.setdefault(key.owner, OrderedDict())[key] = entry
         self._count(key.owner, value.nbytes)
         while self.nbytes > self.max_bytes:
             evicted = self._choose(key)

@@ -7,6 +7,7 @@ from functools import partial
 
 from maskery import logs
 from maskery.engine.cache import EmbeddingCache, Key
+from maskery.engine.disk import Disk
 from maskery.engine.encoder_client import EncoderClient
 from maskery.engine.encoding import Encoded, EncodeRequest, encode_file
 from maskery.engine.job import QuotaHook, Upload
@@ -24,6 +25,7 @@ class NewImage:
         upload, file: the image; its header has been checked.
         key: of its embedding in the cache.
         account: whose place in the queue it takes.
+        keep: its embedding in the cache.
         quota_hook: charges the quota.
         refusal: what the quota hook raised.
     """
@@ -33,6 +35,7 @@ class NewImage:
     key: Key
     account: str = ""
     quota_hook: QuotaHook | None = None
+    keep: bool = True
     refusal: Exception | None = None
 
 
@@ -44,10 +47,19 @@ class Encoder:
         lanes: their slots limit the encodings at the same time.
         pools: their threads run models that encode in this process.
         client: the encoder process, for models that encode out of process. None: they encode in this process, too.
+        disk: embeddings are written there, too.
     """
 
-    def __init__(self, cache: EmbeddingCache, lanes: Lanes, pools: Pools, client: EncoderClient | None = None) -> None:
+    def __init__(
+        self,
+        cache: EmbeddingCache,
+        lanes: Lanes,
+        pools: Pools,
+        client: EncoderClient | None = None,
+        disk: Disk | None = None,
+    ) -> None:
         self.client = client
+        self._disk = disk
         self._cache = cache
         self._lanes = lanes
         self._pools = pools
@@ -91,5 +103,8 @@ class Encoder:
                 )
             else:
                 encoded = await run_in_thread(self._pools.encode, partial(encode_file, model, image.file))
-            self._cache.put(image.key, encoded.embedding)
+            if image.keep:
+                self._cache.put(image.key, encoded.embedding)
+                if self._disk:
+                    self._disk.write(image.key, encoded.embedding)
             return encoded

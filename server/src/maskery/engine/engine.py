@@ -10,12 +10,15 @@ from maskery.engine.admission import Admission
 from maskery.engine.cache import EmbeddingCache, Key
 from maskery.engine.candidates import CandidateCache, KeyedPrompt
 from maskery.engine.decoder import Decoder
+from maskery.engine.disk import Disk
+from maskery.engine.disk_cache import DiskCache
 from maskery.engine.encoder import Encoder, NewImage
 from maskery.engine.encoder_client import EncoderClient
 from maskery.engine.errors import CannotPrepare, NotPrepared
 from maskery.engine.job import Job, ModelRegistry, QuotaHook, Reference, Upload
 from maskery.engine.lanes import Lanes
 from maskery.engine.prepared import Prepared, PreparedImages
+from maskery.engine.prepared_files import PreparedFiles
 from maskery.engine.threads import Pools, run_in_thread
 from maskery.engine.timings import Timings
 from maskery.segmentation import (
@@ -78,9 +81,19 @@ class Engine:
         models: that jobs can name.
         limits: of the engine.
         client: the encoder process, for models that encode out of process. None: they encode in this process, too.
+        disk_cache: embeddings that are not in memory are looked up here.
+
+    Raises:
+        OSError: the folder of the disk cache cannot be used.
     """
 
-    def __init__(self, models: ModelRegistry, limits: EngineLimits, client: EncoderClient | None = None) -> None:
+    def __init__(
+        self,
+        models: ModelRegistry,
+        limits: EngineLimits,
+        client: EncoderClient | None = None,
+        disk_cache: DiskCache | None = None,
+    ) -> None:
         self.limits = limits
         self.admission = Admission(limits.max_requests, limits.max_request_bytes)
         self.prepared = PreparedImages(limits.prepared_seconds)
@@ -88,7 +101,11 @@ class Engine:
         self.candidates = CandidateCache(limits.candidate_bytes, limits.prepared_seconds)
         self.lanes = Lanes.of(limits.workers, limits.max_encodings)
         self._pools = Pools.start(limits.workers)
-        self.encoder = Encoder(self.cache, self.lanes, self._pools, client)
+        self.disk: Disk | None = None
+        if disk_cache is not None:
+            prepared_files = PreparedFiles(disk_cache.folder.parent, limits.prepared_seconds)
+            self.disk = Disk(disk_cache, prepared_files, self._pools)
+        self.encoder = Encoder(self.cache, self.lanes, self._pools, client, self.disk)
         self.decoder = Decoder(self.lanes.decode, self._pools.decode)
         self._models = models
 
@@ -138,7 +155,7 @@ class Engine:
         timings = timings or Timings()
         model = await self.load(model_name)
         key = self.key(model, upload, account)
-        embedding = self._cached(key, timings)
+        embedding = await self._cached(key, timings)
         if embedding is None:
             file = await self.run_in_thread(partial(self.open, upload))
             embedding = await self._encode(model, NewImage(upload, file, key, account, quota_hook), timings)
@@ -147,28 +164,33 @@ class Engine:
                 f"an embedding of {model.name} has {embedding.nbytes:,} bytes, and the cache {self.cache.max_bytes:,}: "
                 "raise MASKERY_CACHE_BYTES"
             )
-        return self.prepared.add(account, key, embedding.size)
+        prepared = self.prepared.add(account, key, embedding.size)
+        if self.disk:
+            await self.disk.write_prepared(prepared)
+        return prepared
 
-    def show(self, image_id: str, account: str) -> Prepared:
+    async def show(self, image_id: str, account: str) -> Prepared:
         """A prepared image. This is a use: it expires later.
 
         Raises:
             NotPrepared: the account has no prepared image with this id, or it has expired.
         """
-        prepared = self.prepared.get(image_id, account)
-        self.cache.touch(prepared.key)
-        return prepared
+        return await self._find_prepared(image_id, account, Timings())
 
-    def discard(self, image_id: str, account: str) -> None:
+    async def discard(self, image_id: str, account: str) -> None:
         """Remove a prepared image, and its embedding unless accounts share that.
 
         Raises:
             NotPrepared: the account has no prepared image with this id, or it has expired.
         """
-        prepared = self.prepared.get(image_id, account)
+        prepared = await self._find_prepared(image_id, account, Timings())
         self.prepared.remove(image_id)
+        if self.disk:
+            self.disk.remove_prepared(prepared)
         if not self.limits.share_images:
             self.cache.remove(prepared.key)
+            if self.disk:
+                self.disk.remove(prepared.key)
 
     async def load(self, name: str) -> Model:
         """The model of this name or alias, loaded if necessary.
@@ -186,7 +208,7 @@ class Engine:
 
     def key(self, model: Model, upload: Upload, account: str) -> Key:
         """The key of an image's embedding in the cache."""
-        return Key("" if self.limits.share_images else account, upload.digest, model.name, model.revision)
+        return self._key(account, upload.digest, model.name, model.revision)
 
     async def run_in_thread(self, function: Callable[[], Result]) -> Result:
         """Call a function that blocks for a short time."""
@@ -196,17 +218,18 @@ class Engine:
         """End the encoder process and the threads. A thread that is in a model's call ends after that."""
         if self.encoder.client:
             await self.encoder.client.close()
+        if self.disk:
+            await self.disk.close()
         self._pools.shutdown()
 
     async def _embed(self, model: Model, job: Job, timings: Timings) -> tuple[_Embedded, Sequence[KeyedPrompt]]:
         """The embedding of the image, and the prompt's objects, which are checked before the image is encoded."""
         image = job.image
         if isinstance(image, Reference):
-            known = self._prepared_embedding(image.id, job.account, model)
-            timings.embedding = "known"
+            known = await self._prepared_embedding(image.id, job.account, model, timings)
             return known, await self._check(job, known.embedding.size)
         key = self.key(model, image, job.account)
-        cached = self._cached(key, timings)
+        cached = await self._cached(key, timings)
         if cached:
             return _Embedded(key, cached), await self._check(job, cached.size)
         file = await self.run_in_thread(partial(self.open, image))
@@ -220,22 +243,68 @@ class Engine:
 
         return await self.run_in_thread(check)
 
-    def _cached(self, key: Key, timings: Timings) -> Embedding | None:
+    def _key(self, account: str, digest: str, model: str, revision: str) -> Key:
+        return Key("" if self.limits.share_images else account, digest, model, revision)
+
+    async def _cached(self, key: Key, timings: Timings) -> Embedding | None:
+        """The embedding from memory, or from disk."""
         embedding = self.cache.get(key)
         if embedding:
             timings.embedding = "known"
+            if self.disk:
+                self.disk.touch(key)
+        elif self.disk:
+            started = time.perf_counter()
+            embedding = await self.disk.read(key)
+            timings.add("wait", time.perf_counter() - started)
+            if embedding:
+                timings.embedding = "disk"
+                embedding = self._keep(key, embedding)
         return embedding
 
-    def _prepared_embedding(self, image_id: str, account: str, model: Model) -> _Embedded:
-        prepared = self.prepared.get(image_id, account)
+    def _keep(self, key: Key, embedding: Embedding) -> Embedding:
+        """Put an embedding from disk into memory, unless another request has done so: those of one share calls."""
+        known = self.cache.peek(key)
+        if known is None:
+            self.cache.put(key, embedding)
+        return known or embedding
+
+    async def _prepared_embedding(self, image_id: str, account: str, model: Model, timings: Timings) -> _Embedded:
+        prepared = await self._find_prepared(image_id, account, timings)
         key = prepared.key
         if (key.model, key.revision) != (model.name, model.revision):
             changed = ", which has been replaced since" if key.model == model.name else ""
             raise NotPrepared(f"image {image_id!r} was prepared for {key.model}{changed}: send it again")
-        embedding = self.cache.get(key)
+        embedding = self.cache.peek(key) if timings.embedding == "disk" else await self._cached(key, timings)
         # An id is removed with its embedding.
         assert embedding  # noqa: S101
         return _Embedded(key, embedding)
+
+    async def _find_prepared(self, image_id: str, account: str, timings: Timings) -> Prepared:
+        """An account's prepared image, of which this server or another one with the same folder has made the id.
+
+        Its embedding is in the cache until the next await.
+
+        Raises:
+            NotPrepared: there is none with this id, it has expired, or its embedding is gone.
+        """
+        try:
+            prepared = self.prepared.get(image_id, account)
+        except NotPrepared:
+            record = await self.disk.read_prepared(image_id, account) if self.disk else None
+            if not record:
+                raise
+            key = self._key(account, record.digest, record.model, record.revision)
+            embedding = await self._cached(key, timings)
+            if not embedding or key not in self.cache:
+                raise
+            prepared = Prepared(image_id, account, key, embedding.size, record.created)
+            self.prepared.restore(prepared)
+        else:
+            if self.disk:
+                self.disk.touch_prepared(prepared)
+        self.cache.touch(prepared.key)
+        return prepared
 
     async def _encode(self, model: Model, image: NewImage, timings: Timings) -> Embedding:
         started = time.perf_counter()

@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from maskery.engine.cache import LruCache
+from maskery.engine.disk_cache import DiskCache
 from maskery.engine.engine import Engine
 from maskery.engine.timings import Timings
 
@@ -93,6 +94,11 @@ class _EngineState(Collector):
         yield GaugeMetricFamily("maskery_request_bytes_in_flight", "Bytes of the bodies of requests.", admission.nbytes)
         yield from _cache_metrics("maskery_cache", "images", "Embeddings", engine.cache)
         yield from _cache_metrics("maskery_candidate_cache", "objects", "Candidates of objects", engine.candidates)
+        if disk := engine.disk:
+            yield from _cache_metrics("maskery_disk_cache", "images", "Embeddings", disk.cache)
+            yield CounterMetricFamily("maskery_disk_cache_damaged", "Damaged files, removed.", disk.cache.damaged)
+            failures = disk.cache.failures + disk.skipped
+            yield CounterMetricFamily("maskery_disk_cache_failures", "Files not read or not written.", failures)
         yield GaugeMetricFamily("maskery_prepared_images", "Ids of prepared images.", len(engine.prepared))
         decoder, client = engine.decoder, engine.encoder.client
         yield CounterMetricFamily("maskery_decode_calls", "Calls of Model.decode.", decoder.calls)
@@ -102,7 +108,7 @@ class _EngineState(Collector):
 
 
 def _cache_metrics(
-    prefix: str, unit: str, what: str, cache: LruCache[Any, Any]
+    prefix: str, unit: str, what: str, cache: LruCache[Any, Any] | DiskCache
 ) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
     yield GaugeMetricFamily(f"{prefix}_{unit}", f"{what} in the cache.", len(cache))
     yield GaugeMetricFamily(f"{prefix}_bytes", "Their bytes.", cache.nbytes)

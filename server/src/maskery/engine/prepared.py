@@ -58,9 +58,13 @@ class PreparedImages:
         # to guess, although the id of another account is useless.
         name = f"img_{key.digest[:32]}_{secrets.token_urlsafe(18)}"
         prepared = Prepared(name, account, key, size, int(time.time()))
-        self._images[prepared.id] = prepared, time.monotonic()
-        self._by_key.setdefault(key, {})[account] = prepared.id
+        self.restore(prepared)
         return prepared
+
+    def restore(self, prepared: Prepared) -> None:
+        """Make an id valid that was made before, for an embedding in the cache. This is a use."""
+        self._images[prepared.id] = prepared, time.monotonic()
+        self._by_key.setdefault(prepared.key, {})[prepared.account] = prepared.id
 
     def get(self, image_id: str, account: str) -> Prepared:
         """The prepared image. This is a use: its time to live begins anew.

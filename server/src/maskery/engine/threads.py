@@ -19,21 +19,26 @@ class Pools:
         decode: models that decode.
         cpu: short work without a lane: parsing requests, checking prompts, composing masks.
         load: loading models, which takes seconds.
+        read: reading embeddings from disk, and small files.
+        write: writing and removing embeddings on disk, by one thread, in order.
     """
 
     encode: ThreadPoolExecutor
     decode: ThreadPoolExecutor
     cpu: ThreadPoolExecutor
     load: ThreadPoolExecutor
+    read: ThreadPoolExecutor
+    write: ThreadPoolExecutor
 
     @classmethod
     def start(cls, workers: int) -> "Pools":
-        """Pools of that many threads each."""
-        return cls(*(ThreadPoolExecutor(workers, thread_name_prefix=name) for name in cls.__dataclass_fields__))
+        """Pools of that many threads each, or of one."""
+        sizes = {name: 1 if name == "write" else workers for name in cls.__dataclass_fields__}
+        return cls(*(ThreadPoolExecutor(size, thread_name_prefix=name) for name, size in sizes.items()))
 
     def shutdown(self) -> None:
         """Drop queued work. Running calls end by themselves: a thread cannot be stopped."""
-        for pool in (self.encode, self.decode, self.cpu, self.load):
+        for pool in (self.encode, self.decode, self.cpu, self.load, self.read, self.write):
             pool.shutdown(wait=False, cancel_futures=True)
 
 

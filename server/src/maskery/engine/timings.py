@@ -15,15 +15,15 @@ class Timings:
 
     Attributes:
         stages: seconds by stage, in the order of their first appearance.
-        embedding: "known" if it was in the cache, "new" if this request encoded the image, "shared" if it waited for
-            another request that did.
+        embedding: "known" if it was in the cache, "disk" if it was in the disk cache, "new" if this request encoded the
+            image, "shared" if it waited for another request that did.
         pixels: encoded by this request.
         objects: of the prompt.
         known_objects: of these, the objects whose candidates were in the cache.
     """
 
     stages: dict[Stage, float] = field(default_factory=dict)
-    embedding: Literal["known", "new", "shared"] | None = None
+    embedding: Literal["known", "disk", "new", "shared"] | None = None
     pixels: int = 0
     objects: int = 0
     known_objects: int = 0

@@ -53,7 +53,7 @@ async def prepare_image(
 async def show_image(id: str, container: ContainerDependency, caller: Segmenter) -> schemas.PreparedSchema:  # noqa: A002
     """Returns the image if it has not expired. Counts as a use."""
     try:
-        return _schema(container.engine.show(id, caller.account), container)
+        return _schema(await container.engine.show(id, caller.account), container)
     except NotPrepared as error:
         raise _not_found(error) from None
 
@@ -64,7 +64,7 @@ async def show_image(id: str, container: ContainerDependency, caller: Segmenter)
 async def delete_image(id: str, container: ContainerDependency, caller: Segmenter) -> None:  # noqa: A002
     """Deletes the image and, unless it is shared, its embedding."""
     try:
-        container.engine.discard(id, caller.account)
+        await container.engine.discard(id, caller.account)
     except NotPrepared as error:
         raise _not_found(error) from None
 
