@@ -39,6 +39,11 @@ _ORIGIN = re.compile(r"https?://([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 
+#: Protocols of labelling tools.
+Bridge = Literal["cvat", "label-studio", "x-anylabeling"]
+
+_HOST_AND_PORT = re.compile(r"(?:\[([0-9a-f:.%]+)\]|([^:\[\]/\s]+)):([1-9][0-9]{0,4})", re.IGNORECASE)
+
 #: A path of plain segments, without a slash at its end.
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
@@ -114,6 +119,22 @@ class Settings(BaseSettings):
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Other origins whose pages may call the server, such as https://app.example; empty: none."
+    )
+    bridges: Annotated[tuple[Bridge, ...], NoDecode] = Field(
+        (), description="Labelling tools that may use the server: cvat, label-studio, x-anylabeling; empty: none."
+    )
+    bridge_listen: str | None = Field(
+        None, description="HOST:PORT on which CVAT's functions, and nothing else, are listed and invoked."
+    )
+    cvat_key: str | None = Field(None, repr=False, description="The API key with which the bridge acts for CVAT.")
+    cvat_clients: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses or networks of CVAT servers; empty: every client of MASKERY_BRIDGE_LISTEN."
+    )
+    label_studio_url: str | None = Field(
+        None, description="Origin of the Label Studio server from which images of tasks are fetched."
+    )
+    label_studio_token: str | None = Field(
+        None, repr=False, description="Access token of a Label Studio user who may see the images."
     )
     aliases: Annotated[dict[str, str], NoDecode] = Field(
         {}, description="Further names for installed models, as JSON or `NAME=MODEL,…`."
@@ -270,7 +291,9 @@ class Settings(BaseSettings):
             raise ValueError("give NAME=MODEL,… or a JSON object")
         return {name.strip(): model.strip() for name, _, model in pairs}
 
-    @field_validator("allowed_hosts", "preload", "trusted_proxies", "cors_origins", mode="before")
+    @field_validator(
+        "allowed_hosts", "bridges", "cvat_clients", "preload", "trusted_proxies", "cors_origins", mode="before"
+    )
     @classmethod
     def _read_list(cls, value: Any) -> Any:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
@@ -286,15 +309,38 @@ class Settings(BaseSettings):
     @classmethod
     def _known_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
-            try:
-                network = ipaddress.ip_network(each)
-            except ValueError:
-                network = None
-            if network is None or network.prefixlen == 0:
+            if not _is_network(each):
                 raise ValueError(
                     f"{each!r} is not a proxy: give its address, or a network such as 10.0.0.0/8; "
                     "0.0.0.0/0 is not accepted, because any client could then forge its address"
                 )
+        return value
+
+    @field_validator("cvat_clients")
+    @classmethod
+    def _known_clients(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not _is_network(each):
+                raise ValueError(
+                    f"{each!r} is not a client: give the address of CVAT's server, or a network such as 172.18.0.0/16; "
+                    "0.0.0.0/0 is not accepted, because CVAT sends no key"
+                )
+        return value
+
+    @field_validator("bridge_listen")
+    @classmethod
+    def _host_and_port(cls, value: str | None) -> str | None:
+        found = _HOST_AND_PORT.fullmatch(value) if value else None
+        if value and (not found or int(found[3]) > 65535):
+            raise ValueError(f"{value!r} is not an address such as 172.17.0.1:8485")
+        return value
+
+    @field_validator("label_studio_url")
+    @classmethod
+    def _origin_only(cls, value: str | None) -> str | None:
+        value = value and value.rstrip("/")
+        if value and not _ORIGIN.fullmatch(value):
+            raise ValueError(f"{value!r} is not an origin such as http://localhost:8080, in lower case, without a path")
         return value
 
     @field_validator("root_path")
@@ -335,6 +381,17 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def bridge_host(self) -> str | None:
+        """The host of `bridge_listen`."""
+        found = _HOST_AND_PORT.fullmatch(self.bridge_listen or "")
+        return (found[1] or found[2]) if found else None
+
+    @property
+    def bridge_port(self) -> int | None:
+        """The port of `bridge_listen`."""
+        return int(self.bridge_listen.rpartition(":")[2]) if self.bridge_listen else None
+
+    @property
     def on_loopback(self) -> bool:
         """Whether only programs on this machine can reach the server."""
         if self.host == "localhost":
@@ -370,6 +427,14 @@ def misspelled() -> list[str]:
     known = {f"MASKERY_{name.upper()}" for name in Settings.model_fields} | _NO_SETTINGS
     found = sorted(name for name in os.environ if name.startswith("MASKERY_") and name not in known)
     return [f"{name} is not a setting and has no effect{_guess(name, known)}" for name in found]
+
+
+def _is_network(text: str) -> bool:
+    """Whether the text is an address or a network, but not all addresses."""
+    try:
+        return ipaddress.ip_network(text).prefixlen > 0
+    except ValueError:
+        return False
 
 
 def _guess(name: str, known: Collection[str]) -> str:

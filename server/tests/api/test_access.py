@@ -15,8 +15,20 @@ from maskery.settings import Settings
 
 MakeClient = Callable[..., httpx.Client]
 
-# open: no key. any: any valid key. form: a valid key in a form. The others are scopes.
-Access = Literal["open", "any", "form", "segment", "metrics", "admin"]
+# open: no key. client: no key, but one of the named clients, which these tests are. any: any valid key. form: a valid
+# key in a form. The others are scopes.
+Access = Literal["open", "client", "any", "form", "segment", "metrics", "admin"]
+
+# How the key is sent, and the challenge of a response without it.
+Sent = Literal["bearer", "basic", "token"]
+CHALLENGES = {"bearer": "Bearer", "basic": 'Basic realm="Maskery"', "token": "Token"}
+
+#: All bridges, open to the tests.
+BRIDGES: dict[str, Any] = {
+    "bridges": "cvat,label-studio,x-anylabeling",
+    "cvat_clients": "127.0.0.1",
+    "label_studio_url": "http://127.0.0.1:9",
+}
 
 TOKEN = "/realms/airefinery-realm/protocol/openid-connect/token"
 FILE = "/playground/app.js"
@@ -28,6 +40,8 @@ class Route:
 
     Attributes:
         other: status and code for a key of another account; None: nothing here belongs to an account.
+        sent: how its callers send the key.
+        headers: of the request.
     """
 
     access: Access
@@ -35,10 +49,22 @@ class Route:
     path: str = ""
     json: dict[str, Any] | None = None
     other: tuple[int, str] | None = None
+    sent: Sent = "bearer"
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 NOT_YOURS = 404, "image_not_prepared"
 IMAGE = b64(png(squares()))
+
+CONFIGURATION = '<View><Image name="i" value="$image"/><BrushLabels name="b" toName="i"/></View>'
+KEYPOINT = {"type": "keypointlabels", "to_name": "i", "is_positive": True, "value": {"x": 20, "y": 30}}
+PREDICTION = {
+    "tasks": [{"id": 1, "data": {"image": f"data:image/png;base64,{IMAGE}"}}],
+    "label_config": CONFIGURATION,
+    "params": {"context": {"result": [KEYPOINT]}},
+}
+MARKS = {"marks": [{"type": "point", "data": [20, 20], "label": 1}]}
+INVOCATION = {"image": IMAGE, "pos_points": [[20, 20]], "neg_points": [], "obj_bbox": None}
 
 # Braces are replaced by ids of objects that the tests create. The requests succeed in this order.
 ROUTES: dict[tuple[str, str], Route] = {
@@ -78,6 +104,25 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/v1/admin/keys/{id}/rotate"): Route("admin", 201, path="/v1/admin/keys/{victim}/rotate", json={}),
     ("DELETE", "/v1/admin/keys/{id}"): Route("admin", path="/v1/admin/keys/{victim}"),
     ("GET", "/v1/admin/usage"): Route("admin"),
+    ("GET", "/label-studio{model:path}/health"): Route("any", path="/label-studio/health", sent="basic"),
+    ("POST", "/label-studio{model:path}/setup"): Route(
+        "any", path="/label-studio/setup", sent="basic", json={"schema": CONFIGURATION}
+    ),
+    ("POST", "/label-studio{model:path}/webhook"): Route(
+        "any", 201, path="/label-studio/webhook", sent="basic", json={"action": "START_TRAINING"}
+    ),
+    ("POST", "/label-studio{model:path}/predict"): Route(
+        "segment", path=f"/label-studio/{MODEL}/predict", sent="basic", json=PREDICTION
+    ),
+    ("GET", "/x-anylabeling/v1/models"): Route("any", sent="token"),
+    ("POST", "/x-anylabeling/v1/predict"): Route(
+        "segment", sent="token", json={"model": MODEL, "image": IMAGE, "params": MARKS}
+    ),
+    ("GET", "/api/functions"): Route("client"),
+    ("GET", "/api/functions/{function}"): Route("client", path="/api/functions/maskery.grabcut"),
+    ("POST", "/api/function_invocations"): Route(
+        "client", json=INVOCATION, headers={"x-nuclio-function-name": "maskery.grabcut"}
+    ),
 }
 
 # fastapi_swagger reads its files with a deprecated function.
@@ -98,7 +143,7 @@ def registered(routes: Iterable[Any]) -> Iterator[tuple[str, str]]:
 
 
 def test_every_route_declares_who_may_use_it() -> None:
-    app = create_app(Settings.load())
+    app = create_app(Settings.load(cvat_key="mk_x", **BRIDGES))
     assert set(registered(app.routes)) == set(ROUTES)
     app.state.container.account_service.store.close()
 
@@ -132,12 +177,17 @@ class Place:
             more["data"] = {"client_id": account, "client_secret": key, "grant_type": "client_credentials"}
         request = self.client.build_request(method, path, **more)
         del request.headers["authorization"]
-        if authorization is not None:
+        request.headers.update(route.headers)
+        if key and route.sent == "basic":
+            request.headers["authorization"] = f"Basic {b64(f'any:{key}'.encode())}"
+        elif key and route.sent == "token":
+            request.headers["token"] = key
+        elif authorization is not None:
             request.headers["authorization"] = authorization
         response = self.client.send(request)
         is_error = response.status_code >= 400 and method != "HEAD"
         if response.status_code == 401:
-            assert response.headers["www-authenticate"] == "Bearer"
+            assert response.headers["www-authenticate"] == CHALLENGES[route.sent]
         assert key[16:] == "" or key[16:] not in response.text or (route.access == "form" and not is_error)
         return response.status_code, response.json()["error"]["code"] if is_error else None
 
@@ -148,8 +198,8 @@ class Place:
 
 
 @pytest.fixture
-def place(make_client: MakeClient, own_home: Any) -> Iterator[Place]:
-    client = make_client()
+def place(make_client: MakeClient, make_key: Callable[..., str], own_home: Any) -> Iterator[Place]:
+    client = make_client(cvat_key=make_key("labellers", scopes=["segment"]), **BRIDGES)
     prepared = client.post("/v1/images", json={"model": MODEL, "image_prompt": IMAGE})
     store = AccountStore.open(own_home / "maskery.db")
     victim, _ = store.keys.create("victim")
@@ -161,7 +211,7 @@ def outcomes(refused: Outcome | None, **by_access: Outcome) -> Outcomes:
     """The expected outcomes: `refused` (None: success) for all routes that are not open, with exceptions by access."""
 
     def outcome(route: Route) -> Outcome:
-        found = by_access.get(route.access, None if route.access == "open" else refused)
+        found = by_access.get(route.access, None if route.access in ("open", "client") else refused)
         return found or (route.status, None)
 
     return {name: outcome(route) for name, route in ROUTES.items()}
@@ -177,7 +227,10 @@ def test_requests_without_a_bearer_key_are_rejected(place: Place, header: str | 
     sent = header and header.replace("{key}", key)
     # The token route reads the key from its form.
     found = {name: place.ask(name, sent or None) for name in ROUTES}
-    assert found == outcomes((401, "missing_key"))
+    expected = outcomes((401, "missing_key"))
+    if sent and sent.startswith("Basic"):
+        expected |= {name: WRONG_KEY for name, route in ROUTES.items() if route.sent == "basic"}
+    assert found == expected
     assert place.state() == before
 
 
@@ -254,7 +307,7 @@ def test_other_accounts_images_are_not_accessible(place: Place) -> None:
 def test_anonymous_servers_have_no_administrators(
     make_client: MakeClient, make_key: Callable[..., str], own_home: Any, sends: str
 ) -> None:
-    client = make_client(anonymous=True)
+    client = make_client(anonymous=True, **BRIDGES)
     admin = make_key("team", scopes=["admin", "segment", "metrics"])
     prepared = client.post("/v1/images", json={"model": MODEL, "image_prompt": IMAGE})
     store = AccountStore.open(own_home / "maskery.db")
@@ -268,8 +321,8 @@ def test_anonymous_servers_have_no_administrators(
     store.close()
 
 
-def test_open_metrics_opens_nothing_else(make_client: MakeClient, own_home: Any) -> None:
-    client = make_client(open_metrics=True)
+def test_open_metrics_opens_nothing_else(make_client: MakeClient, make_key: Callable[..., str], own_home: Any) -> None:
+    client = make_client(open_metrics=True, cvat_key=make_key("labellers"), **BRIDGES)
     store = AccountStore.open(own_home / "maskery.db")
     place = Place(client, store, {"image": "img_none", "victim": "none"})
     assert place.ask_all("", authorization=None) == outcomes((401, "missing_key"), metrics=(200, None))

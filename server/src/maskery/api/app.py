@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from maskery.api import warmup
 from maskery.api.container import Container, make_container
 from maskery.api.errors import exception_handlers
+from maskery.api.middleware.bridge_listener import BridgeListener
 from maskery.api.middleware.cors import Cors
 from maskery.api.middleware.path_normalization import PathNormalization
 from maskery.api.middleware.proxy_headers import ProxyHeaders
@@ -22,6 +23,7 @@ from maskery.api.middleware.usage import UsageRecording
 from maskery.api.routes import (
     admin,
     authentication,
+    bridges,
     health,
     images,
     limits,
@@ -41,9 +43,10 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         ModelNotInstalled: an alias, or the setting `preload`, names a model that is not installed.
         DatabaseError: the accounts database cannot be used.
-        SettingsError: the Redis URL is invalid, or the package `redis` is not installed.
+        SettingsError: the Redis URL is invalid, the package `redis` is not installed, or a bridge lacks a setting.
     """
     pillow.silence()
+    routers = bridges.make_routers(settings)
     container = make_container(settings)
 
     @asynccontextmanager
@@ -73,6 +76,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.container = container
     for module in (segmentations, images, models, limits, admin, authentication, health, metrics, playground):
         app.include_router(module.router)
+    for router in routers:
+        app.include_router(router)
     describe(app)
     return app
 
@@ -81,6 +86,7 @@ def _middleware(container: Container) -> list[Middleware]:
     """The middleware that every request passes through, outermost first."""
     settings = container.settings
     hosts = settings.allowed_hosts or (loopback_names(settings.host) if settings.on_loopback else ())
+    port = settings.bridge_port
     listed = [
         settings.trusted_proxies and Middleware(ProxyHeaders, trusted_hosts=list(settings.trusted_proxies)),
         Middleware(RequestLog, container=container),
@@ -89,6 +95,7 @@ def _middleware(container: Container) -> list[Middleware]:
         settings.cors_origins and Middleware(Cors, origins=settings.cors_origins),
         Middleware(UnhandledErrors),
         Middleware(PathNormalization, root_path=settings.root_path),
-        hosts and Middleware(TrustedHosts, hosts=hosts, origins=settings.cors_origins),
+        hosts and Middleware(TrustedHosts, hosts=hosts, origins=settings.cors_origins, open_port=port),
+        port and Middleware(BridgeListener, port=port),
     ]
     return [each for each in listed if isinstance(each, Middleware)]

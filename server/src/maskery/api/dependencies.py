@@ -1,6 +1,7 @@
 """FastAPI dependencies: authentication, scopes, rate limits and quotas."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -53,7 +54,11 @@ async def authenticate_key(container: Container, key: str | None, header: str = 
 async def authenticate(request: Request, container: ContainerDependency, credentials: Credentials) -> Caller:
     """The authenticated caller."""
     key = credentials.credentials if credentials else None
-    caller = await authenticate_key(container, key, request.headers.get("authorization", ""))
+    return identified(request, await authenticate_key(container, key, request.headers.get("authorization", "")))
+
+
+def identified(request: Request, caller: Caller) -> Caller:
+    """The caller, who is noted in the request record."""
     record = record_of(request)
     record.account, record.key_id = caller.account, caller.key_id
     return caller
@@ -63,25 +68,37 @@ def require_scope(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
     """A dependency that returns the caller, whose API key must have the scope."""
 
     async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
-        if scope not in caller.scopes:
-            raise ApiError(
-                403,
-                "missing_scope",
-                f"The API key {caller.key_id or '(none)'} lacks the scope {scope!r}. "
-                f"Create a key that has it with `maskery keys create --scopes {scope}`.",
-            )
+        check_scope(caller, scope)
         return caller
 
     return check
+
+
+def check_scope(caller: Caller, scope: Scope) -> None:
+    """Raise `ApiError` 403 unless the caller's API key has the scope."""
+    if scope not in caller.scopes:
+        raise ApiError(
+            403,
+            "missing_scope",
+            f"The API key {caller.key_id or '(none)'} lacks the scope {scope!r}. "
+            f"Create a key that has it with `maskery keys create --scopes {scope}`.",
+        )
+
+
+@asynccontextmanager
+async def admission(request: Request, container: Container, caller: Caller) -> AsyncIterator[None]:
+    """Pass the rate limits, or raise `RateLimited`; the request counts as concurrent until the context exits."""
+    lease = time_limit(request, container.settings) + _LEASE_MARGIN
+    async with container.account_service.limiter.admit(caller.subjects, lease) as headers:
+        record_of(request).rate_limit_headers = headers
+        yield
 
 
 async def admit(
     request: Request, container: ContainerDependency, caller: Annotated[Caller, Depends(require_scope("segment"))]
 ) -> AsyncIterator[Caller]:
     """The caller, whose request passed the rate limits; it counts as concurrent until the dependency exits."""
-    lease = time_limit(request, container.settings) + _LEASE_MARGIN
-    async with container.account_service.limiter.admit(caller.subjects, lease) as headers:
-        record_of(request).rate_limit_headers = headers
+    async with admission(request, container, caller):
         yield caller
 
 

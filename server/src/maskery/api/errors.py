@@ -15,6 +15,7 @@ from starlette.routing import Match
 
 from maskery.accounts import DatabaseError, ExceedsQuota, LimitsUnavailable, NoSuchAccount, NoSuchKey, RateLimited
 from maskery.api.requests.record import record_of
+from maskery.bridges.label_studio import ImageUnavailable
 from maskery.engine import Busy, CannotPrepare, DeadlineExceeded, EncoderLost, NotPrepared
 from maskery.models import ModelNotInstalled, StoreError
 from maskery.segmentation import ImageTooLarge, NotAnImage, PromptError
@@ -188,6 +189,7 @@ _TRANSLATIONS: dict[type[Exception], Callable[..., ApiError]] = {
     DatabaseError: _from_database,
     NoSuchAccount: lambda error: ApiError(404, "account_not_found", sentence(error), "account"),
     NoSuchKey: lambda error: ApiError(404, "key_not_found", sentence(error), "id"),
+    ImageUnavailable: lambda error: ApiError(424, "image_unavailable", sentence(error)),
     DeadlineExceeded: lambda error: ApiError(504, "deadline_exceeded", sentence(error)),
 }
 

@@ -39,6 +39,16 @@ def serve(
             help="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.",
         ),
     ] = None,
+    bridge: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TOOL",
+            help="A labelling tool that may use the server: cvat, label-studio or x-anylabeling. Can be repeated.",
+        ),
+    ] = None,
+    bridge_listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="A further address, for CVAT only, which sends no key.")
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Start the server.
@@ -47,7 +57,13 @@ def serve(
     On any other address a key must exist already.
     """
     settings = Settings.load(
-        host=host, port=port, anonymous=anonymous, trusted_proxies=proxy_headers, log_level=log_level
+        host=host,
+        port=port,
+        anonymous=anonymous,
+        trusted_proxies=proxy_headers,
+        bridges=bridge or None,
+        bridge_listen=bridge_listen,
+        log_level=log_level,
     )
     logs.configure(settings.log_level, settings.log_format)
     for mistake in misspelled():

@@ -40,20 +40,31 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         ServingError: the address cannot be used.
     """
-    address = settings.host, settings.port
+    return _open(settings.host, settings.port, "--host and --port choose another address, --port 0 a free port")
+
+
+def listen_bridge(settings: Settings) -> socket.socket | None:
+    """Open the listening socket of the bridge; None if it has none of its own.
+
+    Raises:
+        ServingError: the address cannot be used.
+    """
+    host, port = settings.bridge_host, settings.bridge_port
+    return _open(host, port, "--bridge-listen chooses another address") if host and port else None
+
+
+def _open(host: str, port: int, hint: str) -> socket.socket:
+    address = host, port
     try:
-        if ":" in settings.host:
+        if ":" in host:
             # `::` accepts IPv4 as well.
-            dual = settings.host == "::" and socket.has_dualstack_ipv6()
+            dual = host == "::" and socket.has_dualstack_ipv6()
             listener = socket.create_server(address, family=socket.AF_INET6, dualstack_ipv6=dual)
         else:
             listener = socket.create_server(address)
     # UnicodeError: no host can have such a name.
     except (OSError, UnicodeError) as error:
-        raise ServingError(
-            f"cannot listen on {settings.host} port {settings.port}: {_reason(error)}; --host and --port choose "
-            "another address, --port 0 a free port."
-        ) from None
+        raise ServingError(f"cannot listen on {host} port {port}: {_reason(error)}; {hint}.") from None
     # Accepted connections inherit this. Without it, Nagle's algorithm delays response bodies by up to 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
@@ -100,10 +111,10 @@ def run(
         ServingError: the server did not start.
     """
     app = create_app(settings)
-    listener = listen(settings)
+    listeners = [listener for listener in (listen(settings), listen_bridge(settings)) if listener]
     config = configure(app, settings, tls)
     state: State = app.state.container.state
-    _Server(config, settings, state, greet, tls, stop_on_hangup).run(sockets=[listener])
+    _Server(config, settings, state, greet, tls, stop_on_hangup).run(sockets=listeners)
     if state.failure:
         raise ServingError(f"the server did not start: {state.failure}")
 

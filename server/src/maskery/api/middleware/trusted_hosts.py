@@ -7,6 +7,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maskery.api.errors import ApiError
+from maskery.api.middleware.bridge_listener import is_on_port
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -20,16 +21,21 @@ class TrustedHosts:
     Args:
         hosts: allowed host names, without port.
         origins: allowed origins, in addition to the server's own.
+        open_port: the port of a bridge, whose clients call it by names of their own; it rejects pages itself.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str], origins: Collection[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Collection[str], origins: Collection[str] = (), open_port: int | None = None
+    ) -> None:
         self._app = app
+        self._open_port = open_port
         self._hosts = frozenset(host.lower() for host in hosts)
         self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Health checks of load balancers and orchestrators send an address as Host, or no Host at all.
-        if scope["type"] == "http" and not scope["path"].startswith(f"{scope['root_path']}/health/"):
+        is_checked = scope["type"] == "http" and not is_on_port(scope, self._open_port)
+        if is_checked and not scope["path"].startswith(f"{scope['root_path']}/health/"):
             headers = Headers(scope=scope)
             error = self._check(headers.get("host", ""), headers.get("origin"))
             if error:

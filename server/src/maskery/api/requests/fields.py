@@ -29,7 +29,7 @@ def parse_fields(values: Mapping[str, Any], kind: type[Fields], nested: Collecti
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise _invalid_field(error, nested) from None
+        raise invalid_field(error, nested) from None
 
 
 def unknown_field(name: str, known: Collection[str], path: str = "") -> ApiError:
@@ -43,7 +43,8 @@ def unknown_field(name: str, known: Collection[str], path: str = "") -> ApiError
     return ApiError(422, "unknown_field", f"There is no field {path + name[:100]!r}. {hint}", (path + name)[:120])
 
 
-def _invalid_field(error: ValidationError, nested: Collection[str]) -> ApiError:
+def invalid_field(error: ValidationError, nested: Collection[str] = ()) -> ApiError:
+    """The error for the first invalid field; `nested` as of `parse_fields`."""
     first = error.errors()[0]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).removeprefix(".")
     if first["loc"][0] in nested:

@@ -44,8 +44,11 @@ def take_image(body: bytes) -> tuple[dict[str, Any], bytes | None]:
     return parse_json_object(body), None
 
 
-def decode_image(text: str) -> bytes:
+def decode_image(text: str, field: str = "image_prompt") -> bytes:
     """Decode bare base64 or a data: URL.
+
+    Args:
+        field: its name, for the error.
 
     Raises:
         ApiError: 400; it is not base64.
@@ -54,7 +57,7 @@ def decode_image(text: str) -> bytes:
     if text[:5].lower() == "data:":
         head, comma, payload = text.partition(",")
         if not comma or not head.lower().endswith(";base64"):
-            raise _not_base64("is a data: URL that does not begin with data:image/…;base64,")
+            raise _not_base64(field, "is a data: URL that does not begin with data:image/…;base64,")
     try:
         data = pybase64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
@@ -63,11 +66,11 @@ def decode_image(text: str) -> bytes:
             data = pybase64.b64decode("".join(payload.split()), validate=True)
         except (binascii.Error, ValueError):
             hint = "; images are not fetched from URLs" if "://" in text[:40] else ""
-            raise _not_base64(f"is not base64{hint}") from None
+            raise _not_base64(field, f"is not base64{hint}") from None
     if not data:
-        raise _not_base64("is empty")
+        raise _not_base64(field, "is empty")
     return data
 
 
-def _not_base64(reason: str) -> ApiError:
-    return ApiError(400, "invalid_base64", f"image_prompt {reason}: send the image's file in base64.", "image_prompt")
+def _not_base64(field: str, reason: str) -> ApiError:
+    return ApiError(400, "invalid_base64", f"{field} {reason}: send the image's file in base64.", field)

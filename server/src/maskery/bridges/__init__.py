@@ -1,0 +1,1 @@
+"""Protocols of labelling tools: each package reads the requests of one tool and writes its answers."""
