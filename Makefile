@@ -34,7 +34,7 @@ test-slow: $(DEV_READY) page-tools ## Run the other tests: browsers, databases, 
 
 .PHONY: test-cluster
 test-cluster: $(CLUSTER)/.ready ## Run the tests of a cluster of replicas, in an environment of its own (Ray)
-	@$(CLUSTER)/bin/python -m pytest -q -s -m "slow or services" tests/cluster
+	@$(CLUSTER)/bin/python -m pytest -q -s -m "slow or services" -W ignore::DeprecationWarning tests/cluster
 
 .PHONY: test-all
 test-all: test test-slow test-cluster test-parity ## Run every test

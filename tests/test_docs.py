@@ -79,7 +79,8 @@ def test_the_table_of_errors_lists_every_code_of_the_server() -> None:
     table = (ROOT / "docs" / "api.md").read_text().partition("| status | code |")[2].partition("\n\n")[0]
     documented = set(re.findall(r"`([a-z_]+)`", table.replace("`Retry-After`", "")))
     used = set()
-    for path in (ROOT / "server" / "src" / "maskery" / "api").rglob("*.py"):
+    server = ROOT / "server" / "src" / "maskery"
+    for path in (*(server / "api").rglob("*.py"), *(server / "cluster").glob("*.py")):
         source = path.read_text()
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("ApiError", "_unauthorized", "_forbidden"):

@@ -18,16 +18,29 @@ collect_ignore_glob = [] if find_spec("ray") else ["test_*.py"]
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[Cluster]:
-    # The paths of Ray's sockets must be short.
-    ray_folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    ray_folder = _make_short_folder()
     cluster = Cluster(tmp_path_factory.mktemp("home"), ray_folder, redis_server.url, replicas=3)
     try:
         yield cluster
     finally:
         cluster.close()
-        # Ray ends its processes with the one that has started it; these are what is left of this cluster, if any.
-        left = subprocess.run(["pgrep", "-f", str(ray_folder)], capture_output=True, text=True).stdout.split()
-        for process in left:
-            subprocess.run(["kill", "-9", process])
-        shutil.rmtree(ray_folder, ignore_errors=True)
-        assert not left, f"processes of Ray were left: {left}"
+        assert not remove_ray(ray_folder), "processes of Ray were left"
+
+
+@pytest.fixture
+def short_folder() -> Path:
+    return _make_short_folder()
+
+
+def _make_short_folder() -> Path:
+    """The paths of Ray's sockets must be short."""
+    return Path(tempfile.mkdtemp(prefix="ray-"))
+
+
+def remove_ray(folder: Path) -> list[str]:
+    """Remove Ray's folder, and end its processes that are left; their ids."""
+    left = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True).stdout.split()
+    for process in left:
+        subprocess.run(["kill", "-9", process])
+    shutil.rmtree(folder, ignore_errors=True)
+    return left

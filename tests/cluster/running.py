@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from maskery.accounts import AccountStore
 from tests.faults.running import eventually, expected_eighths, image_file
 
 _HERE = Path(__file__).parent
+
+#: A path for Python on which the processes of a cluster find the models of these tests.
+MODELS = os.pathsep.join([str(_HERE / "model"), str(_HERE.parents[1])])
+
 _LINE = re.compile(r"\(ServeReplica:\S+ pid=(\d+)\)\S* (\{.*\})")
 
 
@@ -52,7 +56,7 @@ class Cluster:
         self._log_file = home / "cluster.log"
         self._environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(_HERE / "model"), str(_HERE.parents[1])]),
+            "PYTHONPATH": MODELS,
             "RAY_TMPDIR": str(ray_folder),
             "MASKERY_HOME": str(home),
             "MASKERY_REDIS_URL": redis_url,
@@ -140,9 +144,15 @@ def click_all(
         list(pool.map(lambda image: click(client, image, model, phase, named), images))
 
 
+class Clients(Protocol):
+    """Makes clients of a cluster."""
+
+    def client(self, **options: Any) -> AIRefinery: ...
+
+
 @contextmanager
 def load(
-    cluster: Cluster, phase: str, images: int, model: str = "test/quick", clients: int = 8, retries: int = 2
+    cluster: Clients, phase: str, images: int, model: str = "test/quick", clients: int = 8, retries: int = 2
 ) -> Iterator[list[float]]:
     """Clients that click on random images until the end of the block. Every request must succeed.
 

@@ -44,8 +44,9 @@ class ReplicaErrors:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 answered = REPLICA_HEADER in headers
-                # Ray adds a second one.
-                headers["x-request-id"] = headers.getlist("x-request-id")[0]
+                if answered:
+                    # Ray adds a second one.
+                    headers["x-request-id"] = headers.getlist("x-request-id")[0]
             if answered:
                 await send(message)
 
