@@ -727,3 +727,67 @@ def test_it_shows_the_key_nowhere(twin, images, key):
     prepared = prepare(twin)
     assert isinstance(prepared, PreparedImage)
     assert key not in repr(prepared) + repr(vars(prepared))
+
+
+def prepare_many(twin, items, client=None, **arguments):
+    return twin.run(lambda c: c.images.prepare_many(items, MODEL, **arguments), **(client or {}))
+
+
+def test_many_images_are_prepared_in_their_order_and_without_their_files(twin, images):
+    files = [b"file %d" % number for number in range(7)]
+    results = prepare_many(twin, files, concurrency=3)
+    assert [result.index for result in results] == list(range(7))
+    assert images.uploads == 7
+    assert not any(result.unwrap().kept for result in results)
+    click(twin, results[4].unwrap())
+    assert images.log[-1] == f"click {results[4].unwrap().id}"
+
+
+def test_many_images_can_keep_their_files(twin, images):
+    [result] = prepare_many(twin, iter([FILE]), keep=True)
+    images.drop_all()
+    click(twin, result.unwrap())
+    assert images.log[-2:] == ["upload", "click img_2"]
+
+
+def test_an_image_that_cannot_be_prepared_is_a_result_and_the_others_go_on(twin, images, stub, tmp_path):
+    images.upload = [stub.error(413, message="too large")]
+    seen = []
+    results = prepare_many(
+        twin, [FILE, tmp_path / "absent.png", b"other"], concurrency=1, progress=lambda *counts: seen.append(counts)
+    )
+    assert [type(result.error) for result in results] == [air.PayloadTooLargeError, FileNotFoundError, type(None)]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    with pytest.raises(air.PayloadTooLargeError, match="too large"):
+        results[0].unwrap()
+
+
+def test_options_hold_for_each_of_many_images(twin, images, stub):
+    prepare_many(twin, [FILE, FILE], exif="ignore", user="ann", extra_headers={"x-extra": "1"}, concurrency=1)
+    assert [(each.json["exif"], each.json["user"], each.headers["x-extra"]) for each in stub.requests] == [
+        ("ignore", "ann", "1")
+    ] * 2
+
+
+def test_no_more_images_are_read_than_are_sent(twin, images):
+    read = []
+
+    def folder():
+        for number in range(6):
+            assert number - images.uploads < 2
+            read.append(number)
+            yield b"file %d" % number
+
+    assert len(prepare_many(twin, folder(), concurrency=2)) == len(read) == 6
+
+
+def test_images_may_come_from_an_async_generator(images, stub):
+    async def folder():
+        yield FILE
+        yield b"other"
+
+    async def run():
+        async with AsyncAIRefinery("key", stub.url) as client:
+            return await client.images.prepare_many(folder(), MODEL)
+
+    assert [result.unwrap().id for result in asyncio.run(run())] == ["img_1", "img_2"]

@@ -14,7 +14,7 @@
 from . import _guidance as _guidance  # first: it explains why the others cannot be imported
 
 # isort: split
-from ._batch import SegmentResult
+from ._batch import PrepareResult, SegmentResult
 from ._config import __version__
 from ._prepared_images import PreparedImage
 from .auth import Authenticator, login
@@ -71,6 +71,7 @@ __all__ = [
     "NotFoundError",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "PrepareResult",
     "PreparedImage",
     "RateLimitError",
     "Segment",

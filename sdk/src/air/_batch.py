@@ -2,16 +2,20 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 from ._config import checked_count
-from ._segment_request import SegmentArguments
+from ._prepared_images import PreparedImage
 from .types.images import SegmentationResponse
 
 Progress = Callable[[int, int | None], object]
+
+ItemT = TypeVar("ItemT")
+ValueT = TypeVar("ValueT")
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True)
@@ -35,36 +39,59 @@ class SegmentResult:
         return self.response
 
 
+@dataclass(frozen=True)
+class PrepareResult:
+    """The result of one image of ``prepare_many``: a prepared image or an error, never both.
+
+    Attributes:
+        index: the position of the image among the images, from 0.
+        image: what to pass to ``segment``; None if it could not be prepared.
+        error: what ``prepare`` would have raised; None if the image was prepared.
+    """
+
+    index: int
+    image: PreparedImage | None = None
+    error: Exception | None = None
+
+    def unwrap(self) -> PreparedImage:
+        """The prepared image. Raises the error if there is one."""
+        if self.image is None:
+            raise self.error or AssertionError("a result holds an image or an error")
+        return self.image
+
+
 def run_all(
-    requests: Iterable[Mapping[str, Any]],
-    segment: Callable[[SegmentArguments, threading.Event], SegmentationResponse],
-    defaults: Mapping[str, Any],
+    items: Iterable[ItemT],
+    call: Callable[[ItemT, threading.Event], ValueT],
+    result: Callable[[int, ValueT | None, Exception | None], ResultT],
     concurrency: int,
     progress: Progress | None,
-) -> list[SegmentResult]:
-    """In threads. Takes the next request when one of ``concurrency`` has finished."""
+) -> list[ResultT]:
+    """Call for each item, in threads. Takes the next item when one of ``concurrency`` has finished.
+
+    The event is set when the batch has been interrupted.
+    """
     concurrency = checked_count(concurrency, "concurrency", least=1)
     cancelled = threading.Event()
-    results = _Results(requests, progress)
-    running: set[Future[SegmentResult]] = set()
+    results: _Results[ResultT] = _Results(items, progress)
+    running: set[Future[tuple[int, ResultT]]] = set()
 
-    def one(index: int, request: Mapping[str, Any]) -> SegmentResult:
+    def one(index: int, item: ItemT) -> tuple[int, ResultT]:
         try:
-            arguments = SegmentArguments.from_request(request, defaults)
-            return SegmentResult(index, response=segment(arguments, cancelled))
-        except Exception as error:  # noqa: BLE001 - it is the result of this request; the others continue
-            return SegmentResult(index, error=_without_traceback(error))
+            return index, result(index, call(item, cancelled), None)
+        except Exception as error:  # noqa: BLE001 - it is the result of this item; the others continue
+            return index, result(index, None, _without_traceback(error))
 
     def collect() -> None:
         finished, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in finished:
             running.remove(future)
-            results.add(future.result())
+            results.add(*future.result())
 
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="air-segment") as pool:
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="air-batch") as pool:
         try:
-            for index, request in enumerate(requests):
-                running.add(pool.submit(one, index, request))
+            for index, item in enumerate(items):
+                running.add(pool.submit(one, index, item))
                 if len(running) == concurrency:
                     collect()
             while running:
@@ -76,34 +103,33 @@ def run_all(
 
 
 async def run_all_async(
-    requests: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
-    segment: Callable[[SegmentArguments], Awaitable[SegmentationResponse]],
-    defaults: Mapping[str, Any],
+    items: Iterable[ItemT] | AsyncIterable[ItemT],
+    call: Callable[[ItemT], Awaitable[ValueT]],
+    result: Callable[[int, ValueT | None, Exception | None], ResultT],
     concurrency: int,
     progress: Progress | None,
-) -> list[SegmentResult]:
+) -> list[ResultT]:
     """The same in tasks."""
     concurrency = checked_count(concurrency, "concurrency", least=1)
-    results = _Results(requests, progress)
-    running: set[asyncio.Task[SegmentResult]] = set()
+    results: _Results[ResultT] = _Results(items, progress)
+    running: set[asyncio.Task[tuple[int, ResultT]]] = set()
 
-    async def one(index: int, request: Mapping[str, Any]) -> SegmentResult:
+    async def one(index: int, item: ItemT) -> tuple[int, ResultT]:
         try:
-            arguments = SegmentArguments.from_request(request, defaults)
-            return SegmentResult(index, response=await segment(arguments))
+            return index, result(index, await call(item), None)
         except Exception as error:  # noqa: BLE001 - as above
-            return SegmentResult(index, error=_without_traceback(error))
+            return index, result(index, None, _without_traceback(error))
 
     async def collect() -> None:
-        finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        finished, _ = await asyncio.wait(running, return_when=FIRST_COMPLETED)
         for task in finished:
             running.remove(task)
-            results.add(task.result())
+            results.add(*task.result())
 
     try:
         index = 0
-        async for request in _each(requests):
-            running.add(asyncio.create_task(one(index, request)))
+        async for item in _each(items):
+            running.add(asyncio.create_task(one(index, item)))
             index += 1
             if len(running) == concurrency:
                 await collect()
@@ -117,30 +143,28 @@ async def run_all_async(
     return results.in_order()
 
 
-class _Results:
-    def __init__(self, requests: object, progress: Progress | None) -> None:
-        self._done: list[SegmentResult] = []
-        self._total = len(requests) if isinstance(requests, Sized) else None
+class _Results(Generic[ResultT]):
+    def __init__(self, items: object, progress: Progress | None) -> None:
+        self._done: dict[int, ResultT] = {}
+        self._total = len(items) if isinstance(items, Sized) else None
         self._progress = progress
 
-    def add(self, result: SegmentResult) -> None:
-        self._done.append(result)
+    def add(self, index: int, result: ResultT) -> None:
+        self._done[index] = result
         if self._progress is not None:
             self._progress(len(self._done), self._total)
 
-    def in_order(self) -> list[SegmentResult]:
-        return sorted(self._done, key=lambda result: result.index)
+    def in_order(self) -> list[ResultT]:
+        return [self._done[index] for index in sorted(self._done)]
 
 
-async def _each(
-    requests: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
-) -> AsyncIterator[Mapping[str, Any]]:
-    if isinstance(requests, AsyncIterable):
-        async for request in requests:
-            yield request
+async def _each(items: Iterable[ItemT] | AsyncIterable[ItemT]) -> AsyncIterator[ItemT]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
     else:
-        for request in requests:
-            yield request
+        for item in items:
+            yield item
 
 
 def _without_traceback(error: Exception) -> Exception:

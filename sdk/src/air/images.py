@@ -4,7 +4,7 @@ import threading
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, Literal
 
-from ._batch import Progress, SegmentResult, run_all, run_all_async
+from ._batch import PrepareResult, Progress, SegmentResult, run_all, run_all_async
 from ._guidance import SegmentationOnly
 from ._image_input import ImageInput
 from ._prepared_images import PreparedImage, deletion, preparation
@@ -120,7 +120,11 @@ class Images(SegmentationOnly):
             InputError: ``concurrency`` is not a positive integer.
             Exception: what ``requests`` or ``progress`` raises, or KeyboardInterrupt; running requests end first.
         """
-        return run_all(requests, self._segment, defaults, concurrency, progress)
+
+        def call(request: Mapping[str, Any], cancelled: threading.Event) -> SegmentationResponse:
+            return self._segment(SegmentArguments.from_request(request, defaults), cancelled)
+
+        return run_all(requests, call, SegmentResult, concurrency, progress)
 
     def prepare(
         self,
@@ -155,6 +159,52 @@ class Images(SegmentationOnly):
         """
         flow = preparation(self._transport.config, image, model, extra_headers, exif, user, keep)
         return self._transport.run(flow, timeout)
+
+    def prepare_many(
+        self,
+        images: Iterable[ImageInput],
+        model: str,
+        timeout: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        *,
+        exif: Literal["apply", "ignore"] | None = None,
+        user: str | None = None,
+        keep: bool = False,
+        concurrency: int = 4,
+        progress: Progress | None = None,
+    ) -> list[PrepareResult]:
+        """Prepare many images, a few at a time, such as a folder that will be annotated.
+
+        Images that the server knows are not encoded again: a batch that was interrupted can be repeated.
+
+        Args:
+            images: images in any form that `prepare` accepts. The next one is taken when another has finished; a Path
+                is read when its turn comes.
+            model: as for `prepare`.
+            timeout: as for `segment`, for each image.
+            extra_headers: as for `segment`.
+            exif: as for `prepare`.
+            user: as for `prepare`.
+            keep: hold the image files in memory, to upload them again if the server has dropped them. False, unlike in
+                `prepare`, because many files take much memory.
+            concurrency: how many images are sent at the same time at most.
+            progress: called after each image with the number of finished images and the total, or None if ``images``
+                has no length. Always called in the caller's thread.
+
+        Returns:
+            One result per image, in their order. If an image fails, its result holds the error and the others
+            continue.
+
+        Raises:
+            InputError: ``concurrency`` is not a positive integer.
+            Exception: what ``images`` or ``progress`` raises, or KeyboardInterrupt; running requests end first.
+        """
+
+        def call(image: ImageInput, cancelled: threading.Event) -> PreparedImage:
+            flow = preparation(self._transport.config, image, model, extra_headers, exif, user, keep)
+            return self._transport.run(flow, timeout, cancelled)
+
+        return run_all(images, call, PrepareResult, concurrency, progress)
 
     def delete(
         self,
@@ -232,7 +282,11 @@ class AsyncImages(SegmentationOnly):
         The same arguments and results as `Images.segment_many`; ``requests`` may be async. Cancelling it cancels the
         running requests, and waits until they have ended.
         """
-        return await run_all_async(requests, self._segment, defaults, concurrency, progress)
+
+        async def call(request: Mapping[str, Any]) -> SegmentationResponse:
+            return await self._segment(SegmentArguments.from_request(request, defaults))
+
+        return await run_all_async(requests, call, SegmentResult, concurrency, progress)
 
     async def prepare(
         self,
@@ -251,6 +305,31 @@ class AsyncImages(SegmentationOnly):
         """
         flow = preparation(self._transport.config, image, model, extra_headers, exif, user, keep)
         return await self._transport.run(flow, timeout)
+
+    async def prepare_many(
+        self,
+        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
+        model: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+        extra_headers: Mapping[str, str] | None = None,
+        *,
+        exif: Literal["apply", "ignore"] | None = None,
+        user: str | None = None,
+        keep: bool = False,
+        concurrency: int = 4,
+        progress: Progress | None = None,
+    ) -> list[PrepareResult]:
+        """Prepare many images, a few at a time, such as a folder that will be annotated.
+
+        The same arguments and results as `Images.prepare_many`; ``images`` may be async. Cancelling it cancels the
+        running requests, and waits until they have ended.
+        """
+
+        async def call(image: ImageInput) -> PreparedImage:
+            flow = preparation(self._transport.config, image, model, extra_headers, exif, user, keep)
+            return await self._transport.run(flow, timeout)
+
+        return await run_all_async(images, call, PrepareResult, concurrency, progress)
 
     async def delete(
         self,
