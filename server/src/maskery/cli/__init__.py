@@ -20,6 +20,7 @@ _COMMANDS = {
     "cluster": "Start several replicas of the server on this machine.",
     "demo": "Start a server and open the playground in a browser.",
     "segment": "Segment an image, or every image in a folder.",
+    "prepare": "Have a server encode the images in a folder in advance.",
     "models": "List, install and remove models.",
     "keys": "Create, list, limit, rotate and revoke API keys.",
     "accounts": "Create, list, limit and disable accounts.",
