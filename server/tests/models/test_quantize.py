@@ -23,8 +23,11 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_model_is_quantized_and_used_with_int8(own_home: Path, images: Path, tmp_path: Path) -> None:
-    write_model(tmp_path / "model", "sam_hq", seed=1)
+@pytest.mark.parametrize("architecture", ["sam_hq", "sam2", "edgetam"])
+def test_a_model_is_quantized_and_used_with_int8(
+    own_home: Path, images: Path, tmp_path: Path, architecture: str
+) -> None:
+    write_model(tmp_path / "model", architecture, seed=1)
     succeeds("models", "install", "me/small", "--from", tmp_path / "model")
     click = ("segment", images / "0.png", "--point", "80,45", "--model", "me/small", "-o", tmp_path / "mask.png")
     assert "maskery models quantize me/small --images DIR" in fails(*click, MASKERY_PRECISION="int8")

@@ -45,6 +45,7 @@ def quantize(name: str, folder: Path, revision: str, images: Sequence[Image], pr
     try:
         import nncf  # noqa: PLC0415
         import openvino  # noqa: PLC0415
+        from openvino.passes import ConstantFolding, Manager  # noqa: PLC0415
 
         from maskery.models.runtime.openvino import read_model  # noqa: PLC0415
     except ImportError:
@@ -53,6 +54,10 @@ def quantize(name: str, folder: Path, revision: str, images: Sequence[Image], pr
     exact = _load(name, folder, revision, "f32")
     some = images[:MAX_IMAGES]
     graph = read_model(exact.graph("encode"))
+    # Weights have the shape in which they are multiplied: NNCF scales their rows or columns.
+    folding = Manager()
+    folding.register_pass(ConstantFolding())
+    folding.run_passes(graph)
     samples = ({"pixel_values": exact.processor.pixel_values(image)} for image in some)
     progress("measuring ranges", 0, None)
     quantized = nncf.quantize(
