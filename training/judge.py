@@ -103,16 +103,20 @@ def evidence(decoder: Decoder, look: Look, features: Features, prompt: Tensor) -
     return torch.cat([*found, _outline(look.logits, half, at_click)], 2)
 
 
+def edges(half: Tensor) -> Tensor:
+    """How much features [B, channels, rows, columns] change to the right and downwards, [B, 1, rows, columns]."""
+    across, down = (half[..., 1:] - half[..., :-1]).abs(), (half[:, :, 1:] - half[:, :, :-1]).abs()
+    return F.pad(across.mean(1, keepdim=True), (0, 1)) + F.pad(down.mean(1, keepdim=True), (0, 0, 0, 1))
+
+
 def _outline(logits: Tensor, half: Tensor, at_click: Tensor) -> Tensor:
     """Edges of the image under the border, the answer's form, which answer holds which; [B, 3, 13]."""
-    across, down = (half[..., 1:] - half[..., :-1]).abs(), (half[:, :, 1:] - half[:, :, :-1]).abs()
-    edges = F.pad(across.mean(1, keepdim=True), (0, 1)) + F.pad(down.mean(1, keepdim=True), (0, 0, 0, 1))
-    edges = F.max_pool2d(edges, 3, 1, 1)
+    found = F.max_pool2d(edges(half), 3, 1, 1)
     sure = (logits > 0).float()
     border = _border(sure)
     area, length = sure.sum((2, 3)) + 1, border.sum((2, 3)) + 1
-    everywhere = edges.mean((2, 3)) + 0 * area
-    contrast = [(edges * border).sum((2, 3)) / length, (edges * sure).sum((2, 3)) / area, everywhere]
+    everywhere = found.mean((2, 3)) + 0 * area
+    contrast = [(found * border).sum((2, 3)) / length, (found * sure).sum((2, 3)) / area, everywhere]
     thick = _worn(sure, 5)
     forms = [length / area.sqrt() / 4, *(each.sum((2, 3)) / area for each in (thick, _worn(thick, 9)))]
     holds = []

@@ -1,12 +1,12 @@
-"""Write the two graphs that a server runs: ONNX with half-precision weights, compared with PyTorch in ONNX Runtime.
+"""Write what a server runs: an ONNX graph with half-precision weights, and the judge's weights for NumPy.
 
-python -m training.nano2.export --weights FILE --out DIR
+    python -m training.nano2.export --weights FILE --out DIR
 
-`nano2-encoder.onnx`: image [V, 3, S, S], 0 to 255, to features at a half, a quarter and an eighth, and `colours`, from
-which `planes.prompt_planes` are made.
-`nano2-decoder.onnx`: features [V × B, ...], prompt [B, 10, S/4, S/4] and previous [B, 1, S/2, S/2] to logits
-[B, 3, S/2, S/2] and scores [B, 3]. B objects are answered at once. V is 1, or 2 with the mirror image after the image,
-view by view: the mean of both answers counts.
+`nano.onnx` answers looks: from images uint8 [N, S, S, 3], prompts [B, 10, S/4, S/4] (see `planes.prompt_planes`) and
+masks so far [B, 1, S/2, S/2] it computes logits [B, 3, S/2, S/2] and the features by which the judge compares
+candidates. N is B, or 1 for B prompts on one image. `nano-judge.npz` holds the judge.
+
+The graph is compared with PyTorch in ONNX Runtime.
 """
 
 import argparse
@@ -18,144 +18,103 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from training.graphs import folded, write
-from training.judge import Judge, evidence
-from training.nano2.network import PROMPT_PLANES, Decoder, Nano
-from training.nano2.planes import opponent
+from training.judge import Judge, edges
+from training.nano2.network import PROMPT_PLANES, Nano
 from training.nano2.weights import load
-from training.views import mirrored
 
-FEATURES = ("half", "quarter", "eighth")
-ENCODER, DECODER = "nano2-encoder.onnx", "nano2-decoder.onnx"
+GRAPH, JUDGE = "nano.onnx", "nano-judge.npz"
+INPUTS = ("image", "prompt", "previous")
+OUTPUTS = ("logits", "edges", "near", "far", "fine", "coarse", "deep")
 
-# Half-precision weights move a cell or two across the threshold.
-_LOGITS, _SCORE = 0.02, 0.03
+# Half-precision weights move values by shares of their largest.
+_LARGEST_DIFFERENCE = 0.02
 
 
 class NotEqual(AssertionError):  # noqa: N818 - the name states what was found
     """The runtime computes something else than PyTorch."""
 
 
-class Encode(nn.Module):
-    """Features and colours of images."""
+class Looks(nn.Module):
+    """Encoder and decoder, and the features that the judge reads."""
 
     def __init__(self, network: Nano) -> None:
         super().__init__()
-        self.encoder = network.encoder
+        self.encoder, self.decoder = network.encoder, network.decoder
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return (*self.encoder(image / 127.5 - 1), opponent(image))
-
-
-class Decode(nn.Module):
-    """Candidates and scores of prompts."""
-
-    def __init__(self, decoder: Decoder, judge: Judge) -> None:
-        super().__init__()
-        self.decoder, self.judge = decoder, judge
-
-    def forward(
-        self, half: Tensor, quarter: Tensor, eighth: Tensor, prompt: Tensor, previous: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        # Not `len`, which the exporter would take for a constant.
-        objects = prompt.shape[0]
-        turned = torch.ones_like(half[:, :1, :1, :1]).unflatten(0, (-1, objects)).cumsum(0) > 1.5
-
-        def shown(x: Tensor) -> Tensor:
-            """[V, B, ...] or [1, B, ...] as each view shows it, or, as that is its own inverse, back; [V, B, ...]."""
-            return torch.where(turned, mirrored(x), x)
-
-        prompts = shown(prompt[None]).flatten(0, 1)
-        look = self.decoder.look(half, quarter, eighth, prompts, shown(previous[None]).flatten(0, 1))
-        together = shown(look.logits.unflatten(0, (-1, objects))).mean(0, keepdim=True)
-        look = look._replace(logits=shown(together).flatten(0, 1))
-        found = evidence(self.decoder, look, (half, quarter, eighth), prompts)  # type: ignore[arg-type]
-        scores = torch.sigmoid(self.judge(found)).unflatten(0, (-1, objects)).mean(0)
-        return together[0], scores
+    def forward(self, image: Tensor, prompt: Tensor, previous: Tensor) -> tuple[Tensor, ...]:
+        half, quarter, eighth = self.encoder(image.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        # Repeats one image for all prompts. `expand` would make a constant of their number.
+        nothing = prompt[:, :1, :1, :1] * 0
+        look = self.decoder.look(half + nothing, quarter + nothing, eighth + nothing, prompt, previous)
+        near = F.normalize(self.decoder.like_quarter.project(quarter), dim=1, eps=1e-3)
+        far = F.normalize(self.decoder.like_eighth.project(eighth), dim=1, eps=1e-3)
+        return look.logits, edges(half)[:, 0], near, far, look.fine, look.coarse, look.deep
 
 
-def export(weights: Path, out: Path) -> tuple[Path, Path]:
-    """Write both graphs.
+def export(weights: Path, out: Path) -> list[Path]:
+    """Write both files.
 
     Raises:
         NotEqual: the runtime's results differ from PyTorch's by more than half precision explains.
     """
     out.mkdir(parents=True, exist_ok=True)
     network, judge = load(weights)
-    network = folded(network)
-    encode, decode = Encode(network).eval(), Decode(network.decoder, judge).eval()
-    image, prompt, previous = example(192, 256, 2)
-    encoder, decoder = out / ENCODER, out / DECODER
-    axes = {name: {0: "views", 2: f"{name}_rows", 3: f"{name}_columns"} for name in ("image", *FEATURES, "colours")}
-    write(encode, (image,), encoder, ("image",), (*FEATURES, "colours"), axes)
-    with torch.no_grad():
-        features = _repeated(encode(image)[:3], len(prompt))
-    axes = {name: {0: "looks", 2: f"{name}_rows", 3: f"{name}_columns"} for name in FEATURES}
-    axes |= {name: {0: "objects", 2: f"{name}_rows", 3: f"{name}_columns"} for name in ("prompt", "previous", "logits")}
-    axes |= {"scores": {0: "objects"}}
-    names = (*FEATURES, "prompt", "previous")
-    write(decode, (*features, prompt, previous), decoder, names, ("logits", "scores"), axes)
-    for views, rows, columns, objects in ((1, 256, 256, 1), (2, 192, 320, 1), (1, 160, 160, 8)):
-        compare(encode, decode, encoder, decoder, example(rows, columns, views, objects))
-    return encoder, decoder
+    looks = Looks(folded(network)).eval()
+    rows = {"image": 1, "edges": 1, **dict.fromkeys((*INPUTS[1:], OUTPUTS[0], *OUTPUTS[2:]), 2)}
+    # Names of their own: a row of one array is not a row of another.
+    axes = {
+        name: {0: f"{name}_count", axis: f"{name}_rows", axis + 1: f"{name}_columns"} for name, axis in rows.items()
+    }
+    write(looks, example(2, 2, 192, 256), out / GRAPH, INPUTS, OUTPUTS, axes)
+    for case in ((1, 1, 256, 256), (1, 3, 192, 320), (4, 4, 160, 160)):
+        compare(looks, out / GRAPH, *case)
+    np.savez(out / JUDGE, **judge_arrays(judge))
+    return [out / GRAPH, out / JUDGE]
 
 
-def example(rows: int, columns: int, views: int, objects: int = 3) -> tuple[Tensor, Tensor, Tensor]:
-    """Image, prompts and previous masks of the right shapes, values of the right sizes."""
+def judge_arrays(judge: Judge) -> dict[str, NDArray[np.float32]]:
+    """The judge's weights, its members side by side: float32 [members, ...]."""
+    state = judge.state_dict()
+    names = {name.split(".", 2)[2] for name in state if name.startswith("members.")}
+    arrays = {
+        name: torch.stack([state[f"members.{index}.{name}"] for index in range(len(judge.members))]) for name in names
+    }
+    arrays |= {name: state[name] for name in ("middle", "spread")}
+    return {name: values.float().numpy() for name, values in sorted(arrays.items())}
+
+
+def example(images: int, prompts: int, rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs of the right shapes, values of the right sizes."""
     random = np.random.default_rng(0)
-    image = random.uniform(0, 255, (1, 3, rows // 16, columns // 16)).astype(np.float32).repeat(16, 2).repeat(16, 3)
-    prompt = np.zeros((objects, PROMPT_PLANES, rows // 4, columns // 4), np.float32)
+    image = random.integers(0, 256, (images, rows // 16, columns // 16, 3)).astype(np.uint8)
+    prompt = np.zeros((prompts, PROMPT_PLANES, rows // 4, columns // 4), np.float32)
     prompt[:, 0, rows // 8, columns // 8] = prompt[:, 7] = 1
     prompt[:, 2] = prompt[:, 4] = random.uniform(0, 1, prompt[:, 2].shape)
-    previous = np.zeros((objects, 1, rows // 2, columns // 2), np.float32)
-    shown = np.concatenate([image, image[..., ::-1]][:views])
-    return torch.from_numpy(shown), torch.from_numpy(prompt), torch.from_numpy(previous)
+    previous = np.zeros((prompts, 1, rows // 2, columns // 2), np.float32)
+    return torch.from_numpy(image.repeat(16, 1).repeat(16, 2)), torch.from_numpy(prompt), torch.from_numpy(previous)
 
 
-def compare(
-    encode: Encode, decode: Decode, encoder: Path, decoder: Path, inputs: tuple[Tensor, Tensor, Tensor]
-) -> None:
+def compare(looks: Looks, graph: Path, images: int, prompts: int, rows: int, columns: int) -> None:
     """Check ONNX Runtime against PyTorch.
 
     Raises:
         NotEqual: with the difference.
     """
-    image, prompt, previous = inputs
-    with torch.no_grad():
-        features = _repeated(encode(image)[:3], len(prompt))
-        logits, scores = (each.numpy() for each in decode(*features, prompt, previous))
-    kept = run(encoder, {"image": image.numpy()})[:3]
-    given = dict(
-        zip(
-            FEATURES,
-            (each.numpy() for each in _repeated([torch.from_numpy(e) for e in kept], len(prompt))),
-            strict=True,
-        )
-    )
-    found = run(decoder, {**given, "prompt": prompt.numpy(), "previous": previous.numpy()})
-    difference = float(np.abs(found[0] - logits).max() / np.abs(logits).max())
-    off = float(np.abs(found[1] - scores).max())
-    case = f"{len(image)} views, {len(prompt)} objects"
-    print(f"{case}: logits differ by {difference:.2%} of the largest, scores by {off:.4f}")
-    if difference > _LOGITS or off > _SCORE:
-        raise NotEqual(
-            f"ONNX Runtime differs from PyTorch by {difference:.2%} of the largest logit, by {off:.4f} in a score"
-        )
-
-
-def run(graph: Path, inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Outputs of a graph in ONNX Runtime."""
     import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415
 
+    inputs = example(images, prompts, rows, columns)
+    with torch.no_grad():
+        expected = [each.numpy() for each in looks(*inputs)]
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    found: list[NDArray[np.float32]] = session.run(None, inputs)
-    return found
-
-
-def _repeated(features: Sequence[Tensor], objects: int) -> tuple[Tensor, ...]:
-    """One of each for every object, view by view."""
-    return tuple(each.repeat_interleave(objects, 0) for each in features)
+    found = session.run(None, {name: each.numpy() for name, each in zip(INPUTS, inputs, strict=True)})
+    for name, theirs, ours in zip(OUTPUTS, found, expected, strict=True):
+        difference = float(np.abs(theirs - ours).max() / np.abs(ours).max())
+        if difference > _LARGEST_DIFFERENCE:
+            raise NotEqual(f"ONNX Runtime's {name} differs from PyTorch's by {difference:.2%} of the largest value")
+    print(f"{images} images, {prompts} prompts, {rows} x {columns}: equal to PyTorch")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

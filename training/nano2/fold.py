@@ -1,8 +1,10 @@
 """Answers of the network as a fold over clicks, in the order in which they were made.
 
 A state is a mask so far. Every click is one step: a look at a window around the object, then one at a smaller window
-around the click, each of which may change the mask inside its window only. The first step begins with a look at the
-whole image. The same clicks give the same state, whatever was kept of earlier ones.
+around the click, each of which may change the mask inside its window only. A single click, or a box before its clicks,
+begins with a look at the whole image. The same clicks give the same state, whatever was kept of earlier ones.
+
+The server does the same in `maskery.models.builtin.nano_fold`, with states in 8 bits and with many clicks in groups.
 """
 
 from collections.abc import Sequence
@@ -41,7 +43,6 @@ class Settings:
         whole: share of the image from which an object's window is the whole image.
         local: side of the window around a click, in roots of the area of the object's window; 0: no such look.
         least: side of that window in pixels of the copy.
-        first_local: also after the first click.
         mirror_first: the first look at a single click sees the mirror image too, and the mean counts.
         mirror: so do all other looks.
     """
@@ -51,8 +52,7 @@ class Settings:
     whole: float = 0.9
     local: float = 0.45
     least: float = 72.0
-    first_local: bool = False
-    mirror_first: bool = True
+    mirror_first: bool = False
     mirror: bool = False
 
 
@@ -69,13 +69,13 @@ class Encoded:
 
     Attributes:
         pixels: uint8 [rows, columns, 3], the copy.
-        scale: pixels of the copy per pixel of the image.
+        scale: pixels of the copy per pixel of the image, across and down.
         features: of the whole image.
         colours: see `opponent`.
     """
 
     pixels: Bytes
-    scale: float
+    scale: tuple[float, float]
     features: tuple[Tensor, ...]
     colours: Tensor
 
@@ -115,36 +115,41 @@ class Folder:
 
     def encode(self, image: Bytes) -> Encoded:
         """Image uint8 [rows, columns, 3], RGB."""
-        scale = min(1.0, self.settings.longest / max(image.shape[:2]))
-        pixels = image if scale == 1 else _resized(image, round(image.shape[0] * scale), round(image.shape[1] * scale))
+        shrink = min(1.0, self.settings.longest / max(image.shape[:2]))
+        rows, columns = (max(1, round(each * shrink)) for each in image.shape[:2])
+        pixels = image if shrink == 1 else _resized(image, rows, columns)
+        scale = (columns / image.shape[1], rows / image.shape[0])
         features, colours = self._see(pixels, _shape(pixels.shape[0], pixels.shape[1], SHAPES))
         return Encoded(pixels, scale, features, colours)
 
     def answer(self, image: Encoded, prompt: Prompt) -> State:
         """The fold over all clicks of a prompt."""
-        state = self.begin(image, prompt)
-        for count in range(2, len(prompt.clicks) + 1):
+        begun = 0 if prompt.box else 1
+        state = self.begin(image, replace_clicks(prompt, begun))
+        for count in range(begun + 1, len(prompt.clicks) + 1):
             state = self.step(image, replace_clicks(prompt, count), state)
         return state
 
     def begin(self, image: Encoded, prompt: Prompt) -> State:
         """The answer to a box, or to a single click."""
         asked = scaled(prompt, image.scale)
-        single = len(asked.clicks) == 1 and asked.box is None
+        single = not asked.box
         rows, columns = image.pixels.shape[:2]
-        first = replace_clicks(asked, 1)
         whole = (0.0, 0.0, float(columns), float(rows))
-        logits, scores = self.look(image, whole, first, None, single, False)
-        order = np.argsort(-scores, kind="stable") if single else np.array([0])
-        candidates = tuple(put(np.full((rows, columns), -8, np.float32), logits[index], whole) for index in order)
-        state = State(candidates[0], float(scores[order[0]]), candidates)
-        second = self._around(image, first, state)
-        if self.settings.first_local and first.clicks:
-            second = self._close(image, first, second)
-        if first.clicks and second.logits[_cell(first.clicks[0], second.logits)] <= 0 and first.clicks[0][2] == 1:
+        logits, scores = self.look(image, whole, asked, None, single, False)
+        candidates = [put(np.full((rows, columns), -8, np.float32), each, whole) for each in logits]
+        order = np.array([0])
+        if single:
+            # A candidate without the click scores 0.
+            scores = scores * np.array([each[_cell(asked.clicks[0], each)] > 0 for each in candidates])
+            order = np.argsort(-scores, kind="stable")
+        candidates = [candidates[index] for index in order]
+        state = State(candidates[0], float(scores[order[0]]))
+        second = self._around(image, asked, state)
+        if single and second.logits[_cell(asked.clicks[0], second.logits)] <= 0:
             second = state
-        score = (state.score + second.score) / 2
-        return State(second.logits, score, (second.logits, *candidates[1:]))
+        answer = _as_clicked(second.logits, asked)
+        return State(answer, (state.score + second.score) / 2, (answer, *candidates[1:]))
 
     def step(self, image: Encoded, prompt: Prompt, state: State) -> State:
         """The answer once the newest click was made."""
@@ -201,7 +206,7 @@ class Folder:
     ) -> tuple[Floats, Floats]:
         """Logits [3, rows, columns] on a grid over the window, and scores [3]."""
         x0, y0, x1, y1 = window
-        whole = window == (0, 0, image.pixels.shape[1], image.pixels.shape[0])
+        whole = not local and window == (0, 0, image.pixels.shape[1], image.pixels.shape[0])
         if whole:
             features, colours = image.features, image.colours
         else:
@@ -264,10 +269,14 @@ def replace_clicks(prompt: Prompt, count: int) -> Prompt:
     return prompt._replace(clicks=prompt.clicks[:count])
 
 
-def scaled(prompt: Prompt, scale: float) -> Prompt:
-    clicks: Sequence[Click] = [(x * scale, y * scale, label) for x, y, label in prompt.clicks]
-    box = tuple(edge * scale for edge in prompt.box) if prompt.box else None
-    return Prompt(tuple(clicks), box)  # type: ignore[arg-type]
+def scaled(prompt: Prompt, scale: tuple[float, float]) -> Prompt:
+    """The prompt in pixels of a copy with so many pixels, across and down, for each of the image's."""
+    across, down = scale
+    clicks = tuple((x * across, y * down, label) for x, y, label in prompt.clicks)
+    if not prompt.box:
+        return Prompt(clicks)
+    x0, y0, x1, y1 = prompt.box
+    return Prompt(clicks, (x0 * across, y0 * down, x1 * across, y1 * down))
 
 
 def _shape(rows: int, columns: int, shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -1,83 +1,96 @@
 import numpy as np
 import pytest
 
-from maskery.models.builtin.nano_prompt import lab_colours
-from maskery.models.builtin.nano_window import Window, crop, encode_prompt, paste_window, sample_window, window_around
-from maskery.segmentation import ObjectPrompt, Size
+from maskery.models.builtin.nano_window import (
+    Window,
+    around_object,
+    around_point,
+    as_clicked,
+    copy_of,
+    paste,
+    previous_mask,
+)
 
-SIZE = Size(400, 300)
+WHOLE = Window.whole(300, 400)
+NO_POINTS = np.empty((0, 2), np.float32)
 
 
-def prompt(*points: tuple[float, float, int], box: tuple[float, float, float, float] | None = None) -> ObjectPrompt:
-    return ObjectPrompt(
-        np.array([point[:2] for point in points], np.float32).reshape(-1, 2),
-        np.array([point[2] for point in points], np.uint8),
-        None if box is None else np.array(box, np.float32),
-    )
-
-
-def square(rows: int = 75, columns: int = 100) -> np.ndarray:
-    """Logits of a square from (100, 80) to (140, 120) in the image."""
-    logits = np.full((rows, columns), -4, np.float32)
-    logits[20:30, 25:35] = 4
+def square() -> np.ndarray:
+    """Logits of a square from (100, 80) to (140, 120)."""
+    logits = np.full((300, 400), -4, np.float32)
+    logits[80:120, 100:140] = 4
     return logits
 
 
 def test_a_window_surrounds_the_mask_with_a_margin() -> None:
-    assert window_around(square(), prompt(), SIZE) == pytest.approx((88, 68, 152, 132))
+    logits = np.full((300, 400), -4, np.float32)
+    logits[80:180, 100:200] = 4
+    assert around_object(logits, NO_POINTS, None) == (70, 50, 230, 210, False)
 
 
-def test_a_window_contains_positive_points_and_the_box_but_not_negative_points() -> None:
-    window = window_around(square(), prompt((300, 100, 1), (10, 10, 0), box=(90, 90, 200, 250)), SIZE)
-    assert window is not None
-    assert window.x0 > 10
+def test_a_window_contains_points_on_the_object_and_the_box() -> None:
+    window = around_object(square(), np.array([(250, 100)], np.float32), np.array((90, 90, 200, 220), np.float32))
     assert window.x0 < 90
-    assert window.x1 > 300
-    assert window.y1 > 250
+    assert window.x1 > 250
+    assert window.y1 > 220
 
 
-def test_a_window_ends_where_the_image_does() -> None:
-    assert window_around(np.ones((75, 100), np.float32), prompt(), SIZE) == Window.whole(SIZE)
+@pytest.mark.parametrize("logits", [np.ones((300, 400), np.float32), np.full((300, 400), -1, np.float32)])
+def test_the_window_of_a_full_or_an_empty_mask_is_the_whole_image(logits: np.ndarray) -> None:
+    assert around_object(logits, NO_POINTS, None) == WHOLE
 
 
-def test_an_empty_mask_has_no_window() -> None:
-    assert window_around(-(square() ** 2), prompt(), SIZE) is None
+def test_a_window_is_not_too_long_and_not_too_small() -> None:
+    logits = np.full((300, 400), -1, np.float32)
+    logits[150, 100:300] = 1
+    window = around_object(logits, NO_POINTS, None)
+    assert (window.x1 - window.x0) / (window.y1 - window.y0) == pytest.approx(1.6)
+    logits = np.full((300, 400), -1, np.float32)
+    logits[150, 100] = 1
+    assert around_object(logits, NO_POINTS, None).area == 72 * 72
 
 
-def test_a_window_is_at_most_twice_as_long_as_wide() -> None:
-    logits = np.full((75, 100), -1, np.float32)
-    logits[40, 20:80] = 1
-    window = window_around(logits, prompt(), SIZE)
-    assert window is not None
-    assert window.width == pytest.approx(2 * window.height)
+@pytest.mark.parametrize("point", [(0.5, 0.5), (399.5, 299.5), (200, 150)])
+def test_a_window_around_a_point_is_smaller_and_within_the_image(point: tuple[float, float]) -> None:
+    around = Window(50, 50, 250, 250)
+    window = around_point(np.array(point, np.float32), around, 300, 400)
+    assert window.local
+    assert window.area == pytest.approx(90 * 90)
+    assert 0 <= window.x0 <= point[0] <= window.x1 <= 400
+    assert 0 <= window.y0 <= point[1] <= window.y1 <= 300
+    assert window.shape == (160, 160)
 
 
-def test_a_crop_has_the_pixels_of_the_window() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
-    part, window = crop(pixels, Window(101, 51, 200, 149.5), SIZE)
-    np.testing.assert_array_equal(part, pixels[25:75, 50:100])
-    assert window == Window(100, 50, 200, 150)
+def test_a_window_has_the_shape_of_nearest_aspect_ratio() -> None:
+    assert Window(0, 0, 100, 100).shape == (256, 256)
+    assert Window(0, 0, 1000, 100).shape == (192, 320)
+    assert Window(0, 0, 100, 130).shape == (288, 224)
 
 
-def test_logits_are_sampled_in_a_window_and_pasted_back() -> None:
-    window = Window(88, 68, 152, 132)
-    seen = sample_window(square(), window, SIZE, 64, 64)
-    assert (seen[16:48, 16:48] > 0).all()
-    assert (seen[:10] < 0).all()
-    whole = paste_window(square(), seen, window, SIZE, SIZE)
-    assert whole.shape == (300, 400)
-    assert (whole[84:116, 104:136] > 0).all()
-    assert (whole > 0).sum() == pytest.approx(40 * 40, rel=0.05)
+def test_a_copy_has_at_most_768_pixels_a_side() -> None:
+    pixels = np.zeros((30, 3000, 3), np.uint8)
+    assert copy_of(pixels).shape == (8, 768, 3)
+    small = np.zeros((30, 40, 3), np.uint8)
+    assert copy_of(small).shape == small.shape
+    assert not np.shares_memory(copy_of(small), small)
 
 
-def test_the_grid_is_not_finer_than_its_limit() -> None:
-    window = Window(100, 80, 104, 84)
-    assert paste_window(square(), square(), window, SIZE, Size(120, 90)).shape == (90, 120)
+def test_logits_are_read_in_a_window_and_pasted_back() -> None:
+    window = Window(88.5, 68.2, 151.7, 131.5)
+    read = previous_mask(square(), window)
+    assert read.shape == (128, 128)
+    assert (read[32:96, 32:96] > 0.9).all()
+    assert (read[:20] < -0.9).all()
+    changed = paste(square() * 0 - 4, read * 100, window)
+    assert (changed[84:116, 104:136] == 8).all()
+    outside = np.ones_like(changed, bool)
+    outside[window.slices] = False
+    assert (changed[outside] == -4).all()
 
 
-def test_points_outside_the_window_are_left_out() -> None:
-    colours = lab_colours(np.zeros((24, 32, 3), np.uint8))
-    found = encode_prompt(prompt((110, 90, 1), (10, 10, 0)), colours, Window(100, 80, 132, 104), False)
-    assert found.shape == (1, 8, 24, 32)
-    assert np.unravel_index(found[0, 0].argmax(), (24, 32)) == (10, 10)
-    assert not found[0, 1].any()
+def test_the_newest_of_two_points_on_a_pixel_counts() -> None:
+    points = np.array([(1.5, 1.5), (1.2, 1.9), (3, 3)], np.float32)
+    found = as_clicked(np.full((4, 4), 9, np.int8), points, np.array([1, 0, 1], np.uint8))
+    assert found[1, 1] < 0
+    assert found[3, 3] == 9
+    assert (found > 0).sum() == 15

@@ -1,83 +1,41 @@
 """The model `maskery/nano`: a small network, trained from scratch by the programs in `training/`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from maskery.models.builtin.nano_postprocess import remove_small_regions
-from maskery.models.builtin.nano_prompt import lab_colours
-from maskery.models.builtin.nano_window import (
-    ASPECT_RATIOS,
-    Bytes,
-    Floats,
-    Window,
-    cells,
-    crop,
-    encode_prompt,
-    paste_window,
-    resize,
-    resize_logits,
-    sample_window,
-    window_around,
-)
+from maskery.models.builtin.nano_fold import Look, Seen, fold
+from maskery.models.builtin.nano_judge import FEATURES, Judge
+from maskery.models.builtin.nano_prompt import opponent_colours, prompt_planes
+from maskery.models.builtin.nano_window import Bytes, Floats, Window, copy_of, previous_mask, resize
 from maskery.models.runtime import Backend, Graph, Network, choose_precision, open_backend
-from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPrompt, Size
+from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPrompt
 
-#: Files of the graphs.
-ENCODER, DECODER = "nano-encoder.onnx", "nano-decoder.onnx"
+#: Files of the graph and of the judge's weights, which `training` writes.
+GRAPH, JUDGE = "nano.onnx", "nano-judge.npz"
+
+#: Changes with the weights, and with everything else that changes a mask.
+REVISION = 6
 
 _HERE = Path(__file__).parent
-_FEATURES = ("half", "quarter", "eighth")
-_OUTPUTS = ("logits", "scores")
-
 _TOKEN_SIDE = 16
 
-# Longer side of the copy of an image from which windows are cut.
-_KEPT_SIDE = 768
-
-# A window with a larger share of the image shows little more detail than the whole image.
-_LARGEST_WINDOW = 0.75
-
-
-@dataclass(frozen=True, eq=False)
-class _View:
-    """A window of an image as the network sees it.
-
-    Attributes:
-        window: in pixels of the image.
-        features: by name, float32 [1 or 2, channels, rows, columns]: of the pixels and, if there are two, of their
-            mirror image.
-        colours: float32 [rows, columns, 3], see `lab_colours`.
-    """
-
-    window: Window
-    features: dict[str, Floats]
-    colours: Floats
-
-    @property
-    def unmirrored(self) -> "_View":
-        return replace(self, features={name: each[:1] for name, each in self.features.items()})
+# Looks in one call of the network. More would take as long, and more memory.
+_BATCH = 4
 
 
 class Nano:
-    """Decodes every prompt in two passes on the stored features of an image.
+    """Decodes every prompt as a fold over its points, see `nano_fold`.
 
-    A single point has three candidates, ordered by predicted IoU. Its first pass sees the image and its mirror image
-    and averages the two. The second pass refines the first candidate, whose score becomes the mean of both passes. Any
-    other prompt has one candidate. The second pass starts from the mask of the first, in a window around it that is cut
-    from a copy of the image, or in the whole image if the window would be most of it.
-
-    Objects are decoded one by one, so that none depends on another. Thread-safe.
+    A single point has three candidates, ordered by predicted IoU; any other prompt has one. Looks of several objects
+    share calls of the network, which computes each as if it were alone. Thread-safe.
 
     Args:
         precision: value of the setting; int8, which this model does not have, is auto.
-        folder: of the graphs.
+        folder: of the graph.
         cache: folder for compiled networks, see `Network`.
-        backend: that runs the graphs; None: OpenVINO on the CPU.
+        backend: that runs the graph; None: OpenVINO on the CPU.
 
     Raises:
         DeviceError: the backend does not support the precision.
@@ -85,117 +43,102 @@ class Nano:
 
     name = "maskery/nano"
     encode_out_of_process = False
-    max_batch = 1
-    warmup_aspect_ratios = ASPECT_RATIOS
+    max_batch = 16
+    # What is compiled serves every shape.
+    warmup_aspect_ratios = (1.0,)
 
     def __init__(
         self, precision: str = "auto", folder: Path = _HERE, cache: Path | None = None, backend: Backend | None = None
     ) -> None:
         backend = backend or open_backend("cpu")
         computed = choose_precision(precision, backend)
-        self.revision = f"5-{computed}"
-        # A size that changes costs the encoder nothing; the decoder would be half as fast again in bf16.
-        any_size = {"image": (0, 2, 3)}
-        encoder, decoder = Graph(folder / ENCODER), Graph(folder / DECODER)
-        self.encoder = Network(lambda: encoder, computed, _FEATURES, dynamic=any_size, cache=cache, backend=backend)
-        self.decoder = Network(lambda: decoder, computed, _OUTPUTS, cache=cache, backend=backend)
+        self.revision = f"{REVISION}-{computed}"
+        # Every size, so that nothing is compiled once a first look was taken.
+        sizes = {"image": (0, 1, 2), "prompt": (0, 2, 3), "previous": (0, 2, 3)}
+        outputs = ("logits", *FEATURES)
+        graph = Graph(folder / GRAPH)
+        self.network = Network(lambda: graph, computed, outputs, dynamic=sizes, cache=cache, backend=backend)
+        self._judge = Judge(folder / JUDGE)
 
     def encode(self, image: Image) -> Embedding:
-        """The features of the image and of its mirror image in half precision, and ``image``, a copy of at most 768
-        pixels a side.
+        """Copies of the image: ``image`` of at most 768 pixels a side, and ``whole`` as the network sees all of it.
+
+        The network runs on windows of them when prompts are decoded.
         """
-        window = Window.whole(image.size)
-        pixels = _copy(image.pixels)
-        features, small = self._encode(pixels, window, mirrored=True)
-        arrays: dict[str, NDArray[np.generic]] = {name: features[name].astype(np.float16) for name in _FEATURES}
-        arrays["colours"] = small
-        arrays["image"] = pixels
-        shape = window.shape
-        return Embedding(arrays, image.size, (shape.rows // _TOKEN_SIDE) * (shape.columns // _TOKEN_SIDE))
+        pixels = copy_of(image.pixels)
+        shape = Window.whole(*pixels.shape[:2]).shape
+        tokens = (shape.rows // _TOKEN_SIDE) * (shape.columns // _TOKEN_SIDE)
+        return Embedding({"image": pixels, "whole": resize(pixels, *shape)}, image.size, tokens)
 
     def decode(
-        self, embedding: Embedding, objects: Sequence[ObjectPrompt], earlier: Sequence[Earlier | None] | None = None
+        self,
+        embedding: Embedding,
+        objects: Sequence[ObjectPrompt],
+        earlier: Sequence[Earlier | None] | None = None,
     ) -> list[Candidates]:
         """Three candidates for a single point, one for any other prompt."""
-        views = 2 if any(prompt.is_ambiguous for prompt in objects) else 1
-        features = {name: embedding.arrays[name][:views].astype(np.float32) for name in _FEATURES}
-        colours = lab_colours(embedding.arrays["colours"].astype(np.uint8, copy=False))
-        whole = _View(Window.whole(embedding.size), features, colours)
-        pixels = embedding.arrays["image"].astype(np.uint8, copy=False)
-        results = (self._candidates(whole, pixels, embedding.size, prompt) for prompt in objects)
-        return [
-            _on_one_grid([remove_small_regions(each, prompt, embedding.size) for each in logits], scores)
-            for prompt, (logits, scores) in zip(objects, results, strict=True)
-        ]
+        views = _Views(embedding)
+        rows, columns = views.pixels.shape[:2]
+        known = earlier or [None] * len(objects)
+        folds = [fold(prompt, embedding.size, rows, columns, each) for prompt, each in zip(objects, known, strict=True)]
+        done: dict[int, Candidates] = {}
+        looks = {index: next(each) for index, each in enumerate(folds)}
+        while looks:
+            seen = self._see(views, looks)
+            looks = {}
+            for index, answer in seen.items():
+                try:
+                    looks[index] = folds[index].send(answer)
+                except StopIteration as end:
+                    done[index] = end.value
+        return [done[index] for index in range(len(objects))]
 
-    def _candidates(self, whole: _View, pixels: Bytes, size: Size, prompt: ObjectPrompt) -> tuple[list[Floats], Floats]:
-        """The candidates, best first, float32 [rows, columns] each, and their scores [candidates]."""
-        plain = whole.unmirrored
-        if not prompt.is_ambiguous:
-            start = None if prompt.mask is None else _initial_mask(prompt.mask, plain)
-            logits, _ = self._decode(plain, prompt, start, several=False)
-            refined, score = self._refine(logits[0], prompt, plain, pixels, size)
-            return [refined], np.array([score], np.float32)
-        logits, scores = self._decode(whole, prompt, None, several=True)
-        # The first pass orders the candidates; the second sees only one of them. A candidate without the point, above
-        # all an empty one, scores 0.
-        scores = scores * (_at_point(logits, prompt, size) > 0)
-        order = np.argsort(-scores, kind="stable")
-        candidates, scores = list(logits[order]), scores[order]
-        refined, score = self._refine(candidates[0], prompt, plain, pixels, size)
-        if _at_point(refined[None], prompt, size) > 0:
-            # The mean of two predictions is better than either, and the first candidate stays the best.
-            candidates[0], scores[0] = refined, (scores[0] + score) / 2
-        return candidates, np.minimum(scores, scores[0])
+    def _see(self, views: "_Views", looks: dict[int, Look]) -> dict[int, Seen]:
+        """What the network answers to looks, those of one shape together."""
+        groups: dict[tuple[object, bool], list[int]] = {}
+        for index, look in looks.items():
+            groups.setdefault((look.window.shape, views.is_whole(look.window)), []).append(index)
+        seen: dict[int, Seen] = {}
+        for (_, is_whole), members in groups.items():
+            for start in range(0, len(members), _BATCH):
+                batch = members[start : start + _BATCH]
+                seen |= zip(batch, self._run(views, [looks[index] for index in batch], is_whole), strict=True)
+        return seen
 
-    def _refine(
-        self, logits: Floats, prompt: ObjectPrompt, whole: _View, pixels: Bytes, size: Size
-    ) -> tuple[Floats, float]:
-        """Second pass over a candidate, and its score."""
-        return self._refine_window(logits, prompt, pixels, size) or self._refine_whole(logits, prompt, whole)
+    def _run(self, views: "_Views", looks: Sequence[Look], is_whole: bool) -> list[Seen]:
+        images = [views.image(look.window) for look in (looks[:1] if is_whole else looks)]
+        colours = [opponent_colours(image) for image in images] * (len(looks) if is_whole else 1)
+        prompts = [_planes(look, each) for look, each in zip(looks, colours, strict=True)]
+        outputs = self.network.run(
+            {
+                "image": np.stack(images),
+                "prompt": np.stack(prompts),
+                "previous": np.stack([_previous(each) for each in looks]),
+            }
+        )
+        seen: list[Seen] = []
+        for index, (look, prompt) in enumerate(zip(looks, prompts, strict=True)):
+            # One image may serve all prompts.
+            features = {name: outputs[name][index if len(outputs[name]) > 1 else 0] for name in FEATURES}
+            logits = outputs["logits"][index]
+            scores = np.zeros(3, np.float32) if look.window.local else self._judge(logits, prompt, features)
+            seen.append((logits, scores))
+        return seen
 
-    def _refine_window(
-        self, logits: Floats, prompt: ObjectPrompt, pixels: Bytes, size: Size
-    ) -> tuple[Floats, float] | None:
-        """Second pass in the window around a candidate, and its score; None if that is most of the image."""
-        window = window_around(logits, prompt, size)
-        if window is None or window.width * window.height > _LARGEST_WINDOW * size.pixels:
-            return None
-        part, window = crop(pixels, window, size)
-        features, small = self._encode(part, window)
-        view = _View(window, features, lab_colours(small))
-        rows, columns = small.shape[:2]
-        previous = sample_window(logits, window, size, 2 * rows, 2 * columns)
-        refined, scores = self._decode(view, prompt, np.tanh(previous / 2), several=False)
-        finest = Size(max(pixels.shape[1], logits.shape[1]), max(pixels.shape[0], logits.shape[0]))
-        return paste_window(logits, refined[0], window, size, finest), float(scores[0])
 
-    def _refine_whole(self, logits: Floats, prompt: ObjectPrompt, whole: _View) -> tuple[Floats, float]:
-        """Second pass over the whole image, and its score."""
-        refined, scores = self._decode(whole, prompt, np.tanh(logits / 2), several=False)
-        return refined[0], float(scores[0])
+class _Views:
+    """Windows of an image as the network sees them."""
 
-    def _decode(
-        self, view: _View, prompt: ObjectPrompt, previous: Floats | None, several: bool
-    ) -> tuple[Floats, Floats]:
-        """Logits [3, rows, columns] and scores [3]; of them only the first counts unless `several`.
+    def __init__(self, embedding: Embedding) -> None:
+        self.pixels: Bytes = embedding.arrays["image"].astype(np.uint8, copy=False)
+        self._whole: Bytes = embedding.arrays["whole"].astype(np.uint8, copy=False)
 
-        Args:
-            previous: float32 [rows, columns], the mask to start from, -1 to 1.
-        """
-        rows, columns = view.colours.shape[:2]
-        start = np.zeros((2 * rows, 2 * columns), np.float32) if previous is None else previous
-        planes = encode_prompt(prompt, view.colours, view.window, several)
-        outputs = self.decoder.run({**view.features, "prompt": planes, "previous": start[None, None]})
-        return outputs["logits"][0], outputs["scores"][0]
+    def is_whole(self, window: Window) -> bool:
+        return not window.local and window == Window.whole(*self.pixels.shape[:2])
 
-    def _encode(self, pixels: Bytes, window: Window, mirrored: bool = False) -> tuple[dict[str, Floats], Bytes]:
-        """The features, and the image at a quarter of the size that the network sees."""
-        rows, columns = window.shape
-        seen = resize(pixels, rows, columns)
-        views = np.stack([seen, seen[:, ::-1]] if mirrored else [seen])
-        features = self.encoder.run({"image": views.transpose(0, 3, 1, 2).astype(np.float32)})
-        return features, resize(seen, rows // 4, columns // 4)
+    def image(self, window: Window) -> Bytes:
+        """uint8 [rows, columns, 3] of the window's shape."""
+        return self._whole if self.is_whole(window) else resize(self.pixels[window.slices], *window.shape)
 
 
 def load(precision: str = "auto", cache: Path | None = None, backend: Backend | None = None) -> Nano:
@@ -203,31 +146,23 @@ def load(precision: str = "auto", cache: Path | None = None, backend: Backend | 
     return Nano(precision, cache=cache, backend=backend)
 
 
-def _copy(pixels: Bytes) -> Bytes:
-    rows, columns = pixels.shape[:2]
-    shrink = _KEPT_SIDE / max(rows, columns)
-    if shrink >= 1:
-        return pixels.copy()
-    return resize(pixels, max(1, round(rows * shrink)), max(1, round(columns * shrink)))
+def _planes(look: Look, colours: Floats) -> Floats:
+    """The prompt in its window, see `prompt_planes`."""
+    rows, columns = colours.shape[:2]
+    down, across = look.window.slices
+    corner = np.array((across.start, down.start), np.float32)
+    scale = np.array((columns / (across.stop - across.start), rows / (down.stop - down.start)), np.float32)
+    prompt = look.prompt
+    points = (prompt.points - corner) * scale
+    seen = np.all((points > 0) & (points < (columns, rows)), axis=1)
+    newest = (points[-1], int(prompt.labels[-1])) if len(points) and seen[-1] else None
+    box = None if prompt.box is None else ((prompt.box.reshape(2, 2) - corner) * scale).reshape(4)
+    return prompt_planes(colours, points[seen], prompt.labels[seen], newest, box, look.single, look.window.local)
 
 
-def _at_point(logits: Floats, prompt: ObjectPrompt, size: Size) -> Floats:
-    """Logits [candidates] at a single point, from logits [candidates, rows, columns] of the whole image."""
-    rows, columns = logits.shape[1:]
-    [(column, row)] = cells(prompt.points, size, rows, columns)
-    at_point: Floats = logits[:, row, column]
-    return at_point
-
-
-def _on_one_grid(logits: Sequence[Floats], scores: Floats) -> Candidates:
-    """Candidates on the grid of the first, which is the finest."""
-    rows, columns = logits[0].shape
-    resized = [each if each.shape == (rows, columns) else resize_logits(each, rows, columns) for each in logits]
-    return Candidates(np.stack(resized), scores.copy(), (float(columns), float(rows)))
-
-
-def _initial_mask(mask: NDArray[np.bool_], view: _View) -> Floats:
-    """A mask prompt on the grid of the output, -1 to 1."""
-    rows, columns = view.colours.shape[:2]
-    share = cv2.resize(mask.astype(np.float32), (2 * columns, 2 * rows), interpolation=cv2.INTER_AREA)
-    return 2 * share.astype(np.float32, copy=False) - 1
+def _previous(look: Look) -> Floats:
+    """The mask so far in the window, float32 [1, rows, columns], -1 to 1; zeros if there is none."""
+    if look.state is None:
+        rows, columns = look.window.shape
+        return np.zeros((1, rows // 2, columns // 2), np.float32)
+    return previous_mask(look.state, look.window)[None]
