@@ -81,8 +81,8 @@ format: $(DEV_READY) ## Put style and formatting right
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 .PHONY: bench-accuracy
-bench-accuracy: $(VENV)/.bench-ready ## Measure accuracy by clicks: DATA=folder [MODEL=name]
-	@$(BIN)/python -m benchmarks.accuracy "$(DATA)" --model "$(or $(MODEL),maskery/nano)"
+bench-accuracy: $(VENV)/.bench-ready ## Measure accuracy by clicks: DATA="folder ..." [MODEL=name]
+	@$(BIN)/python -m benchmarks.accuracy $(DATA) --model "$(or $(MODEL),maskery/nano)"
 
 .PHONY: bench-models
 bench-models: $(BENCH)/.ready ## Measure every family of models beside transformers: [CONFIG=edgetam,…] [RUNS=3], in an environment of its own (PyTorch)
@@ -111,6 +111,10 @@ bench-serving: $(BENCH)/.ready ## Measure the server beside a plain one with tra
 .PHONY: bench-sizing
 bench-sizing: $(DEV_READY) ## Simulate how many replicas a load needs: [ARGS="--rates 1 10 --clicks 8"]
 	@$(BIN)/python -m benchmarks.sizing $(ARGS)
+
+.PHONY: bench-cluster
+bench-cluster: $(CLUSTER)/.ready ## Measure what Ray Serve costs a request, in an environment of its own (Ray)
+	@$(CLUSTER)/bin/python -m benchmarks.cluster
 
 .PHONY: train
 train: $(TRAINING)/.ready ## Train the built-in network: DATA=folder [OUT=folder] [SCHEDULE=cpu|cpu-2|cpu-3|cpu-4|gpu] (PyTorch)

@@ -1,10 +1,11 @@
-"""Accuracy of the masks: IoU after each click of a simulated annotator, and the time per click.
+"""Accuracy of the masks: IoU after each click of a simulated annotator, clicks to 85% and 90% IoU, and one box.
 
-    python -m benchmarks.accuracy DATA --model NAME
+    python -m benchmarks.accuracy DATA [DATA ...] --model NAME
 
 DATA holds ``images/<id>.*`` and ``masks/<id>.png`` of the same size: 255 object, 0 background, 128 ignored. There is
-one object per image, and the clicks accumulate as its points. The best candidate is compared, composed at the image's
-size as the server answers it.
+one object per image, and the clicks accumulate as its points, until 90% IoU and five clicks are reached. The best
+candidate is compared, composed at the image's size as the server answers it. As in the server, a model may continue
+from what it decoded for the clicks before.
 """
 
 import argparse
@@ -26,14 +27,36 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.arguments import count
-from benchmarks.clicks import BACKGROUND, IGNORE, OBJECT, Click, Truth, clicks_needed, iou, next_click, rank_correlation
+from benchmarks.clicks import (
+    BACKGROUND,
+    IGNORE,
+    OBJECT,
+    Bools,
+    Click,
+    Truth,
+    clicks_needed,
+    iou,
+    next_click,
+    rank_correlation,
+)
 from benchmarks.machine import describe as machine
 from maskery.models import ModelNotInstalled, StoreError, load
-from maskery.segmentation import Image, Model, ObjectPrompt, SegmentationError, open_image, segment_embedding
+from maskery.segmentation import (
+    Candidates,
+    Earlier,
+    Embedding,
+    Image,
+    Model,
+    ObjectPrompt,
+    SegmentationError,
+    assemble,
+    open_image,
+)
 from maskery.settings import default_home
 
-GOOD = 0.85
-REPORTED_CLICKS = (1, 3, 5)
+#: IoU to reach. Clicks are made until the highest of them is reached, and this number in any case.
+THRESHOLDS = (0.85, 0.9)
+LEAST_CLICKS = 5
 RESULTS = Path(__file__).parent / "results"
 
 Result = TypeVar("Result")
@@ -78,9 +101,10 @@ class Row:
 
     Attributes:
         name: of the image.
-        clicks: the clicks made; fewer than requested if the mask became exact.
-        iou: after each requested click; the last value is repeated for clicks that were not needed.
+        clicks: the clicks made.
+        iou: after each of them.
         scores: predicted by the model, in the same way.
+        box: IoU of the answer to the object's box alone.
         encode_seconds: for the image.
         decode_seconds: for each click made, including composition.
     """
@@ -89,6 +113,7 @@ class Row:
     clicks: list[Click]
     iou: list[float]
     scores: list[float]
+    box: float
     encode_seconds: float
     decode_seconds: list[float]
 
@@ -97,31 +122,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     console = Console()
     try:
-        samples = find_samples(options.data)[: options.limit]
+        folders = [(data, find_samples(data)[: options.limit]) for data in options.data]
         model = load(options.model, default_home() / "models")
-        rows = [
-            measure(model, sample, options.clicks)
-            for sample in track(samples, f"{options.model} on {options.data.name}", console=console)
-        ]
+        measured = {
+            data.resolve().name: [
+                measure(model, sample, options.clicks)
+                for sample in track(samples, f"{options.model} on {data.name}", console=console)
+            ]
+            for data, samples in folders
+        }
     except (BadData, ModelNotInstalled, StoreError) as error:
         print(error, file=sys.stderr)
         return 2
-    summary = summarise(rows)
-    folder = options.results / f"accuracy-{options.model.replace('/', '-')}-{options.data.resolve().name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    title = f"{options.model} on {options.data.resolve().name}, {len(rows)} images"
-    report = {
-        "model": {"name": model.name, "revision": model.revision},
-        "data": options.data.resolve().name,
-        "machine": machine(),
-        "summary": summary,
-        "images": [asdict(row) for row in rows],
-    }
-    (folder / "results.json").write_text(json.dumps(report, indent=1) + "\n")
-    (folder / "results.md").write_text(_markdown(title, summary))
-    _draw(title, _curve(rows), folder / "results.png")
-    console.print(_table(title, summary))
-    console.print(f"Results are in {folder}", soft_wrap=True)
+    for name, rows in measured.items():
+        folder = options.results / f"accuracy-{options.model.replace('/', '-')}-{name}"
+        title = f"{options.model} on {name}, {len(rows)} images"
+        summary = summarise(rows, options.clicks)
+        report = {
+            "model": {"name": model.name, "revision": model.revision},
+            "data": name,
+            "machine": machine(),
+            "summary": summary,
+            "images": [asdict(row) for row in rows],
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "results.json").write_text(json.dumps(report, indent=1) + "\n")
+        (folder / "results.md").write_text(_markdown(title, summary))
+        _draw(title, _curve(rows), folder / "results.png")
+        console.print(_table(title, summary))
+        console.print(f"Results are in {folder}", soft_wrap=True)
     return 0
 
 
@@ -147,7 +176,7 @@ def find_samples(data: Path) -> list[Sample]:
 
 
 def measure(model: Model, sample: Sample, clicks: int) -> Row:
-    """Click on an image's object until the mask is exact or the clicks are used up.
+    """Click on an image's object until the mask is good, see `THRESHOLDS`, or exact, or the clicks are used up.
 
     Raises:
         BadData: the image or its mask cannot be used.
@@ -155,57 +184,76 @@ def measure(model: Model, sample: Sample, clicks: int) -> Row:
     image, truth = sample.read()
     encode_seconds, embedding = _timed(partial(model.encode, image))
     answer = np.zeros_like(truth.wanted)
-    made: list[Click] = []
-    ious: list[float] = []
-    scores: list[float] = []
-    decode_seconds: list[float] = []
-    for _ in range(clicks):
+    row = Row(sample.name, [], [], [], iou(truth, _box(model, embedding, truth)), encode_seconds, [])
+    earlier: Earlier | None = None
+    while len(row.clicks) < clicks and (len(row.clicks) < LEAST_CLICKS or max(row.iou) < max(THRESHOLDS)):
         click = next_click(truth, answer)
         if click is None:
             break
-        made.append(click)
+        row.clicks.append(click)
         prompt = ObjectPrompt(
-            np.array([(each.x, each.y) for each in made], np.float32),
-            np.array([each.on_object for each in made], np.uint8),
+            np.array([(each.x, each.y) for each in row.clicks], np.float32),
+            np.array([each.on_object for each in row.clicks], np.uint8),
         )
-        seconds, segmentation = _timed(partial(segment_embedding, model, embedding, [prompt]))
-        mask = segmentation.masks[0]
-        assert mask.values is not None, "composing always gives values"
-        answer = mask.values > 0
-        ious.append(iou(truth, answer))
-        scores.append(mask.score)
-        decode_seconds.append(seconds)
-    spare = clicks - len(made)
-    return Row(
-        sample.name, made, ious + ious[-1:] * spare, scores + scores[-1:] * spare, encode_seconds, decode_seconds
-    )
+        seconds, (candidates, answer, score) = _timed(partial(_decode, model, embedding, prompt, earlier))
+        earlier = Earlier(len(row.clicks), candidates) if candidates.state else None
+        row.iou.append(iou(truth, answer))
+        row.scores.append(score)
+        row.decode_seconds.append(seconds)
+    return row
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """The numbers of the report."""
+def summarise(rows: Sequence[Row], clicks: int) -> dict[str, Any]:
+    """The numbers of the report.
+
+    Args:
+        clicks: that were made at most, the NoC of an image that never reached a threshold.
+    """
     curve = _curve(rows)
     scores = np.array([row.scores[0] for row in rows])
     correlation = rank_correlation(scores, curve[:, 0])
+    needed = {threshold: [clicks_needed(row.iou, threshold) for row in rows] for threshold in THRESHOLDS}
     return {
         "images": len(rows),
+        "most_clicks": clicks,
         "mean_iou": curve.mean(axis=0).tolist(),
         "median_iou": np.median(curve, axis=0).tolist(),
-        "share_good": (curve >= GOOD).mean(axis=0).tolist(),
-        "noc": float(clicks_needed(curve, GOOD).mean()),
+        "noc": {f"{each:.2f}": float(np.mean([n or clicks for n in needed[each]])) for each in THRESHOLDS},
+        "never": {f"{each:.2f}": sum(n is None for n in needed[each]) for each in THRESHOLDS},
+        "box": float(np.mean([row.box for row in rows])),
         "score_correlation": None if np.isnan(correlation) else correlation,
         "mean_score": float(scores.mean()),
         "encode_seconds": float(np.median([row.encode_seconds for row in rows])),
-        "decode_seconds": float(np.median([seconds for row in rows for seconds in row.decode_seconds])),
+        "first_click_seconds": float(np.median([row.decode_seconds[0] for row in rows])),
+        "further_click_seconds": float(np.median([second for row in rows for second in row.decode_seconds[1:]] or [0])),
     }
+
+
+def _decode(
+    model: Model, embedding: Embedding, prompt: ObjectPrompt, earlier: Earlier | None = None
+) -> tuple[Candidates, Bools, float]:
+    """The candidates, the mask bool [height, width] of the first, and its score."""
+    [candidates] = model.decode(embedding, [prompt], [earlier])
+    mask = assemble([candidates], embedding, [prompt]).masks[0]
+    assert mask.values is not None, "composing always gives values"
+    return candidates, mask.values > 0, mask.score
+
+
+def _box(model: Model, embedding: Embedding, truth: Truth) -> Bools:
+    """The mask for the object's box."""
+    rows, columns = (np.flatnonzero(truth.wanted.any(axis=axis)) for axis in (1, 0))
+    box = np.array((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1), np.float32)
+    prompt = ObjectPrompt(np.empty((0, 2), np.float32), np.empty(0, np.uint8), box)
+    return _decode(model, embedding, prompt)[1]
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accuracy", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder with images/ and masks/")
+    parser.add_argument("data", type=Path, nargs="+", metavar="DATA", help="folder with images/ and masks/")
     parser.add_argument("--model", required=True, metavar="NAME", help="an installed model")
-    parser.add_argument("--clicks", type=count, default=5, metavar="N", help="at most, per image (default: 5)")
+    parser.add_argument("--clicks", type=count, default=20, metavar="N", help="at most, per image (default: 20)")
     parser.add_argument("--limit", type=count, metavar="N", help="only the first N images")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where to keep the results")
     return parser.parse_args(arguments)
@@ -218,24 +266,25 @@ def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
 
 
 def _curve(rows: Sequence[Row]) -> NDArray[np.float64]:
-    """IoU float64 [images, clicks]."""
-    return np.array([row.iou for row in rows])
+    """IoU float64 [images, clicks] after the clicks that are made in any case; that of an exact mask is repeated."""
+    least = min(LEAST_CLICKS, max(len(row.iou) for row in rows))
+    return np.array([(row.iou + row.iou[-1:] * least)[:least] for row in rows])
 
 
 def _cells(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Rows of the table: (measure, value)."""
-    clicks = len(summary["mean_iou"])
-    for after in (click for click in REPORTED_CLICKS if click <= clicks):
-        yield f"mean IoU, {after} {'click' if after == 1 else 'clicks'}", f"{summary['mean_iou'][after - 1]:.3f}"
     yield "mean IoU, every click", " ".join(f"{value:.3f}" for value in summary["mean_iou"])
     yield "median IoU, every click", " ".join(f"{value:.3f}" for value in summary["median_iou"])
-    yield f"share with IoU ≥ {GOOD}, every click", " ".join(f"{value:.0%}" for value in summary["share_good"])
-    yield f"NoC@{GOOD * 100:.0f} (at most {clicks})", f"{summary['noc']:.2f}"
+    yield "mean IoU, one box", f"{summary['box']:.3f}"
+    for threshold in THRESHOLDS:
+        key, most = f"{threshold:.2f}", summary["most_clicks"]
+        yield f"NoC@{threshold * 100:.0f} (at most {most})", f"{summary['noc'][key]:.2f}"
+        yield f"never reach {threshold:.0%}", f"{summary['never'][key]} of {summary['images']}"
     correlation = summary["score_correlation"]
     yield "rank correlation of score and IoU, 1 click", "undefined" if correlation is None else f"{correlation:.2f}"
     yield "mean score, 1 click", f"{summary['mean_score']:.3f}"
-    yield "encode, median", f"{summary['encode_seconds'] * 1000:.0f} ms"
-    yield "decode, median", f"{summary['decode_seconds'] * 1000:.0f} ms"
+    for what in ("encode", "first_click", "further_click"):
+        yield f"{what.replace('_', ' ')}, median", f"{summary[what + '_seconds'] * 1000:.0f} ms"
 
 
 def _table(title: str, summary: dict[str, Any]) -> Table:
@@ -265,7 +314,8 @@ def _draw(title: str, curve: NDArray[np.float64], path: Path) -> None:
     per_image.bar(np.arange(len(curve)), np.sort(curve[:, 0]), width=1)
     per_image.set(xlabel="images, sorted", title="after 1 click")
     for axes in (over_clicks, per_image):
-        axes.axhline(GOOD, color="gray", linestyle="--", linewidth=1, label=f"{GOOD}")
+        for threshold in THRESHOLDS:
+            axes.axhline(threshold, color="gray", linestyle="--", linewidth=1, label=f"{threshold}")
         axes.grid(alpha=0.3)
     over_clicks.legend(loc="lower right")
     figure.savefig(path, dpi=110)

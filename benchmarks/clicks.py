@@ -5,6 +5,7 @@ deterministic form Sofiiuk et al., Reviving Iterative Training with Mask Guidanc
 deepest point of the object, each further one the deepest point of the error.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -81,19 +82,13 @@ def iou(truth: Truth, answer: Bools) -> float:
     return np.count_nonzero(truth.wanted & answer) / union if union else 1.0
 
 
-def clicks_needed(curve: NDArray[np.float64], threshold: float) -> NDArray[np.intp]:
-    """Clicks until the threshold is first reached (NoC); the number of clicks where it is never reached.
+def clicks_needed(curve: Sequence[float], threshold: float) -> int | None:
+    """The number of clicks (NoC) until the IoU first reaches a threshold; None if it never does.
 
     Args:
-        curve: IoU float64 [images, clicks].
-        threshold: IoU to reach.
-
-    Returns:
-        intp [images], 1 or more.
+        curve: IoU after each click.
     """
-    reached = curve >= threshold
-    first: NDArray[np.intp] = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, curve.shape[1])
-    return first
+    return next((count for count, reached in enumerate(curve, 1) if reached >= threshold), None)
 
 
 def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

@@ -72,9 +72,10 @@ def test_iou_of_nothing_with_nothing_is_one() -> None:
     assert iou(truth(NOTHING), NOTHING) == 1
 
 
-def test_clicks_needed_is_the_first_to_reach_the_threshold_or_the_cap() -> None:
-    curve = np.array([[0.9, 0.5, 0.9], [0.1, 0.85, 0.2], [0.1, 0.2, 0.3]])
-    assert clicks_needed(curve, 0.85).tolist() == [1, 2, 3]
+def test_clicks_needed_is_the_first_to_reach_the_threshold() -> None:
+    assert clicks_needed([0.5, 0.9, 0.8], 0.85) == 2
+    assert clicks_needed([0.85], 0.85) == 1
+    assert clicks_needed([0.5, 0.84], 0.85) is None
 
 
 def test_rank_correlation_sees_only_the_order() -> None:
