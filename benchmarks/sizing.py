@@ -48,7 +48,8 @@ class Times:
         scenarios = json.loads(results.read_text())["servers"][server]["scenarios"]
         return cls(
             encode=scenarios["new, 4 clients"]["stages"]["encode"],
-            decode=1 / scenarios["many pictures, 16 clients"]["throughput"],
+            # With several clients, on many known images.
+            decode=1 / max(each["throughput"] for name, each in scenarios.items() if name.startswith("many ")),
             click=scenarios["known"]["p50"],
             beside=scenarios["loaded"]["p50"] / scenarios["idle"]["p50"],
         )

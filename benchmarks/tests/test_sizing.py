@@ -102,7 +102,8 @@ def test_the_size_keeps_the_targets_and_one_step_less_does_not() -> None:
 def test_times_are_read_from_the_results_of_the_serving_benchmark(tmp_path: Path) -> None:
     scenarios = {
         "new, 4 clients": {"stages": {"encode": 3.0}},
-        "many pictures, 16 clients": {"throughput": 25.0},
+        "many images, 1 client": {"throughput": 20.0},
+        "many images, 16 clients": {"throughput": 25.0},
         "known": {"p50": 0.05},
         "loaded": {"p50": 0.06},
         "idle": {"p50": 0.04},
