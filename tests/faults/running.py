@@ -253,7 +253,13 @@ def launch(folder: Path, environment: Mapping[str, str] | None = None, **setting
     port = free_port()
     faults = Faults(folder)
     named = {f"MASKERY_{name.upper()}": str(value) for name, value in settings.items()}
-    defaults = {"MASKERY_ANONYMOUS": "true", "MASKERY_OPEN_METRICS": "true", "MASKERY_PRELOAD": QUICK}
+    defaults = {
+        "MASKERY_ANONYMOUS": "true",
+        "MASKERY_OPEN_METRICS": "true",
+        "MASKERY_PRELOAD": QUICK,
+        # Models are to fail when a prompt is repeated, too.
+        "MASKERY_CANDIDATE_CACHE_BYTES": "0",
+    }
     log_file = folder / "server.log"
     with log_file.open("w") as log:
         process = subprocess.Popen(

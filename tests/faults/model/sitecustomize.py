@@ -10,7 +10,7 @@ look for files that tell them what to do:
     raise-decode-30
     hold-stop-0        block the event loop while the file exists, once the server has received a signal to stop
 
-The first pixel of an image encodes its number.
+The first pixel of an image encodes its number. Embeddings have as many further bytes as `FAULTS_BALLAST` says.
 """
 
 import os
@@ -26,6 +26,7 @@ from maskery.models import registry
 from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPrompt
 
 _FOLDER = Path(os.environ["FAULTS"])
+_BALLAST = int(os.environ.get("FAULTS_BALLAST", "0"))
 
 # Longer than any test: what a failed test leaves behind ends by itself.
 _LONGEST = 60
@@ -58,7 +59,8 @@ class _Model:
         first = image.pixels[0, 0].astype(int)
         number = int(first[0] * 256 + first[1])
         _begin("encode", number)
-        return Embedding({"number": np.array([number])}, image.size, 1)
+        ballast = np.full(_BALLAST, number % 256, np.uint8)
+        return Embedding({"ballast": ballast, "number": np.array([number])}, image.size, 1)
 
     def decode(
         self, embedding: Embedding, objects: Sequence[ObjectPrompt], earlier: Sequence[Earlier | None] | None = None
