@@ -11,17 +11,18 @@ _SPARE = 0.15
 _EDGE = 3.0
 
 
-def mask_loss(logits: Tensor, truth: Tensor, edges: Tensor) -> Tensor:
+def mask_loss(logits: Tensor, truth: Tensor, edges: Tensor, focus: Tensor) -> Tensor:
     """Cross-entropy, more of it along outlines, and Dice [B, candidates].
 
     Args:
         logits: [B, candidates, h, w].
         truth: opacity [B, h, w].
         edges: [B], 0 to 1, how far the outline can be trusted.
+        focus: [B, h, w], what each pixel counts in the cross-entropy.
     """
     wanted = truth[:, None]
     band = F.max_pool2d(wanted, 5, 1, 2) + F.max_pool2d(-wanted, 5, 1, 2)
-    weight = 1 + _EDGE * edges[:, None, None, None] * band
+    weight = (1 + _EDGE * edges[:, None, None, None] * band) * focus[:, None]
     weight = weight / weight.mean((2, 3), keepdim=True)
     wanted = wanted.expand_as(logits)
     entropy = (F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * weight).mean((2, 3))
@@ -38,7 +39,7 @@ def hard_iou(logits: Tensor, truth: Tensor) -> Tensor:
     return (answer & wanted).sum((2, 3)) / union
 
 
-def loss(logits: Tensor, meant: Tensor, whole: Tensor, single: Tensor, weights: Tensor) -> Tensor:
+def loss(logits: Tensor, meant: Tensor, whole: Tensor, single: Tensor, weights: Tensor, focus: Tensor) -> Tensor:
     """Mean over the batch.
 
     The first candidate answers a single click with the whole object, and any other prompt with what is meant. Of the
@@ -49,10 +50,11 @@ def loss(logits: Tensor, meant: Tensor, whole: Tensor, single: Tensor, weights: 
         meant, whole: opacity [B, h, w].
         single: bool [B], the prompt is a single click.
         weights: [B, 3]: trust, edges, and how sure it is that `whole` is a whole object.
+        focus: see `mask_loss`.
     """
     trust, edges, first = weights.unbind(1)
-    on_meant = mask_loss(logits, meant, edges)
-    on_whole = mask_loss(logits[:, :1], whole, edges)[:, 0]
+    on_meant = mask_loss(logits, meant, edges, focus)
+    on_whole = mask_loss(logits[:, :1], whole, edges, focus)[:, 0]
     part = (meant - whole).abs().mean((1, 2)) > 1e-3
     answer = torch.where(single, on_whole * first, on_meant[:, 0])
     others = torch.where(single, on_meant[:, 1:].amin(1), on_meant[:, 1:].mean(1))

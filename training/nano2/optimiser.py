@@ -16,12 +16,12 @@ class Muon(Optimizer):
 
     Args:
         parameters: of two or more dimensions.
-        lr: length of a step.
+        lr: length of a step; a tensor, so that a recorded graph reads what it is at the time.
         momentum: of the gradient.
         decay: of the weights, in steps of `lr`.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.95, decay: float = 0.05) -> None:
+    def __init__(self, parameters: Iterable[Tensor], lr: Tensor, momentum: float = 0.95, decay: float = 0.05) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
@@ -40,8 +40,9 @@ class Muon(Optimizer):
                 ahead = orthogonal(gradients.lerp(velocity, group["momentum"]))
                 scale = max(1.0, rows / columns) ** 0.5
                 torch._foreach_mul_(many, 1 - group["lr"] * group["decay"])
+                ahead = ahead * (group["lr"] * -scale)
                 updates = [update.reshape(weights.shape) for update, weights in zip(ahead, many, strict=True)]
-                torch._foreach_add_(many, updates, alpha=-group["lr"] * scale)
+                torch._foreach_add_(many, updates)
 
 
 def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
@@ -57,7 +58,7 @@ def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
 
 
 def optimisers(network: nn.Module, lr: float = 0.02, adam_lr: float = 1.5e-3) -> list[Optimizer]:
-    """One for the filters, one for the rest."""
+    """One for the filters, one for the rest; their rates are tensors."""
     inner, decayed, rest = [], [], []
     for weights in network.parameters():
         if weights.ndim >= 2 and weights.shape[0] >= 8:
@@ -67,5 +68,7 @@ def optimisers(network: nn.Module, lr: float = 0.02, adam_lr: float = 1.5e-3) ->
         else:
             rest.append(weights)
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
-    fused = next(network.parameters()).is_cuda
-    return [Muon(inner, lr), AdamW(groups, lr=adam_lr, betas=(0.9, 0.98), fused=fused)]
+    some = next(network.parameters())
+    rates = [torch.tensor(rate, device=some.device) for rate in (lr, adam_lr)]
+    adam = AdamW(groups, lr=rates[1], betas=(0.9, 0.98), fused=some.is_cuda, capturable=some.is_cuda)
+    return [Muon(inner, rates[0]), adam]

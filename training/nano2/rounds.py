@@ -24,7 +24,10 @@ CLICKS = 10
 WHOLE, OBJECT, LOCAL = 0, 1, 2
 
 # How prompts begin: a single click, a box, several clicks, a careless mask.
-_KINDS = (0.66, 0.16, 0.1, 0.08)
+PROMPTS = (0.72, 0.13, 0.08, 0.07)
+
+# Items are begun so many steps ahead: on a GPU the number of operations, not their size, is what takes time.
+_AHEAD = 6
 
 # Of items that go on: another click, rather than a second look at the same ones.
 _ANOTHER = 0.72
@@ -37,6 +40,9 @@ _MARGIN, _LONGEST = 0.3, 1.4
 
 # Side of a window, at least, in sides of the canvas.
 _LEAST = 0.12
+
+# In a window around the newest click, how much more the click's surroundings count, and how far they reach, in windows.
+_FOCUS, _FOCUS_REACH = 2.0, 0.15
 
 
 class SpecSource(Protocol):
@@ -54,6 +60,7 @@ class Batch(NamedTuple):
         previous: [items, 1, S/2, S/2], -1 to 1.
         meant, whole: opacity [items, S/2, S/2].
         weights: [items, 3], see `losses.loss`.
+        focus: [items, S/2, S/2], what each pixel counts; more around the newest click of LOCAL windows.
         single: bool [items].
         windows: [items, 4], x0, y0, x1, y1 from 0 to 1.
         kinds: int64 [items], WHOLE, OBJECT or LOCAL.
@@ -65,9 +72,35 @@ class Batch(NamedTuple):
     meant: Tensor
     whole: Tensor
     weights: Tensor
+    focus: Tensor
     single: Tensor
     windows: Tensor
     kinds: Tensor
+
+
+class Items(NamedTuple):
+    """Scenes with their prompts so far, places from 0 to 1.
+
+    Attributes:
+        pixels, meant, whole, weights: see `scenes.Scenes`.
+        state: float32 [items, S, S], logits of the mask so far on half the canvas' grid; 0 where there is none.
+        points: [items, CLICKS, 2].
+        labels: int64 [items, CLICKS], -1 where there is no click.
+        clicked: int64 [items], how many places of these are used.
+        box: [items, 4].
+        boxed: bool [items].
+    """
+
+    pixels: Tensor
+    meant: Tensor
+    whole: Tensor
+    weights: Tensor
+    state: Tensor
+    points: Tensor
+    labels: Tensor
+    clicked: Tensor
+    box: Tensor
+    boxed: Tensor
 
 
 @dataclass(frozen=True)
@@ -93,35 +126,37 @@ class Rounds:
         shape: how large and how many.
         random: for everything drawn on the host.
         device: that trains.
+        prompts: how often a prompt begins as a single click, a box, several clicks, a careless mask.
     """
 
     def __init__(
-        self, specs: SpecSource, renderer: Renderer, shape: Shape, random: np.random.Generator, device: torch.device
+        self,
+        specs: SpecSource,
+        renderer: Renderer,
+        shape: Shape,
+        random: np.random.Generator,
+        device: torch.device,
+        prompts: tuple[float, float, float, float] = PROMPTS,
     ) -> None:
+        self._prompts = prompts
         self.shape, self._random, self._device = shape, random, device
         self._recipes, self._renderer = specs, renderer
-        count, canvas = shape.items, 2 * shape.side
-        self._pixels = torch.zeros(count, 3, canvas, canvas, dtype=torch.uint8, device=device)
-        self._meant = torch.zeros(count, canvas, canvas, dtype=torch.uint8, device=device)
-        self._whole = torch.zeros_like(self._meant)
-        self._weights = torch.zeros(count, 3, device=device)
-        #: Logits of the mask so far on half the canvas' grid; 0 where there is none.
-        self.state = torch.zeros(count, shape.side, shape.side, device=device)
-        self._points = torch.zeros(count, CLICKS, 2, device=device)
-        self._labels = torch.full((count, CLICKS), -1, dtype=torch.int64, device=device)
-        self._clicked = torch.zeros(count, dtype=torch.int64, device=device)
-        self._box = torch.zeros(count, 4, device=device)
-        self._boxed = torch.zeros(count, dtype=torch.bool, device=device)
+        self._stock: tuple[Items, NDArray[np.int64]] | None = None
+        self._items: Items | None = None
         self._everything = torch.tensor((0.0, 0.0, 1.0, 1.0), device=device)
-        self._ages = np.full(count, -1)
-        self._kinds = np.zeros(count, np.int64)
+        self._ages = np.full(shape.items, -1)
+        self._kinds = np.zeros(shape.items, np.int64)
+
+    @property
+    def state(self) -> Tensor:
+        """Logits of the masks so far, see `Items`."""
+        return self._now.state
 
     def next(self) -> Batch:
         """Replace some items, click where others are wrong, and show all of them."""
         with torch.no_grad():
-            if self._ages[0] < 0:
-                for start in range(0, self.shape.items, self.shape.fresh):
-                    self._begin(np.arange(start, min(start + self.shape.fresh, self.shape.items)))
+            if self._items is None:
+                self._begin(np.arange(self.shape.items))
             else:
                 # Older items are likelier to go.
                 keys = (
@@ -155,14 +190,22 @@ class Rounds:
         chosen = self._chosen(batch, logits)
         moved = F.grid_sample(chosen[:, None].float(), grid, padding_mode="border", align_corners=False)[:, 0]
         inside = (grid.abs() < 1).all(3)
-        self.state = torch.where(inside, moved.clamp(-8, 8), self.state)
+        items = self._now
+        state = torch.where(inside, moved.clamp(-8, 8), items.state)
         # A whole that was answered where a part was meant is, mostly, taken for what was meant.
-        whole, meant = ((self._shrunk(each) > 127) for each in (self._whole, self._meant))
-        answer = self.state > 0
+        whole, meant = ((self._shrunk(each) > 127) for each in (items.whole, items.meant))
+        answer = state > 0
         overlap = [(answer & each).sum((1, 2)) / (answer | each).sum((1, 2)).clamp_min(1) for each in (whole, meant)]
         accepted = batch.single & (overlap[0] > overlap[1]) & (torch.rand(len(answer), device=self._device) < 0.7)
-        self._meant = torch.where(accepted[:, None, None], self._whole, self._meant)
+        meant = torch.where(accepted[:, None, None], items.whole, items.meant)
+        self._items = items._replace(state=state, meant=meant)
         self._ages += 1
+
+    @property
+    def _now(self) -> Items:
+        if self._items is None:
+            raise RuntimeError("no items have been shown yet")
+        return self._items
 
     def _chosen(self, batch: Batch, logits: Tensor) -> Tensor:
         """The answers that are shown: the first, or now and then the best of three."""
@@ -179,24 +222,35 @@ class Rounds:
         """A canvas uint8 [items, 2 S, 2 S] at half its size, float32."""
         return F.avg_pool2d(canvas[:, None].float(), 2)[:, 0]
 
-    def _begin(self, items: NDArray[np.intp]) -> None:
+    def _begin(self, places: NDArray[np.intp]) -> None:
         """New scenes and their first prompts in these places."""
-        random, count = self._random, len(items)
-        specs = self._recipes.draw(count, 2 * self.shape.side)
-        scenes: Scenes = self._renderer.render(specs, 2 * self.shape.side, random)
-        index = self._tensor(items)
-        self._pixels[index], self._meant[index], self._whole[index] = scenes.pixels, scenes.meant, scenes.whole
-        self._weights[index] = scenes.weights
+        if self._stock is None or len(self._stock[1]) < len(places):
+            self._stock = self._made(max(_AHEAD, -(-len(places) // self.shape.fresh)))
+        stock, kinds = self._stock
+        taken, count = Items(*(each[: len(places)] for each in stock)), len(places)
+        self._stock = Items(*(each[count:] for each in stock)), kinds[count:]
+        self._kinds[places], self._ages[places] = kinds[:count], 0
+        if self._items is None:
+            # In the order of their places, all of them.
+            self._items = Items(*(each.clone() for each in taken))
+            return
+        index = self._tensor(places)
+        for own, new in zip(self._items, taken, strict=True):
+            own[index] = new
+
+    def _made(self, steps: int) -> tuple[Items, NDArray[np.int64]]:
+        """Items for so many steps with their first prompts, and of which kind these are."""
+        random, side = self._random, 2 * self.shape.side
+        specs = [spec for _ in range(steps) for spec in self._recipes.draw(self.shape.fresh, side)]
+        count = len(specs)
+        scenes: Scenes = self._renderer.render(specs, side, random)
         mask = self._shrunk(scenes.meant) > 127
-        kinds = random.choice(4, size=count, p=_KINDS)
-        self._kinds[items], self._ages[items] = kinds, 0
-        boxed = kinds == 1
+        kinds = random.choice(4, size=count, p=self._prompts)
         slack = random.normal(0, 1, (count, 4)) * np.where(random.random((count, 1)) < 0.5, 0.02, 0.06)
-        self._box[index] = clicks.boxes(mask, self._tensor(slack.astype(np.float32)))
-        self._boxed[index] = self._tensor(boxed)
+        box = clicks.boxes(mask, self._tensor(slack.astype(np.float32)))
         drawn = self._tensor(kinds == 3)
         masks = clicks.careless(mask, self._tensor(random.random((count, 4)).astype(np.float32)))
-        self.state[index] = torch.where(drawn[:, None, None], masks.float() * 8 - 4, 0.0)
+        state = torch.where(drawn[:, None, None], masks.float() * 8 - 4, 0.0)
         asked = (kinds == 0) | ((kinds == 1) & (random.random(count) < 0.3)) | (kinds == 2)
         asked |= (kinds == 3) & (random.random(count) < 0.4)
         places, there = clicks.first_clicks(mask, self._shares(count, (0.25, 0.45)))
@@ -217,69 +271,71 @@ class Rounds:
             points[chosen, 1:5] = more.reshape(4, -1, 2).transpose(0, 1)
             labels[chosen, 1:5] = torch.where(found, kind, -1).reshape(4, -1).T
             clicked[chosen] = 5
-        self._points[index], self._labels[index], self._clicked[index] = points, labels, clicked
+        boxed = self._tensor(kinds == 1)
+        return Items(*scenes, state, points, labels, clicked, box, boxed), kinds
 
     def _shares(self, count: int, chances: tuple[float, float]) -> Tensor:
         kind = self._random.random(count)
         shares = np.where(kind < chances[0], 0.99, np.where(kind < sum(chances), 0.6, 0.01))
         return self._tensor(shares.astype(np.float32))
 
-    def _correct(self, items: NDArray[np.intp]) -> None:
-        if not len(items):
+    def _correct(self, places: NDArray[np.intp]) -> None:
+        if not len(places):
             return
-        index = self._tensor(items)
-        mask = self._shrunk(self._meant[index]) > 127
-        places, labels, there = clicks.corrections(mask, self.state[index] > 0, self._shares(len(items), (0.6, 0.25)))
-        clicked = self._clicked[index]
+        items, index = self._now, self._tensor(places)
+        mask = self._shrunk(items.meant[index]) > 127
+        at, labels, there = clicks.corrections(mask, items.state[index] > 0, self._shares(len(places), (0.6, 0.25)))
+        clicked = items.clicked[index]
         there = there & (clicked < CLICKS)
         place = clicked.clamp_max(CLICKS - 1)
-        self._points[index, place] = torch.where(there[:, None], places, self._points[index, place])
-        self._labels[index, place] = torch.where(there, labels, self._labels[index, place])
-        self._clicked[index] = clicked + there.long()
+        items.points[index, place] = torch.where(there[:, None], at, items.points[index, place])
+        items.labels[index, place] = torch.where(there, labels, items.labels[index, place])
+        items.clicked[index] = clicked + there.long()
 
     def _show(self) -> Batch:
-        side, count, random = self.shape.side, self.shape.items, self._random
+        side, count, random, items = self.shape.side, self.shape.items, self._random, self._now
         kinds = random.choice(3, size=count, p=_WINDOWS)
         kinds = np.where(self._ages == 0, WHOLE, kinds)
         windows, kind = self._windows(self._tensor(kinds))
-        image = self._cut(self._pixels, windows, side)
+        image = self._cut(items.pixels, windows, side)
         meant, whole = (
-            F.avg_pool2d(self._cut(each[:, None], windows, side), 2)[:, 0] / 255 for each in (self._meant, self._whole)
+            F.avg_pool2d(self._cut(each[:, None], windows, side), 2)[:, 0] / 255 for each in (items.meant, items.whole)
         )
-        begun = self.state.abs().amax((1, 2)) > 0
-        previous = torch.tanh(self._cut(self.state[:, None], windows, side // 2) / 2) * begun[:, None, None, None]
+        begun = items.state.abs().amax((1, 2)) > 0
+        previous = torch.tanh(self._cut(items.state[:, None], windows, side // 2) / 2) * begun[:, None, None, None]
         colours = opponent(image)
         corner, extent = windows[:, :2], windows[:, 2:] - windows[:, :2]
         cells = side // 4
-        points = (self._points - corner[:, None]) / extent[:, None]
+        points = (items.points - corner[:, None]) / extent[:, None]
         seen = ((points > 0) & (points < 1)).all(2)
-        labels = torch.where(seen, self._labels, -1)
-        box = ((self._box.reshape(-1, 2, 2) - corner[:, None]) / extent[:, None]).reshape(-1, 4) * cells
+        labels = torch.where(seen, items.labels, -1)
+        box = ((items.box.reshape(-1, 2, 2) - corner[:, None]) / extent[:, None]).reshape(-1, 4) * cells
         single = self._tensor((self._ages == 0) & (self._kinds == 0))
+        focus = _focus(points, items.clicked, kind == LOCAL, side // 2)
         prompt = prompt_planes(
-            colours, points * cells, labels, self._clicked - 1, box, self._boxed, single, kind == LOCAL
+            colours, points * cells, labels, items.clicked - 1, box, items.boxed, single, kind == LOCAL
         )
-        return Batch(image, prompt, previous, meant, whole, self._weights, single, windows, kind)
+        return Batch(image, prompt, previous, meant, whole, items.weights, focus, single, windows, kind)
 
     def _windows(self, kinds: Tensor) -> tuple[Tensor, Tensor]:
         """Windows [items, 4] of the kinds that are asked for, and the kinds that they are."""
-        count = self.shape.items
+        count, items = self.shape.items, self._now
 
         def drawn(low: float, high: float) -> Tensor:
             return torch.rand(count, device=self._device) * (high - low) + low
 
-        shown = self.state > 0
+        shown = items.state > 0
         x0, x1 = clicks.extent(shown.any(1))
         y0, y1 = clicks.extent(shown.any(2))
         empty = ~shown.any(2).any(1)
-        on = self._labels == 1
-        low = torch.where(on[:, :, None], self._points, 2.0).amin(1)
-        high = torch.where(on[:, :, None], self._points, -1.0).amax(1)
+        on = items.labels == 1
+        low = torch.where(on[:, :, None], items.points, 2.0).amin(1)
+        high = torch.where(on[:, :, None], items.points, -1.0).amax(1)
         x0, y0 = torch.minimum(x0, low[:, 0]), torch.minimum(y0, low[:, 1])
         x1, y1 = torch.maximum(x1, high[:, 0]), torch.maximum(y1, high[:, 1])
-        boxed = self._boxed
-        x0, y0 = (torch.where(boxed, torch.minimum(a, b), a) for a, b in ((x0, self._box[:, 0]), (y0, self._box[:, 1])))
-        x1, y1 = (torch.where(boxed, torch.maximum(a, b), a) for a, b in ((x1, self._box[:, 2]), (y1, self._box[:, 3])))
+        boxed = items.boxed
+        x0, y0 = (torch.where(boxed, torch.minimum(a, b), a) for a, b in ((x0, items.box[:, 0]), (y0, items.box[:, 1])))
+        x1, y1 = (torch.where(boxed, torch.maximum(a, b), a) for a, b in ((x1, items.box[:, 2]), (y1, items.box[:, 3])))
         margin = 2 * _MARGIN * ((x1 - x0) * (y1 - y0)).clamp_min(1e-4).sqrt() * drawn(0.7, 1.4)
         width, height = x1 - x0 + margin, y1 - y0 + margin
         width, height = torch.maximum(width, height / _LONGEST), torch.maximum(height, width / _LONGEST)
@@ -290,13 +346,13 @@ class Rounds:
         # A tenth of the canvas is some fifty pixels.
         local = (size * drawn(0.25, 0.75)).clamp(0.14, 0.6)
         stretch = drawn(0.85, 1.18)
-        newest = self._points.gather(1, (self._clicked - 1).clamp_min(0)[:, None, None].expand(-1, 1, 2))[:, 0]
+        newest = items.points.gather(1, (items.clicked - 1).clamp_min(0)[:, None, None].expand(-1, 1, 2))[:, 0]
         middle = newest + (torch.rand(count, 2, device=self._device) - 0.5) * 0.4 * local[:, None]
         half = torch.stack([local * stretch, local / stretch], 1).clamp_max(1.0) / 2
         middle = torch.maximum(torch.minimum(middle, 1 - half), half)
         close = torch.cat([middle - half, middle + half], 1)
-        last = self._labels.gather(1, (self._clicked - 1).clamp_min(0)[:, None])[:, 0]
-        there = (self._clicked > 0) & (last >= 0)
+        last = items.labels.gather(1, (items.clicked - 1).clamp_min(0)[:, None])[:, 0]
+        there = (items.clicked > 0) & (last >= 0)
         kinds = torch.where((kinds == LOCAL) & ~there, OBJECT, kinds)
         kinds = torch.where((kinds == OBJECT) & empty, WHOLE, kinds)
         chosen = torch.where(
@@ -311,3 +367,11 @@ class Rounds:
         theta[:, :, 2] = windows[:, :2] + windows[:, 2:] - 1
         grid = F.affine_grid(theta, [len(windows), canvas.shape[1], side, side], align_corners=False)
         return F.grid_sample(canvas.float(), grid, padding_mode="border", align_corners=False)
+
+
+def _focus(points: Tensor, clicked: Tensor, local: Tensor, side: int) -> Tensor:
+    """What each pixel counts, [items, side, side]; points are in windows, from 0 to 1."""
+    newest = points.gather(1, (clicked - 1).clamp_min(0)[:, None, None].expand(-1, 1, 2))[:, 0]
+    lines = (torch.arange(side, device=points.device) + 0.5) / side
+    near = torch.exp((lines - newest[:, :, None]).square() / (-2 * _FOCUS_REACH**2))
+    return 1 + _FOCUS * local[:, None, None] * near[:, 1, :, None] * near[:, 0, None, :]

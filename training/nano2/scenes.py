@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -24,11 +25,14 @@ _LEAST, _MOST = 0.004, 0.92
 _VISIBLE = 0.35
 
 # How often a scene is turned by 0, 90, 180 and 270 degrees.
-_TURNS = (0.66, 0.13, 0.08, 0.13)
+_TURNS = (0.4, 0.2, 0.2, 0.2)
 
 _LAYERS = 5
 _COMPOSITES = 0.6
 _FROM_PHOTOS = 1 - sum(SPRITES.values())
+
+# How much more often thin objects are shown, and how thin these are: depth in roots of the area.
+_THIN_MORE, _THIN = 2.0, 0.28
 
 # Source pixels per canvas pixel from which the source is halved first.
 _COARSE = 1.5
@@ -107,14 +111,21 @@ class SceneSampler:
         self._bank = bank
         names, counts = np.unique(bank.sources, return_counts=True)
         weight = {name: SOURCES[name].weight / count for name, count in zip(names, counts, strict=True)}
-        self._photo_chances = _chances([weight[name] for name in bank.sources])
+        #: Of the masks, 1 and more for thin ones.
+        self._favour = 1 + (_THIN_MORE - 1) * _thin(bank.masks, bank.boxes, bank.areas)
+        thin = np.zeros(len(bank.sizes))
+        np.maximum.at(thin, bank.owners, self._favour - 1)
+        chances = [weight[name] * (1 + more / 2) for name, more in zip(bank.sources, thin, strict=True)]
+        self._photo_chances = _chances(chances)
         self._of_photo = [np.flatnonzero(bank.owners == photo) for photo in range(len(bank.sizes))]
         self._whole_of = np.full(len(bank.owners), -1)
         for whole, parts in enumerate(bank.parts):
             self._whole_of[parts[parts >= 0]] = whole
         names, counts = np.unique(bank.kinds, return_counts=True)
         each = {name: SPRITES[name] / count for name, count in zip(names, counts, strict=True)}
-        self._sprite_chances = _chances([each[name] for name in bank.kinds])
+        extents = np.column_stack((np.zeros_like(bank.sprite_sizes), bank.sprite_sizes))
+        more = 1 + (_THIN_MORE - 1) * _thin(bank.sprites[:, 3], extents, bank.sprite_areas)
+        self._sprite_chances = _chances([each[name] * many for name, many in zip(bank.kinds, more, strict=True)])
         self._numbers_of_parts = bank.labels.reshape(len(bank.labels), -1).max(1)
 
     def draw(self, random: np.random.Generator, side: int) -> SceneSpec:
@@ -153,7 +164,7 @@ class SceneSampler:
     def _thing(self, photo: int, random: np.random.Generator) -> int:
         """A mask of a photo; large ones and wholes more often."""
         masks = self._of_photo[photo]
-        areas = self._bank.areas[masks] ** random.choice((0.0, 0.5, 1.0))
+        areas = self._bank.areas[masks] ** random.choice((0.0, 0.5, 1.0)) * self._favour[masks]
         mask = int(masks[np.searchsorted(np.cumsum(areas / areas.sum()), random.random())])
         if not self._bank.wholes[mask] and random.random() < 0.6:
             wholes = masks[self._bank.wholes[masks]]
@@ -399,14 +410,16 @@ class Renderer:
         gain = np.exp(random.normal(0, 0.15, (count, 1)) + random.normal(0, 0.06, (count, 3))) * changed + ~changed
         gamma = np.exp(random.normal(0, 0.2, (count, 1))) * changed + ~changed
         offset = random.normal(0, 0.04, (count, 1)) * changed
-        keep = np.where(random.random(count) < 0.3, 0.0, random.uniform(0.3, 1.6, count))
-        keep = np.where(now_and_then(0.25), keep, 1.0)
-        gain, gamma, offset, keep = (
-            self._tensor(each.reshape(count, -1))[:, :, None, None] for each in (gain, gamma, offset, keep)
+        keep = np.where(random.random(count) < 0.4, 0.0, random.uniform(0.3, 1.6, count))
+        keep = np.where(now_and_then(0.28), keep, 1.0)
+        # As X-rays and other negatives show things.
+        sign = np.where(now_and_then(0.02), -1.0, 1.0)
+        gain, gamma, offset, keep, sign = (
+            self._tensor(each.reshape(count, -1))[:, :, None, None] for each in (gain, gamma, offset, keep, sign)
         )
         canvas = canvas.clamp(1e-4, 1) ** gamma * gain + offset
         gray = canvas.mean(1, keepdim=True)
-        canvas = (gray + (canvas - gray) * keep).clamp(0, 1)
+        canvas = ((gray + (canvas - gray) * keep - 0.5) * sign + 0.5).clamp(0, 1)
         for chance, share in ((0.12, 2), (0.05, 3)):
             small = np.flatnonzero(now_and_then(chance))
             if len(small):
@@ -456,6 +469,15 @@ def upload(array: NDArray[np.generic], device: torch.device) -> Tensor:
     """The array on a device; the host does not wait for it."""
     found = torch.from_numpy(np.ascontiguousarray(array))
     return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found
+
+
+def _thin(masks: NDArray[np.uint8], boxes: NDArray[np.int64], areas: NDArray[np.int64]) -> Floats:
+    """Whether masks [n, side, side] within their boxes are thin, 0 or 1."""
+    found = np.zeros(len(masks))
+    for number, (mask, (x, y, width, height)) in enumerate(zip(masks, boxes.tolist(), strict=True)):
+        region = np.pad((mask[y : y + height, x : x + width] > 127).astype(np.uint8), 1)
+        found[number] = cv2.distanceTransform(region, cv2.DIST_L2, 3).max() < _THIN * areas[number] ** 0.5
+    return found
 
 
 def _chances(weights: Sequence[float]) -> Floats:

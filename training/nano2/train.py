@@ -32,12 +32,15 @@ from training.nano2.network import Nano, Widths
 from training.nano2.optimiser import optimisers
 from training.nano2.rounds import LOCAL, Batch, Rounds, Shape
 from training.nano2.scenes import Renderer, SceneSampler, SceneSpec
-from training.nano2.scores import fit
+from training.nano2.scores import collect, fit, of_photos, save_evidence
 
 _REPORT = 100
-_AHEAD = 12
+_AHEAD = 24
 _COARSE_LOSS = 0.4
 _WARMUP = 150
+
+# Looks around a click are taken at 160 × 160 pixels, others at 256 × 256 or so.
+_STAGES = ("0.4:160:256:112", "0.6:256:160:72,256:160:72,160:256:112")
 
 
 class SamplerPool:
@@ -91,6 +94,7 @@ class Training:
     """
 
     def __init__(self, bank: Bank, options: argparse.Namespace) -> None:
+        self._bank = bank
         self._samplers = SamplerPool(SceneSampler(bank), options.seed, options.workers)
         torch.manual_seed(options.seed)
         self._options = options
@@ -98,13 +102,13 @@ class Training:
         self._random = np.random.default_rng(options.seed)
         self._renderer = Renderer(bank, self._device)
         self.network = Nano(Widths()).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._graph: Any = None
+        self._graphs: dict[Shape, Any] = {}
         if options.start:
             self.network.load_state_dict(weights.load(options.start)[0].state_dict())
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self._forward: nn.Module = torch.compile(self.network) if options.compile else self.network  # type: ignore[assignment]
+        self._forward: nn.Module = torch.compile(self.network, dynamic=False) if options.compile else self.network  # type: ignore[assignment]
         self._optimisers = optimisers(self.network, options.muon, options.adam)
-        self._rates = [[group["lr"] for group in each.param_groups] for each in self._optimisers]
+        self._rates = [[float(group["lr"]) for group in each.param_groups] for each in self._optimisers]
         self.step, self._begun = 0, time.monotonic()
         self._sums = torch.zeros(8, device=self._device)
         self._no_edges = torch.tensor((1.0, 0.0, 1.0), device=self._device)
@@ -114,15 +118,16 @@ class Training:
         out: Path = self._options.out
         out.mkdir(parents=True, exist_ok=True)
         log = (out / "log.jsonl").open("a")
-        stage, reported = 0, time.monotonic()
-        rounds = self._rounds(self._options.stages[stage][1])
-        saved = self._begun
+        stage, reported = -1, time.monotonic()
+        saved, many = self._begun, []
+        ends = np.cumsum([share for share, _ in self._options.stages])
         while (passed := self._passed()) < 1 and self.step < self._options.steps:
-            wanted = int(np.searchsorted(np.cumsum([share for share, _ in self._options.stages]), passed, side="right"))
+            wanted = min(int(np.searchsorted(ends, passed, side="right")), len(ends) - 1)
             if wanted != stage:
                 stage = wanted
-                self._graph = None
-                rounds = self._rounds(self._options.stages[stage][1])
+                self._graphs.clear()
+                many = self._many(stage)
+            rounds = many[self.step % len(many)]
             self._learn(rounds, passed)
             self.step += 1
             if self.step % self._options.report == 0:
@@ -130,10 +135,10 @@ class Training:
                 self._sums.zero_()
                 now = time.monotonic()
                 row = {
-                    "step": self.step, "passed": round(passed, 4), "side": rounds.shape.side,
+                    "step": self.step, "passed": round(passed, 4), "stage": stage,
                     "loss": sums[0] / self._options.report, "single": sums[1] / max(1, sums[2]),
                     "further": sums[3] / max(1, sums[4]), "local": sums[5] / max(1, sums[6]),
-                    "unseen": sums[7] / self._options.report / rounds.shape.items,
+                    "unseen": sums[7] / self._options.report,
                     "ms": 1000 * (now - reported) / self._options.report,
                 }  # fmt: skip
                 reported = now
@@ -143,14 +148,19 @@ class Training:
                 if now - saved > self._options.save:
                     saved = now
                     self.save(out)
-        self._graph = None
+        self._graphs.clear()
         self.save(out)
         self.calibrate(self._options.calibrate)
         self.save_weights(out, None)
-        shape = self._options.stages[-1][1]
-        rounds = self._rounds(Shape(shape.side, shape.items, shape.items))
-        judge = fit(self.average, rounds, self._options.judge, self._options.judge_steps)
-        self.save_weights(out, judge)
+        shape = self._options.stages[-1][1][0]
+        shape = Shape(shape.side, shape.items, shape.items)
+        scenes = collect(self.average, self._rounds(shape), self._options.judge)
+        photos, sources = of_photos(
+            self.average, self._bank, self._renderer, shape, self._options.judge_photos, self._device
+        )
+        save_evidence(out / "scenes.npz", scenes)
+        save_evidence(out / "photos.npz", photos, sources)
+        self.save_weights(out, fit(scenes, photos, self._options.judge_steps))
         self._samplers.close()
         print(json.dumps({"steps": self.step, "seconds": time.monotonic() - self._begun}), flush=True)
 
@@ -170,8 +180,9 @@ class Training:
             each.momentum = None
             each.reset_running_stats()
         self.average.train()
-        rounds = self._rounds(self._options.stages[-1][1])
-        for _ in range(batches):
+        many = self._many(-1)
+        for number in range(batches):
+            rounds = many[number % len(many)]
             batch = rounds.next()
             with torch.autocast(self._device.type, torch.bfloat16):
                 logits, _ = self.average(_seen(batch), batch.prompt, batch.previous)
@@ -187,12 +198,9 @@ class Training:
         rate = min(1.0, (self.step + 1) / _WARMUP, max(0.0, 1 - passed) / (1 - self._options.hold))
         for optimiser, rates in zip(self._optimisers, self._rates, strict=True):
             for group, full in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = full * rate
+                group["lr"].fill_(full * rate)
         batch = rounds.next()
-        total, logits = self._descend(batch)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0, foreach=True)
-        for optimiser in self._optimisers:
-            optimiser.step()
+        total, logits = self._descend(batch, rounds.shape)
         self._follow()
         rounds.take(batch, logits)
         self._count(batch, logits, total)
@@ -200,41 +208,55 @@ class Training:
     def _rounds(self, shape: Shape) -> Rounds:
         return Rounds(self._samplers, self._renderer, shape, self._random, self._device)
 
-    def _descend(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Leave gradients with the weights; the loss and the logits, without their history."""
+    def _many(self, stage: int) -> list[Rounds]:
+        return [self._rounds(shape) for shape in self._options.stages[stage][1]]
+
+    def _descend(self, batch: Batch, shape: Shape) -> tuple[Tensor, Tensor]:
+        """One step of the optimisers; the loss and the logits, without their history."""
         if not self._options.graph:
-            return self._gradients(batch)
-        if self._graph is None:
-            still = Batch(*(each.clone() for each in batch))
-            beside = torch.cuda.Stream()
-            beside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(beside):
-                for _ in range(3):
-                    self._gradients(still)
-            torch.cuda.current_stream().wait_stream(beside)
-            graph = torch.cuda.CUDAGraph()
-            for each in self.network.parameters():
-                each.grad = None
-            with torch.cuda.graph(graph):
-                answer = self._gradients(still, fresh=False)
-            self._graph = graph, still, answer
-        graph, still, answer = self._graph
-        for own, new in zip(still, batch, strict=True):
-            own.copy_(new)
+            return self._update(batch)
+        if shape not in self._graphs:
+            self._graphs[shape] = self._recorded(Batch(*(each.clone() for each in batch)))
+        graph, still, answer = self._graphs[shape]
+        torch._foreach_copy_(list(still), list(batch))
         graph.replay()
         return answer
 
-    def _gradients(self, batch: Batch, fresh: bool = True) -> tuple[Tensor, Tensor]:
+    def _recorded(self, still: Batch) -> tuple[Any, Batch, tuple[Tensor, Tensor]]:
+        """A graph of `_update` that reads a batch; it is tried first, at a rate of zero."""
+        rates = [group["lr"] for each in self._optimisers for group in each.param_groups]
+        kept = [rate.clone() for rate in rates]
+        for rate in rates:
+            rate.zero_()
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(3):
+                self._update(still)
+        torch.cuda.current_stream().wait_stream(beside)
+        graph = torch.cuda.CUDAGraph()
+        for each in self.network.parameters():
+            each.grad = None
+        with torch.cuda.graph(graph):
+            answer = self._update(still, fresh=False)
+        for rate, before in zip(rates, kept, strict=True):
+            rate.copy_(before)
+        return graph, still, answer
+
+    def _update(self, batch: Batch, fresh: bool = True) -> tuple[Tensor, Tensor]:
         if fresh:
             for each in self.network.parameters():
                 each.grad = None
         with torch.autocast(self._device.type, torch.bfloat16, cache_enabled=not self._options.graph):
             logits, coarse = self._forward(_seen(batch), batch.prompt, batch.previous)
-        total = loss(logits, batch.meant, batch.whole, batch.single, batch.weights)
-        truths = [F.avg_pool2d(each[:, None], 4)[:, 0] for each in (batch.meant, batch.whole)]
+        total = loss(logits, batch.meant, batch.whole, batch.single, batch.weights, batch.focus)
+        truths = [F.avg_pool2d(each[:, None], 4)[:, 0] for each in (batch.meant, batch.whole, batch.focus)]
         plain = batch.weights * self._no_edges
-        total = total + _COARSE_LOSS * loss(coarse, truths[0], truths[1], batch.single, plain)
+        total = total + _COARSE_LOSS * loss(coarse, truths[0], truths[1], batch.single, plain, truths[2])
         total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0, foreach=True)
+        for optimiser in self._optimisers:
+            optimiser.step()
         return total.detach(), logits.detach()
 
     @torch.no_grad()
@@ -242,8 +264,7 @@ class Training:
         keep = min(self._options.average, (1 + self.step) / (20 + self.step))
         mine, theirs = list(self.average.parameters()), list(self.network.parameters())
         torch._foreach_lerp_(mine, theirs, 1 - keep)
-        for own, new in zip(self.average.buffers(), self.network.buffers(), strict=True):
-            own.copy_(new)
+        torch._foreach_copy_(list(self.average.buffers()), list(self.network.buffers()))
 
     @torch.no_grad()
     def _count(self, batch: Batch, logits: Tensor, total: Tensor) -> None:
@@ -253,7 +274,7 @@ class Training:
         local = batch.kinds == LOCAL
         groups = (batch.single & shown, ~batch.single & shown & ~local, local & shown)
         counted = [value for group in groups for value in ((reached * group).sum(), group.sum().float())]
-        self._sums += torch.stack([total, *counted, (~shown).sum().float()])
+        self._sums += torch.stack([total, *counted, (~shown).float().mean()])
 
 
 def _seen(batch: Batch) -> Tensor:
@@ -261,9 +282,9 @@ def _seen(batch: Batch) -> Tensor:
     return (batch.image / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
-def _stage(text: str) -> tuple[float, Shape]:
-    share, side, items, fresh = text.split(":")
-    return float(share), Shape(int(side), int(items), int(fresh))
+def _stage(text: str) -> tuple[float, tuple[Shape, ...]]:
+    share, _, shapes = text.partition(":")
+    return float(share), tuple(Shape(*(int(number) for number in each.split(":"))) for each in shapes.split(","))
 
 
 def _options(arguments: Sequence[str] | None) -> Any:
@@ -276,8 +297,9 @@ def _options(arguments: Sequence[str] | None) -> Any:
     parser.add_argument("--seconds", type=float, default=480)
     parser.add_argument("--steps", type=int, default=10**9, help="at most")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--stages", type=_stage, nargs="+", metavar="SHARE:SIDE:ITEMS:FRESH",
-                        default=[_stage("0.42:160:256:104"), _stage("0.58:256:160:64")])  # fmt: skip
+    parser.add_argument("--stages", type=_stage, nargs="+", metavar="SHARE:SIDE:ITEMS:FRESH[,...]",
+                        default=[_stage(each) for each in _STAGES],
+                        help="share of the time, and one or more sizes that take turns")  # fmt: skip
     parser.add_argument("--start", type=Path, metavar="FILE", help="a checkpoint to go on from")
     parser.add_argument("--hold", type=float, default=0.3, help="share of the time at the full rate")
     parser.add_argument("--muon", type=float, default=0.02)
@@ -285,7 +307,9 @@ def _options(arguments: Sequence[str] | None) -> Any:
     parser.add_argument("--average", type=float, default=0.999)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--graph", action="store_true", help="replay one recorded CUDA graph for each step")
-    parser.add_argument("--judge", type=int, default=90, help="batches on which the scores are fitted")
+    parser.add_argument("--judge", type=int, default=90, help="batches of scenes on which the scores are fitted")
+    parser.add_argument("--judge-photos", type=int, default=200,
+                        help="batches of single clicks on photos on which they are fitted too")  # fmt: skip
     parser.add_argument("--judge-steps", type=int, default=600)
     parser.add_argument("--workers", type=int, default=6, help="processes that draw specs")
     parser.add_argument("--calibrate", type=int, default=60, help="batches")

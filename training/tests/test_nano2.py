@@ -1,6 +1,6 @@
 """The second generation of the network and its training; skipped where PyTorch is not installed."""
 
-import copy
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from training.nano2 import clicks  # noqa: E402 - only with PyTorch
+from training.judge import EVIDENCE  # noqa: E402 - only with PyTorch
+from training.nano2 import clicks  # noqa: E402
 from training.nano2.bank import Bank, from_runs, runs  # noqa: E402
 from training.nano2.evaluate import Case, next_click, pack, packed_cases  # noqa: E402
 from training.nano2.fold import Encoded, Folder, Prompt, Settings  # noqa: E402
@@ -19,9 +20,10 @@ from training.nano2.optimiser import Muon, orthogonal  # noqa: E402
 from training.nano2.planes import opponent, prompt_planes  # noqa: E402
 from training.nano2.rounds import LOCAL, Rounds, Shape  # noqa: E402
 from training.nano2.scenes import Renderer, SceneSampler  # noqa: E402
-from training.nano2.scores import between, photographed, refine  # noqa: E402
+from training.nano2.scores import Photographs, of_photos, save_evidence  # noqa: E402
+from training.nano2.scores import main as fit_scores  # noqa: E402
 from training.nano2.train import SamplerPool, main  # noqa: E402
-from training.nano2.weights import save  # noqa: E402
+from training.nano2.weights import load, save  # noqa: E402
 
 SMALL = Widths(half=8, quarter=8, eighth=16, sixteenth=16, deepest=16, before=1, inside=1, after=1, encoder=1)
 
@@ -140,7 +142,7 @@ def test_muon_steps_are_orthogonal_whatever_the_batch_of_shapes() -> None:
     weights = [torch.nn.Parameter(torch.randn(8, 2, 3, 3)) for _ in range(2)]
     before = [each.detach().clone() for each in weights]
     sum(each.square().sum() for each in weights).backward()  # type: ignore[union-attr]
-    Muon(weights, 0.1).step()
+    Muon(weights, torch.tensor(0.1)).step()
     assert all((each.norm() < old.norm()).item() for each, old in zip(weights, before, strict=True))
 
 
@@ -149,9 +151,9 @@ def test_a_part_that_was_meant_teaches_the_nearer_of_the_other_candidates() -> N
     whole[0, 2:14, 2:14], meant[0, 2:8, 2:8] = 1, 1
     good = torch.stack([whole, meant, meant], 1) * 16 - 8
     bad = torch.stack([meant, whole, whole], 1) * 16 - 8
-    single, weight = torch.tensor([True]), torch.ones(1, 3)
-    assert loss(good, meant, whole, single, weight) < loss(bad, meant, whole, single, weight)
-    assert loss(bad, meant, whole, single, weight * 0) == 0
+    single, weight, focus = torch.tensor([True]), torch.ones(1, 3), torch.ones(1, 16, 16)
+    assert loss(good, meant, whole, single, weight, focus) < loss(bad, meant, whole, single, weight, focus)
+    assert loss(bad, meant, whole, single, weight * 0, focus) == 0
 
 
 def test_a_look_changes_the_mask_in_its_window_only(bank: Bank) -> None:
@@ -181,8 +183,8 @@ def test_a_few_steps_of_training_leave_weights_that_answer(
 ) -> None:
     bank.save(tmp_path / "bank")
     options = ["--steps", "2", "--device", "cpu", "--workers", "0", "--calibrate", "1", "--judge", "1", "--report", "1"]
-    options += ["--judge-steps", "4"]
-    assert not main(["--bank", str(tmp_path / "bank"), "--out", str(tmp_path), "--stages", "1:32:4:2", *options])
+    options += ["--judge-steps", "4", "--judge-photos", "1"]
+    assert not main(["--bank", str(tmp_path / "bank"), "--out", str(tmp_path), "--stages", "1:32:4:2,64:4:2", *options])
     folder = Folder(tmp_path / "weights.safetensors")
     state = folder.begin(folder.encode(image), Prompt(((70.5, 60.5, 1),)))
     assert state.logits.shape == (120, 160)
@@ -207,19 +209,33 @@ def test_every_clicked_pixel_is_answered_as_it_was_clicked(weights: Path, image:
     assert [bool(logits[int(y), int(x)] > 0) for x, y, _ in points] == [True, False, True]
 
 
-def test_a_judge_is_refined_on_photos_and_kept_half_way(weights: Path, image: NDArray[np.uint8]) -> None:
-    mask = np.zeros((120, 160), bool)
-    mask[30:90, 40:110] = True
-    folder = Folder(weights, Settings(mirror=True))
-    found = photographed(folder, [Case("made", "up", image, mask, ~mask & False)], 0)
-    # Two views of the first look and of the second, which is no single click any more.
-    assert found[0].shape[:2] == (4, 3)
-    assert found[2].tolist() == [1, 1, 0, 0]
-    before = copy.deepcopy(folder.judge)
-    refine(folder.judge, found, 2)
-    name, after = next(iter(folder.judge.members.state_dict().items()))
-    half = between(before, folder.judge, 0.5)[f"members.{name}"]
-    assert torch.allclose(half, (before.members.state_dict()[name] + after) / 2)
+def test_single_clicks_on_photos_ask_for_whole_objects_and_keep_their_sources(bank: Bank, weights: Path) -> None:
+    device, network = torch.device("cpu"), load(weights)[0]
+    # Photos of one source have no whole object.
+    wholes = bank.wholes & (bank.owners != 1)
+    shown = dataclasses.replace(bank, wholes=wholes)
+    (seen, reached, single), sources = of_photos(network, shown, Renderer(bank, device), Shape(64, 6, 6), 4, device)
+    assert set(sources) == {"animals", "underwater"}
+    assert len(seen) == len(reached) == len(single) == len(sources)
+    # Of every third batch a second look too.
+    assert single.sum() * 6 == len(single) * 4
+    assert all(wholes[spec.meant] for spec in Photographs(shown).draw(20, 64))
+
+
+def test_a_judge_learns_from_photos_which_candidate_is_meant(weights: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    seen = torch.randn(512, 3, EVIDENCE)
+    # On scenes the first candidate is right, on photos the one with the largest number.
+    scenes = seen - 3, torch.tensor((0.9, 0.2, 0.2)).expand(512, 3), torch.ones(512)
+    photos = seen, torch.softmax(4 * seen[:, :, 0], 1), torch.ones(512)
+    for name, found in (("scenes", scenes), ("photos", photos)):
+        save_evidence(tmp_path / f"{name}.npz", found)
+    path = tmp_path / "weights.safetensors"
+    save(path, load(weights)[0])
+    assert not fit_scores(["--evidence", str(tmp_path), "--weights", str(path), "--iterations", "200"])
+    judge = load(path)[1]
+    assert (judge(scenes[0]).argmax(1) == 0).float().mean() > 0.9
+    assert (judge(photos[0]).argmax(1) == photos[1].argmax(1)).float().mean() > 0.8
 
 
 def test_cases_come_back_from_their_pack(tmp_path: Path) -> None:
