@@ -10,7 +10,7 @@ from rich.table import Table
 Report = dict[str, Any]
 
 _TASKS = {"encode": "a new image (encode)", "decode 1": "one click (decode)", "decode 8": "eight objects (decode)"}
-_GIB = 2**30
+_GIB, _MB = 2**30, 1e6
 
 
 def table(report: Report) -> Table:
@@ -30,6 +30,32 @@ def markdown(report: Report) -> str:
         lines += [*_grid(["", *work], rows), ""]
     lines += [*(f"- {note}" for note in _notes(report)), "", "![medians](results.png)", ""]
     return "\n".join(lines)
+
+
+def summary(reports: list[Report]) -> str:
+    """All models in one document: a table for each task, then the share of the peak and the memory."""
+    engines = list(dict.fromkeys(name for report in reports for name in report["engines"]))
+    lines = ["# Models", ""]
+    for task, what in _TASKS.items():
+        rows = []
+        for report in reports:
+            mine = report["engines"]
+            base = mine[engines[0]]["tasks"][task]["median"]
+            medians = (mine[name]["tasks"][task]["median"] if name in mine else None for name in engines)
+            rows.append([report["subject"], *("" if each is None else _against(each, base) for each in medians)])
+        lines += [f"{what.capitalize()}, median:", "", *_grid(["", *engines], rows), ""]
+    rows = []
+    for report in reports:
+        mine, server = report["engines"], report["memory_of_server"]
+        shares = (f"{mine[name]['tasks']['encode']['share_of_peak']:.0%}" if name in mine else "" for name in engines)
+        rows.append(
+            [report["subject"], *shares, f"{server['server'] / _MB:.0f} MB", f"{server['encoder'] / _MB:.0f} MB"]
+        )
+    head = ["", *engines, "server", "its encoder process"]
+    lines += ["Share of the matrix peak (a new image), and resident memory after 20 requests to a server:", ""]
+    lines += [*_grid(head, rows), ""]
+    notes = [f"- {report['subject']}: {'; '.join(list(_notes(report))[:3])}" for report in reports]
+    return "\n".join([*lines, *notes, ""])
 
 
 def draw(report: Report, path: Path) -> None:
@@ -56,11 +82,12 @@ def _rows(report: Report) -> Iterator[list[str]]:
     for task, what in _TASKS.items():
         mine = [each["tasks"][task] for each in engines]
         base = mine[0]["median"]
-        yield [f"{what}, median", *(f"{_time(each['median'])}, {base / each['median']:.1f}×" for each in mine)]
+        yield [f"{what}, median", *(_against(each["median"], base) for each in mine)]
         yield ["quickest to slowest", *(f"{_time(each['min'])} to {_time(each['max'])}" for each in mine)]
         yield ["arithmetic", *(f"{each['operations'] / 1e9:.3g} GFLOP" for each in mine)]
         yield ["share of the matrix peak", *(f"{each['share_of_peak']:.0%}" for each in mine)]
-    yield ["this library's own matrix peak", *(f"{each['peak'] / 1e9:.0f} GFLOP/s" for each in engines)]
+    peaks = (f"{each['peak'] / 1e9:.0f} GFLOP/s" if each["peak"] else "" for each in engines)
+    yield ["this library's own matrix peak", *peaks]
     yield ["from loading to the first answer", *(_time(each["first_answer_seconds"]) for each in engines)]
     yield ["memory of the process, at most", *(f"{each['memory_bytes'] / _GIB:.2f} GiB" for each in engines)]
     yield ["embedding's relative difference", *(f"{each['embedding_difference']:.1e}" for each in engines)]
@@ -73,7 +100,13 @@ def _notes(report: Report) -> Iterator[str]:
     peaks = ", ".join(f"{precision} {rate / 1e9:.0f} GFLOP/s" for precision, rate in sorted(report["peak"].items()))
     yield f"matrix peak: {peaks}; the best result of either library"
     yield f"writing the graphs: {_time(graphs['seconds'])}, {graphs['memory_bytes'] / _GIB:.2f} GiB"
-    yield f"int8: share of the peak of what is not quantized; mean IoU of the masks with f32 {report['int8_iou']:.3f}"
+    server = report["memory_of_server"]
+    yield (
+        f"resident memory of a server after {server['requests']} requests: {server['server'] / _MB:.0f} MB, and of its "
+        f"encoder process: {server['encoder'] / _MB:.0f} MB"
+    )
+    if report["int8_iou"] is not None:
+        yield f"int8: share of the peak of the other parts; mean IoU of the masks with f32 {report['int8_iou']:.3f}"
     yield "speed-ups (×) and differences are relative to the first column"
 
 
@@ -86,6 +119,10 @@ def _grid(head: list[str], rows: Any) -> Iterator[str]:
 
 def _share(seconds: dict[str, float], kind: str) -> str:
     return f"{seconds.get(kind, 0) / sum(seconds.values()):.1%}"
+
+
+def _against(seconds: float, base: float) -> str:
+    return f"{_time(seconds)}, {base / seconds:.1f}×"
 
 
 def _time(seconds: float) -> str:

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 # Duration of one measurement, and the most calls in it.
-_SECONDS = 6.0
+_SECONDS = 1.5
 _MAX_CALLS = 10
 
 _ROOT = Path(__file__).parents[2]

@@ -1,6 +1,6 @@
-"""SAM and SAM-HQ in transformers, with its reference attention. Needs torch."""
+"""The Segment Anything family in transformers, with its reference attention. Needs torch."""
 
-import json
+import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,60 +9,14 @@ from typing import Any
 import numpy as np
 import torch  # type: ignore[import-not-found,unused-ignore]
 from torch.utils.flop_counter import FlopCounterMode  # type: ignore[import-not-found,unused-ignore]
-from transformers import (  # type: ignore[import-not-found,unused-ignore]
-    AutoModelForMaskGeneration,
-    SamHQConfig,
-    SamHQModel,
-)
-from transformers.utils.logging import disable_progress_bar  # type: ignore[import-not-found,unused-ignore]
+from transformers import AutoModelForMaskGeneration  # type: ignore[import-not-found,unused-ignore]
 
 from benchmarks.peers.subject import Chain, best_rate, clicks, image
+from maskery.models.families import FAMILIES
+from maskery.models.files import read_config
 from maskery.models.sam.processing import Processor
 
 _TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
-
-# `small` has every part of the network and runs in seconds; other values are those of ViT-B.
-CONFIGS: dict[str, dict[str, Any]] = {
-    "base": {},
-    "small": {
-        "vision_config": {
-            "hidden_size": 96,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "image_size": 256,
-            "window_size": 6,
-            "global_attn_indexes": [1, 3],
-            "output_channels": 64,
-            "mlp_dim": 384,
-            "num_pos_feats": 32,
-        },
-        "prompt_encoder_config": {"hidden_size": 64, "image_size": 256},
-        "mask_decoder_config": {"hidden_size": 64, "mlp_dim": 128, "iou_head_hidden_dim": 64, "vit_dim": 96},
-    },
-}
-
-
-def write_weights(folder: Path, config: str) -> None:
-    """Write a SAM-HQ folder in the hub's format, with random weights that keep activations near 1.
-
-    transformers initialises with a standard deviation of 1e-10, which leads to slow denormal numbers.
-    """
-    torch.manual_seed(0)
-    model = SamHQModel(SamHQConfig(**CONFIGS[config]))
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            weight.normal_(std=0.1 if weight.ndim == 1 else weight[0].numel() ** -0.5)
-            if "norm" in name and name.endswith("weight"):
-                weight.add_(1)
-    side = model.config.vision_config.image_size
-    preprocessor = {
-        "image_mean": [0.485, 0.456, 0.406],
-        "image_std": [0.229, 0.224, 0.225],
-        "size": {"longest_edge": side},
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
-    disable_progress_bar()
-    model.save_pretrained(folder)
 
 
 class Engine:
@@ -77,13 +31,17 @@ class Engine:
     def __init__(self, folder: Path, precision: str) -> None:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
         self._type = _TYPES[precision]
-        self._folder = folder
+        config = read_config(folder)
+        if config.architecture.startswith("edgetam"):
+            # Makes transformers find EdgeTAM's backbone in timm without torchvision.
+            importlib.import_module("parity.oracle_sam2")
         model = AutoModelForMaskGeneration.from_pretrained(
             folder, attn_implementation=self.attention, dtype=torch.float32
         )
         self._model = model.to(self._type).eval().requires_grad_(False)
-        self._side = int(model.config.vision_config.image_size)
-        values = Processor.read(folder, self._side).pixel_values(image(self._side))
+        self._side = config.image_size
+        processor = Processor.read(folder, self._side, FAMILIES[config.architecture].keep_aspect)
+        values = processor.pixel_values(image(self._side))
         self._pixels = torch.from_numpy(values).to(self._type)
         self._known: dict[str, Any] = {}
 
@@ -95,8 +53,10 @@ class Engine:
         _decode(self._model, self._known, torch.from_numpy(points)[None].to(self._type))
 
     def embedding(self, file: Path) -> None:
-        square = self._known["image_embeddings"][0].float()
-        np.save(file, square.flatten(1).T.numpy())
+        maps = self._known["image_embeddings"]
+        # SAM 2 and EdgeTAM have three; the coarsest is the embedding.
+        square = maps[-1][0] if isinstance(maps, list) else maps[0]
+        np.save(file, square.float().flatten(1).T.numpy())
 
     def arithmetic(self, objects: int) -> float:
         # On the meta device only shapes are computed.

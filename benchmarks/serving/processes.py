@@ -35,6 +35,14 @@ def memory_bytes(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process, mapped files included."""
+    try:
+        return int((_PROC / str(pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
 def busy_seconds() -> float:
     """CPU seconds of all processes since the machine started."""
     user, nice, system, _, _, interrupts, soft = map(int, (_PROC / "stat").read_text().split()[1:8])

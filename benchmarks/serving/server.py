@@ -38,6 +38,7 @@ class Server:
 
     Attributes:
         url: base URL.
+        pid: of the process that was started.
         ready_seconds: from its start until it is ready.
 
     Raises:
@@ -59,6 +60,7 @@ class Server:
             env={**os.environ, **start.environment},
             start_new_session=True,
         )
+        self.pid = self._process.pid
         try:
             self._wait()
         except BaseException:

@@ -64,12 +64,16 @@ def test_a_child_that_fails_says_why(tmp_path: Path) -> None:
             2 * (7 * 8 * 8) * (6 * 3 * 3),
         ),
         (
+            ops.group_convolution(parameter(1, 6, 8, 8), parameter(6, 1, 1, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1]),
+            2 * (6 * 8 * 8) * (3 * 3),
+        ),
+        (
             ops.convolution_backprop_data(parameter(1, 6, 8, 8), parameter(6, 7, 2, 2), [2, 2]),
             2 * (7 * 16 * 16) * 6,
         ),
         (ops.relu(parameter(9)), 0),
     ],
-    ids=["matrices", "turned", "convolution", "transposed convolution", "no product"],
+    ids=["matrices", "turned", "convolution", "depthwise convolution", "transposed convolution", "no product"],
 )
 def test_a_multiplication_and_an_addition_are_two_operations(node: Any, operations: int) -> None:
     assert sam_maskery.operations(node) == operations
@@ -86,18 +90,22 @@ def test_the_report_names_every_engine_and_its_share_of_the_peak(
         Child, "ask", lambda self, method, *rest: 1e10 if method == "peak" else ask(self, method, *rest)
     )
     with models.linked(folder) as copy:
-        measured = models.measure(copy, 1, lambda what: None)
+        measured = models.measure(copy, "small", 1, lambda what: None)
     encode = measured["engines"]["maskery f32"]["tasks"]["encode"]
     assert encode["min"] <= encode["median"] <= encode["max"]
     assert encode["share_of_peak"] == pytest.approx(encode["operations"] / encode["median"] / 1e10)
     assert measured["graphs"]["seconds"] > 0
     measured["machine"]["other_load"] = 0.01
-    report = {"title": "a title", "versions": {"numpy": np.__version__}, **measured}
+    memory = measured["memory_of_server"]
+    assert memory["requests"] == 20
+    assert min(memory["server"], memory["encoder"]) > 2**24
+    report = {"subject": "SAM-HQ, small", "title": "a title", "versions": {"numpy": np.__version__}, **measured}
     text = models_report.markdown(report)
     assert "| a new image (encode), median |" in text
     assert "1.0×" in text
     assert "10 GFLOP/s" in text
     assert "other programs used 1% of them" in text
     assert models_report.table(report).row_count > 10
+    assert "| SAM-HQ, small |" in models_report.summary([report, report])
     models_report.draw(report, tmp_path / "chart.png")
     assert (tmp_path / "chart.png").stat().st_size > 1000
