@@ -116,7 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Of all configs that were measured, in this run or before.
     known = [options.results / f"models-{config}" / "results.json" for config in _DEFAULT]
     reports = [json.loads(file.read_text()) for file in known if file.is_file()]
-    (options.results / "models.md").write_text(summary(reports))
+    if reports:
+        (options.results / "models.md").write_text(summary(reports))
     console.print(f"Results are in {options.results}", soft_wrap=True)
     return 0
 
