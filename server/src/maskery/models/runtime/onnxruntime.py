@@ -1,6 +1,8 @@
 """ONNX Runtime, on a GPU of NVIDIA or, to compare the backends, on the CPU."""
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 # Only errors: what a fallback warns of is raised here.
 _LOG_ERRORS = 3
 
-# The release of ONNX is set by the graphs of this package, all of which have it or a newer one.
+# Of the smallest graph, which shows whether there is a GPU: as of `GraphBuilder`.
 _PROBE_OPSET, _PROBE_IR = 20, 10
 
 onnxruntime.disable_telemetry_events()
@@ -138,8 +140,9 @@ def _find_cuda() -> None:
             "MASKERY_DEVICE=cuda: the installed ONNX Runtime has no support for CUDA: "
             'pip uninstall onnxruntime, then pip install --force-reinstall "maskery[cuda]"'
         )
-    # CUDA's own libraries, which the extra installs as packages.
-    onnxruntime.preload_dlls()
+    # CUDA's own libraries, which the extra installs as packages. What is missing is printed.
+    with redirect_stdout(sys.stderr):
+        onnxruntime.preload_dlls()
     value = helper.make_tensor_value_info("value", TensorProto.FLOAT, [1])
     result = helper.make_tensor_value_info("result", TensorProto.FLOAT, [1])
     graph = helper.make_graph([helper.make_node("Neg", ["value"], ["result"])], "probe", [value], [result])
@@ -148,7 +151,9 @@ def _find_cuda() -> None:
     settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=[_CUDA], enable_fallback=0)
-    # Its exceptions have no other class in common.
-    except Exception as error:  # noqa: BLE001
-        reason = str(error).partition("\n")[0]
-        raise DeviceError(f"MASKERY_DEVICE=cuda: ONNX Runtime cannot use a GPU here, only the CPU: {reason}") from None
+    # Its exceptions have no other class in common. The cause is in what it has written to standard error.
+    except Exception:  # noqa: BLE001
+        raise DeviceError(
+            "MASKERY_DEVICE=cuda: ONNX Runtime cannot use a GPU here, only the CPU; `nvidia-smi` shows whether "
+            "there is one, and the lines before this one what is missing"
+        ) from None

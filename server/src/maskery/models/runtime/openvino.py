@@ -2,22 +2,16 @@
 
 import hashlib
 import logging
-import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
 
+import openvino
+from filelock import FileLock
 from numpy.typing import NDArray
 
-# OpenVINO's Python tools report their use to a server, and fork a process to do so, unless the package for it cannot
-# be imported. This must come before them.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-
-import openvino  # noqa: E402
-from filelock import FileLock  # noqa: E402
-
-from maskery.models.errors import DeviceError  # noqa: E402
-from maskery.models.runtime.backend import Arrays, Graph, Options, Precision, Run, Shapes  # noqa: E402
+from maskery.models.errors import DeviceError
+from maskery.models.runtime.backend import Arrays, Graph, Options, Precision, Run, Shapes
 
 _core = openvino.Core()
 _log = logging.getLogger(__name__)
