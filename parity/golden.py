@@ -1,16 +1,18 @@
-"""`make golden`: what transformers computes for small networks, kept for the tests that run without it."""
+"""`make golden`: what transformers computes for small networks, and PyTorch for `maskery/nano`, kept for other tests."""
 
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from nano_cases import CASES
 from sam_cases import SIZES, image, prompts
 from sam_folders import write_model
 
 from maskery.models.sam.model import load
 from maskery.models.sam2.model import load as load_sam2
 from parity.oracle import Oracle, correct_transformers
+from parity.oracle_nano import NanoOracle
 from parity.oracle_sam2 import Sam2Oracle
 
 # Logits in between carry no further information.
@@ -59,8 +61,16 @@ def sam2() -> dict[str, np.ndarray]:
     return kept
 
 
+def nano() -> dict[str, np.ndarray]:
+    oracle = NanoOracle()
+    answers = [oracle.answer(case) for case in CASES]
+    kept = {f"mask-{index}": np.packbits(each.logits > 0, axis=1) for index, each in enumerate(answers)}
+    return {**kept, "scores": np.array([each.score for each in answers], np.float32)}
+
+
 def main(folder: Path) -> None:
-    for name, kept in (("golden.npz", sam()), ("golden-sam2.npz", sam2())):
+    made = (("golden.npz", sam), ("golden-sam2.npz", sam2), ("golden-nano.npz", nano))
+    for name, kept in ((name, make()) for name, make in made):
         np.savez_compressed(folder / name, **kept)  # type: ignore[arg-type]
         print(f"{folder / name}: {(folder / name).stat().st_size / 1e6:.1f} MB")
 

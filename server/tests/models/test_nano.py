@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from nano_cases import CASES
 from sam_folders import CACHE
 
 from maskery.models.builtin import nano
@@ -56,6 +57,16 @@ def mask_of(image: Image, asked: ObjectPrompt, model: Model = MODEL) -> np.ndarr
 
 def iou(first: np.ndarray, second: np.ndarray) -> float:
     return np.count_nonzero(first & second) / np.count_nonzero(first | second)
+
+
+@pytest.mark.parametrize("index", range(len(CASES)))
+def test_masks_and_scores_equal_those_of_pytorch(index: int) -> None:
+    """`make golden` stores what PyTorch computes."""
+    case, expected = CASES[index], np.load(Path(__file__).with_name("golden-nano.npz"))
+    [found] = decode(case.image, case.prompt)
+    mask = np.unpackbits(expected[f"mask-{index}"], axis=1, count=found.logits.shape[2]).astype(bool)
+    assert iou(found.logits[0] > 0, mask) >= 0.999
+    assert found.scores[0] == pytest.approx(expected["scores"][index], abs=0.01)
 
 
 def test_one_click_finds_an_object_that_stands_out() -> None:
