@@ -1,4 +1,4 @@
-"""`make golden`: what transformers computes for small networks, and PyTorch for `maskery/nano`, kept for other tests."""
+"""`make golden`: what transformers and, for `maskery/nano`, PyTorch compute, kept for the tests that run without them."""
 
 import sys
 import tempfile
