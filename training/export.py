@@ -125,9 +125,9 @@ def compare(network: Nano, judge: Judge, encoder: Path, decoder: Path, inputs: A
 
 
 def _openvino(graph: Path, inputs: Arrays, outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-    from maskery.models.runtime import Network, read_file  # noqa: PLC0415 - OpenVINO only where it is compared with
+    from maskery.models.runtime import Graph, Network  # noqa: PLC0415 - OpenVINO only where it is compared with
 
-    return Network(lambda: read_file(graph), "f32", outputs).run(inputs)
+    return Network(lambda: Graph(graph), "f32", outputs).run(inputs)
 
 
 def _onnxruntime(graph: Path, inputs: Arrays, outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:

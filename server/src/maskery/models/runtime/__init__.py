@@ -3,7 +3,7 @@
 import sys
 
 from maskery.models.compile_cache import compilations
-from maskery.models.runtime.backend import Arrays, Backend, Graph, Precision, read_file
+from maskery.models.runtime.backend import Arrays, Backend, Graph, Precision
 from maskery.models.runtime.devices import best_precision, choose_precision, multiplies_int8, open_backend
 from maskery.models.runtime.network import Network, pad_rows
 
@@ -23,5 +23,4 @@ __all__ = [
     "multiplies_int8",
     "open_backend",
     "pad_rows",
-    "read_file",
 ]

@@ -34,11 +34,6 @@ class Graph:
     weights: Arrays = field(default_factory=dict)
 
 
-def read_file(path: Path) -> Graph:
-    """A graph without further weights, in ONNX or in OpenVINO's own format."""
-    return Graph(path)
-
-
 @dataclass(frozen=True)
 class Options:
     """How a graph is run.
