@@ -1,8 +1,6 @@
 """What is learned from: photos with masked things, and cut-outs, read from a folder into memory."""
 
 import json
-import sys
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,9 +28,6 @@ WEIGHTS = {
     "mushrooms": 0.8,
     "nuclei": 0.3,
 }
-
-#: One in so many photos of a source is held out. All of the fruit: a source that is never seen.
-HELD_OUT = {"animals": 6, "clothing": 20, "food": 10, "facades": 10, "fruit": 1}
 
 #: Categories that are the whole of which the source's other masks are parts.
 WHOLES = {"clothing": "person", "facades": "facade"}
@@ -111,17 +106,6 @@ class Library:
         return weights
 
 
-def open_data(data: Path) -> tuple[Library, Library]:
-    """What is learned from, and what is held out, for a command: without them it ends, saying what is missing."""
-    # The process that makes scenes is a fork of this one, which OpenCV's threads would not survive.
-    cv2.setNumThreads(1)
-    try:
-        return split(read_library(data))
-    except NoData as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-
-
 def read_library(data: Path, longest: int = 448) -> Library:
     """Read ``<source>/images``, ``<source>/annotations.json`` and ``cutouts/*/*.webp``.
 
@@ -140,19 +124,6 @@ def read_library(data: Path, longest: int = 448) -> Library:
     photos = [photo for source in sources for photo in _read_source(source, longest)]
     cutouts = [_read_cutout(path) for path in sorted(data.glob("cutouts/*/*.webp"))]
     return Library(photos, cutouts)
-
-
-def split(library: Library) -> tuple[Library, Library]:
-    """What is learned from, and what choices are measured on: a source left out, and some photos of the others.
-
-    Near-identical frames (tabletop) are not measured on.
-    """
-    kept, held = Library([], library.cutouts), Library()
-    for photo in library.photos:
-        every = HELD_OUT.get(photo.source, 0)
-        chosen = every > 0 and zlib.crc32(photo.name.encode()) % every == 0
-        (held if chosen else kept).photos.append(photo)
-    return kept, held
 
 
 def _read_source(folder: Path, longest: int) -> Iterator[Photo]:

@@ -5,12 +5,16 @@ border lies on edges, how sure it is, how it relates to the other two. All three
 networks whose mean is more reliable than any of them.
 """
 
+from typing import TypeAlias
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from training.network import Decoder, Look, clues
-from training.views import Features
+from training.nano2.network import Decoder, Look
+
+#: Of the encoder, at a half, a quarter and an eighth.
+Features: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 #: Numbers by which an answer is judged.
 EVIDENCE = 52
@@ -65,7 +69,7 @@ def evidence(decoder: Decoder, look: Look, features: Features, prompt: Tensor) -
         decoder: that answered.
         look: its answers.
         features: of the encoder, at a half, a quarter and an eighth, one of each for each object.
-        prompt: [B, 8, S/4, S/4].
+        prompt: [B, 10, S/4, S/4].
     """
     half, quarter, eighth = (each.float() for each in features)
     deep, coarse, fine = (each.float() for each in look[1:])
@@ -78,7 +82,7 @@ def evidence(decoder: Decoder, look: Look, features: Features, prompt: Tensor) -
     click8 = F.avg_pool2d(click4, 2)
     click16 = F.avg_pool2d(click8, 2)
     planes = prompt[:, _TELLING].float()
-    found = [clues(look.logits, prompt.float())]
+    found = [_clues(look.logits, prompt.float())]
     for project, kept, places in (
         (decoder.like_quarter.project, quarter, (inside4, around4, click4)),
         (decoder.like_eighth.project, eighth, (inside8, around8, click8)),
@@ -107,6 +111,37 @@ def edges(half: Tensor) -> Tensor:
     """How much features [B, channels, rows, columns] change to the right and downwards, [B, 1, rows, columns]."""
     across, down = (half[..., 1:] - half[..., :-1]).abs(), (half[:, :, 1:] - half[:, :, :-1]).abs()
     return F.pad(across.mean(1, keepdim=True), (0, 1)) + F.pad(down.mean(1, keepdim=True), (0, 0, 0, 1))
+
+
+def _clues(logits: Tensor, prompt: Tensor) -> Tensor:
+    """What an answer's own looks say about it, [B, 3, 7].
+
+    How sure it is, how little its area hangs on the threshold, how large it is, how far it agrees with the other two,
+    whether it runs along the image's border, and whether the prompt is a single click.
+
+    Args:
+        logits: [B, 3, S/2, S/2].
+        prompt: [B, 10, S/4, S/4].
+    """
+    inside = torch.sigmoid(logits)
+    sure = (logits > 0).float()
+    area = sure.sum((2, 3))
+    # What the IoU would be if the probabilities were right.
+    expected = (inside * sure).sum((2, 3)) / (sure + inside * (1 - sure)).sum((2, 3)).clamp_min(1.0)
+    stable = (logits > 1).float().sum((2, 3)) / (logits > -1).float().sum((2, 3)).clamp_min(1.0)
+    agreed = []
+    for other in (1, 2):
+        turned = torch.cat([sure[:, other:], sure[:, :other]], 1)
+        agreed.append((sure * turned).sum((2, 3)) / (area + (1 - sure).mul(turned).sum((2, 3))).clamp_min(1.0))
+    border = torch.cat([sure[:, :, 0], sure[:, :, -1], sure[:, :, :, 0], sure[:, :, :, -1]], 2).mean(2)
+    share = (sure.mean((2, 3)) + 1e-3).log()
+    single = prompt[:, 7, 0, 0][:, None] + 0 * share
+    return torch.stack([_odds(expected), _odds(stable), share, *agreed, border, single], 2)
+
+
+def _odds(share: Tensor) -> Tensor:
+    share = share.clamp(0.01, 0.99)
+    return (share / (1 - share)).log()
 
 
 def _outline(logits: Tensor, half: Tensor, at_click: Tensor) -> Tensor:

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from training.network import Conv, Likeness, Residual
-
 #: Planes of a prompt at a quarter of the resolution, see `training.nano2.planes`.
 PROMPT_PLANES = 10
 PREVIOUS_PLANES = 4
@@ -39,6 +37,48 @@ class Widths:
     inside: int = 2
     after: int = 2
     encoder: int = 3
+
+
+class Conv(nn.Sequential):
+    """Convolution, batch normalisation, ReLU."""
+
+    def __init__(self, before: int, after: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(inplace=True),
+        )
+
+
+class Residual(nn.Module):
+    """Two convolutions beside the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = Conv(width, width)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        nn.init.constant_(self.norm.weight, 0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.norm(self.second(self.first(x))))
+
+
+class Likeness(nn.Module):
+    """Cosine similarity of each place with the places clicked on the object, and with those clicked off it."""
+
+    def __init__(self, width: int, directions: int = 32) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(width, directions, 1)
+
+    def forward(self, features: Tensor, clicks: Tensor) -> Tensor:
+        """Cosines [B, 2, rows, columns] from features [B, width, rows, columns] and weights [B, 2, rows, columns]."""
+        directions = F.normalize(self.project(features).float(), dim=1, eps=1e-3)
+        flat, weights = directions.flatten(2), clicks.float().flatten(2)
+        weights = weights / (weights.sum(dim=2, keepdim=True) + 1e-3)
+        meant = weights @ flat.transpose(1, 2)
+        likeness: Tensor = (meant @ flat).reshape(clicks.shape)
+        return likeness
 
 
 class Encoder(nn.Module):
