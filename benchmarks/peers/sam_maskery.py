@@ -14,10 +14,10 @@ from openvino import opset13 as ops
 from openvino.passes import ConstantFolding, Manager
 
 from benchmarks.peers.subject import Chain, best_rate, clicks, image
-from maskery.models.runtime import best_precision
-from maskery.models.sam.config import SamConfig, read_document
-from maskery.models.sam.model import load
-from maskery.models.sam.promptable import quantized_encoder
+from maskery.models.families import FAMILIES
+from maskery.models.files import read_config
+from maskery.models.runtime import best_precision, open_backend
+from maskery.models.sam.promptable import PromptableModel, quantized_encoder
 from maskery.models.sam.quantize import quantize as quantize_model
 from maskery.segmentation import Embedding
 
@@ -47,9 +47,11 @@ class Engine:
         self._quantized = precision == "int8"
         # Of the parts that are not quantized, and of the matrix peak.
         self._precision = best_precision() if self._quantized else precision
-        self._model = load("maskery/benchmark", folder, _REVISION, precision)
-        self._config = SamConfig.parse(read_document(folder / "config.json"))
-        self._side = self._config.vision.image_size
+        load = FAMILIES[read_config(folder).architecture].load
+        model = load("maskery/benchmark", folder, _REVISION, precision, False, None, open_backend("cpu"))
+        assert isinstance(model, PromptableModel)
+        self._model = model
+        self._side = model.processor.side
         self._image = image(self._side)
         self._embedding: Embedding | None = None
 
