@@ -14,6 +14,7 @@ from sam_folders import CACHE, write_model
 from maskery.models import DeviceError, StoreError
 from maskery.models.compile_cache import compilations
 from maskery.models.runtime import Network
+from maskery.models.sam import attention
 from maskery.models.sam.model import Sam, load
 from maskery.segmentation import ObjectPrompt, Size, parse_prompt, segment
 
@@ -55,6 +56,16 @@ def test_candidates_equal_those_of_transformers(model: Sam, architecture: str, s
         theirs = expected[first:, : own.shape[1], : own.shape[2]]
         assert np.linalg.norm(own - theirs) < 1e-3 * np.linalg.norm(theirs)
         np.testing.assert_allclose(mine.scores, expected_scores[first:].clip(0, 1), atol=1e-4)
+
+
+def test_an_embedding_does_not_depend_on_the_size_of_the_chunks(
+    model: Sam, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = model.encode(image(SIZES[1])).arrays["embedding"]
+    # Three chunks, of 6, 6 and 4 rows, for the network's grid of 16.
+    monkeypatch.setattr(attention, "_CHUNK_SCORES", 6 * 16**3)
+    chunked = load("a/b", folder, "r", "f32").encode(image(SIZES[1])).arrays["embedding"]
+    np.testing.assert_allclose(chunked, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_candidates_do_not_depend_on_other_objects(model: Sam) -> None:

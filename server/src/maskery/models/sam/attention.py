@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from maskery.models.sam.config import VisionConfig
 from maskery.models.sam.graph import GraphBuilder, Value
 
-# Scores of global attention that exist at a time: one head's, of some rows of queries.
-CHUNK_SCORES = 2**22
+# Scores of global attention that exist at a time: one head's, of some rows of queries. They are written and read three
+# times, so they should stay in the processor's cache.
+_CHUNK_SCORES = 2**21
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _attend_windows(graph: GraphBuilder, qkv: Value, name: str, vision: VisionCo
 def global_attention(graph: GraphBuilder, tokens: Value, name: str, vision: VisionConfig) -> Value:
     """[grid², D] in the order of rows to the same.
 
-    Queries are processed in chunks: all scores at once would be nH × grid⁴ numbers, 800 MB for ViT-B.
+    Heads are processed one by one, queries in chunks: all scores at once would be nH × grid⁴ numbers, 800 MB for ViT-B.
     """
     grid, heads, head_size = vision.grid, vision.heads, vision.head_size
     qkv = graph.reshape(graph.linear_rows(tokens, f"{name}.qkv"), grid * grid, 3, heads, head_size)
@@ -104,19 +105,20 @@ def global_attention(graph: GraphBuilder, tokens: Value, name: str, vision: Visi
     k = _scale(graph, k, head_size)
     square = graph.reshape(q, heads, grid, grid, head_size)  # [nH, grid, grid, C]
     rel_pos = _decomposed_rel_pos(graph, square, name, (grid, grid), grid, batch_axes=1)
-    rows = max(1, CHUNK_SCORES // grid**3)
-    by_head = []
-    for head in range(heads):
-        head_q, head_k, head_v, *head_rel_pos = (graph.slice(each, head, head + 1) for each in (q, k, v, *rel_pos))
+    rows = max(1, _CHUNK_SCORES // grid**3)
+
+    def attend_head(q: Value, k: Value, v: Value, rel_pos_h: Value, rel_pos_w: Value) -> Value:
         chunks = []
         for start in range(0, grid, rows):
             stop = min(start + rows, grid)
-            chunk_q = graph.slice(head_q, start * grid, stop * grid, axis=1)  # [1, (stop - start) × grid, C]
-            rel_pos_h, rel_pos_w = (graph.slice(each, start, stop, axis=1) for each in head_rel_pos)
-            shape = (1, (stop - start) * grid, grid)
-            chunks.append(_attention(graph, chunk_q, head_k, head_v, (rel_pos_h, rel_pos_w), shape))
-        by_head.append(graph.concat(chunks, axis=1))
-    attn_out = graph.concat(by_head, axis=0)  # [nH, grid², C]
+            chunk_q = graph.slice(q, start * grid, stop * grid)  # [(stop - start) × grid, C]
+            chunk_rel_pos = graph.slice(rel_pos_h, start, stop), graph.slice(rel_pos_w, start, stop)
+            chunks.append(_attention(graph, chunk_q, k, v, chunk_rel_pos, ((stop - start) * grid, grid)))
+        return graph.concat(chunks, axis=0)
+
+    by_head = [(each, (grid * grid, head_size)) for each in (q, k, v)]
+    by_head += [(each, (grid, grid, grid)) for each in rel_pos]
+    attn_out = graph.scan(by_head, attend_head, (grid * grid, head_size))  # [nH, grid², C]
     return graph.reshape(graph.transpose(attn_out, 1, 0, 2), grid * grid, vision.hidden_size)
 
 

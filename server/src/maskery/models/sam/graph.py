@@ -1,6 +1,6 @@
 """Builds ONNX graphs node by node, with the weights as inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class GraphBuilder:
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self.weight_names: dict[str, None] = {}
+        self._count = 0
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -63,13 +64,15 @@ class GraphBuilder:
         array: NDArray[Any] = np.ascontiguousarray(value, dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
-            self._constants[key] = f"constant_{len(self._constants)}"
+            self._count += 1
+            self._constants[key] = f"constant_{self._count}"
             self._initializers.append(onnx.numpy_helper.from_array(array, self._constants[key]))
         return self._constants[key]
 
     def op(self, kind: str, *inputs: Value, **attributes: Any) -> Value:
         """Add a node with one output."""
-        name = f"{kind}_{len(self._nodes)}"
+        self._count += 1
+        name = f"{kind}_{self._count}"
         self._nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
@@ -91,6 +94,34 @@ class GraphBuilder:
 
     def gather(self, value: Value, indices: NDArray[np.int64], axis: int = 0) -> Value:
         return self.op("Gather", value, self.constant(indices, np.int64), axis=axis)
+
+    def scan(
+        self, values: Sequence[tuple[Value, Sequence[int]]], body: Callable[..., Value], shape: Sequence[int]
+    ) -> Value:
+        """Compute the same for each entry along the first axis, one entry after the other.
+
+        The nodes exist once, however many entries there are: that compiles faster, and takes less memory.
+
+        Args:
+            values: with as many entries each, and the shape of an entry.
+            body: adds the nodes for an entry of each value, and returns the result. It uses no other values.
+            shape: of the result for an entry.
+
+        Returns:
+            The results, joined along a new first axis.
+        """
+        outside = self._nodes, self._initializers, self._constants
+        self._nodes, self._initializers, self._constants = [], [], {}
+        names = [f"{value}_entry" for value, _ in values]
+        result = body(*names)
+        shapes = [*(each for _, each in values), shape]
+        infos = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, list(each))
+            for name, each in zip([*names, result], shapes, strict=True)
+        ]
+        graph = helper.make_graph(self._nodes, "body", infos[:-1], infos[-1:], self._initializers)
+        self._nodes, self._initializers, self._constants = outside
+        return self.op("Scan", *(value for value, _ in values), body=graph, num_scan_inputs=len(values))
 
     def linear_rows(self, value: Value, name: str) -> Value:
         """A `torch.nn.Linear` on a value with two axes.

@@ -8,11 +8,14 @@ it can take tokens in any order.
 import numpy as np
 from numpy.typing import NDArray
 
-from maskery.models.sam.attention import CHUNK_SCORES, Windows, pad_windows, window_order
+from maskery.models.sam.attention import Windows, pad_windows, window_order
 from maskery.models.sam.graph import GraphBuilder, Value
 from maskery.models.sam2.config import Block, HieraConfig
 
 _ROOT = "vision_encoder.backbone"
+
+# Scores of global attention that are computed in one node. OpenVINO keeps only some of them at a time.
+_CHUNK_SCORES = 2**22
 
 
 def hiera_features(
@@ -153,7 +156,7 @@ def _attend_globally(graph: GraphBuilder, qkv: Value, block: Block) -> Value:
     heads, size, tokens = block.heads, block.width // block.heads, block.grid**2
     split = graph.transpose(graph.reshape(qkv, tokens, 3, heads, size), 1, 2, 0, 3)
     query, key, value = (graph.reshape(graph.slice(split, index, index + 1), heads, tokens, size) for index in range(3))
-    step = max(1, CHUNK_SCORES // tokens)
+    step = max(1, _CHUNK_SCORES // tokens)
     done = []
     for head in range(heads):
         mine, keys, values = (graph.slice(each, head, head + 1) for each in (query, key, value))
