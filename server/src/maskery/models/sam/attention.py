@@ -116,9 +116,9 @@ def global_attention(graph: GraphBuilder, tokens: Value, name: str, vision: Visi
             chunks.append(_attention(graph, chunk_q, k, v, chunk_rel_pos, ((stop - start) * grid, grid)))
         return graph.concat(chunks, axis=0)
 
-    by_head = [(each, (grid * grid, head_size)) for each in (q, k, v)]
-    by_head += [(each, (grid, grid, grid)) for each in rel_pos]
-    attn_out = graph.scan(by_head, attend_head, (grid * grid, head_size))  # [nH, grid², C]
+    tokens_shape, rel_pos_shape = (grid * grid, head_size), (grid, grid, grid)
+    by_head = [*((each, tokens_shape) for each in (q, k, v)), *((each, rel_pos_shape) for each in rel_pos)]
+    attn_out = graph.scan(by_head, attend_head, tokens_shape)  # [nH, grid², C]
     return graph.reshape(graph.transpose(attn_out, 1, 0, 2), grid * grid, vision.hidden_size)
 
 
