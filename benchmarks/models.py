@@ -114,8 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     # Of all configs that were measured, in this run or before.
-    known = [options.results / f"models-{config}" / "results.json" for config in _DEFAULT]
+    known = [options.results / f"models-{config}" / "results.json" for config in SUBJECTS]
     reports = [json.loads(file.read_text()) for file in known if file.is_file()]
+    # Results of before this benchmark measured servers are left out.
+    reports = [report for report in reports if "memory_of_server" in report]
     if reports:
         (options.results / "models.md").write_text(summary(reports))
     console.print(f"Results are in {options.results}", soft_wrap=True)
