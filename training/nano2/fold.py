@@ -7,7 +7,6 @@ begins with a look at the whole image. The same clicks give the same state, what
 The server does the same in `maskery.models.builtin.nano_fold`, with states in 8 bits and with many clicks in groups.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +26,10 @@ Floats = NDArray[np.float32]
 
 #: Rows and columns that the network sees; a window is stretched to the nearest in proportion.
 SHAPES = ((192, 320), (224, 288), (256, 256), (288, 224), (320, 192))
+
+#: Of windows with few pixels, and of those around a click.
+SMALL_SHAPES = ((128, 192), (160, 160), (192, 128))
+FEW_PIXELS = 192 * 192
 LOCAL_SHAPES = ((160, 160),)
 
 Click = tuple[float, float, int]
@@ -119,7 +122,7 @@ class Folder:
         rows, columns = (max(1, round(each * shrink)) for each in image.shape[:2])
         pixels = image if shrink == 1 else _resized(image, rows, columns)
         scale = (columns / image.shape[1], rows / image.shape[0])
-        features, colours = self._see(pixels, _shape(pixels.shape[0], pixels.shape[1], SHAPES))
+        features, colours = self._see(pixels, _shape(pixels.shape[0], pixels.shape[1]))
         return Encoded(pixels, scale, features, colours)
 
     def answer(self, image: Encoded, prompt: Prompt) -> State:
@@ -212,7 +215,7 @@ class Folder:
         else:
             left, top, right, bottom = int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1))
             part = image.pixels[top:bottom, left:right]
-            features, colours = self._see(part, _shape(*part.shape[:2], LOCAL_SHAPES if local else SHAPES))
+            features, colours = self._see(part, _shape(*part.shape[:2], local))
             x0, y0, x1, y1 = left, top, right, bottom
         rows, columns = colours.shape[2:]
         scale = np.array((columns / (x1 - x0), rows / (y1 - y0)), np.float32)
@@ -279,7 +282,8 @@ def scaled(prompt: Prompt, scale: tuple[float, float]) -> Prompt:
     return Prompt(clicks, (x0 * across, y0 * down, x1 * across, y1 * down))
 
 
-def _shape(rows: int, columns: int, shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+def _shape(rows: int, columns: int, local: bool = False) -> tuple[int, int]:
+    shapes = LOCAL_SHAPES if local else SMALL_SHAPES if rows * columns <= FEW_PIXELS else SHAPES
     return min(shapes, key=lambda shape: abs(np.log(shape[0] / shape[1]) - np.log(rows / columns)))
 
 

@@ -16,7 +16,7 @@ from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPr
 GRAPH, JUDGE = "nano.onnx", "nano-judge.npz"
 
 #: Changes with the weights, and with everything else that changes a mask.
-REVISION = 7
+REVISION = 8
 
 _HERE = Path(__file__).parent
 _TOKEN_SIDE = 16

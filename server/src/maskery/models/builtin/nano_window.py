@@ -43,6 +43,10 @@ class Shape(NamedTuple):
 
 
 _SHAPES = (Shape(192, 320), Shape(224, 288), Shape(256, 256), Shape(288, 224), Shape(320, 192))
+
+# Of windows with few pixels, and of those around a point.
+_SMALL_SHAPES = (Shape(128, 192), Shape(160, 160), Shape(192, 128))
+_FEW_PIXELS = 192 * 192
 _LOCAL_SHAPE = Shape(160, 160)
 
 
@@ -74,8 +78,9 @@ class Window(NamedTuple):
         if self.local:
             return _LOCAL_SHAPE
         down, across = self.slices
-        ratio = math.log((down.stop - down.start) / (across.stop - across.start))
-        return min(_SHAPES, key=lambda shape: abs(math.log(shape.rows / shape.columns) - ratio))
+        rows, columns = down.stop - down.start, across.stop - across.start
+        shapes = _SMALL_SHAPES if rows * columns <= _FEW_PIXELS else _SHAPES
+        return min(shapes, key=lambda shape: abs(math.log(shape.rows / shape.columns) - math.log(rows / columns)))
 
     @classmethod
     def whole(cls, rows: int, columns: int) -> "Window":
