@@ -7,6 +7,8 @@ BENCH := .venv-bench
 TRAINING := .venv-training
 CLUSTER := .venv-cluster
 AUDIT := .venv-audit
+LABEL_STUDIO := .venv-label-studio
+X_ANYLABELING := .venv-x-anylabeling
 PAGE_TOOLS := node_modules/.ready
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
@@ -28,7 +30,7 @@ test: $(DEV_READY) ## Run the tests of the client and the server, in parallel
 
 .PHONY: test-slow
 test-slow: $(DEV_READY) page-tools ## Run the other tests: browsers, databases, faults, crowds, generated clients
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow or services" --ignore tests/playground $(PYTEST)
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow or services" --ignore tests/playground --ignore tests/tools $(PYTEST)
 	@# In processes of its own: Playwright leaves an event loop running in the thread of its tests.
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m slow tests/playground $(PYTEST)
 
@@ -36,8 +38,12 @@ test-slow: $(DEV_READY) page-tools ## Run the other tests: browsers, databases, 
 test-cluster: $(CLUSTER)/.ready ## Run the tests of a cluster of replicas, in an environment of its own (Ray)
 	@$(CLUSTER)/bin/python -m pytest -q -s -m "slow or services" -W ignore::DeprecationWarning tests/cluster
 
+.PHONY: test-tools
+test-tools: $(DEV_READY) $(LABEL_STUDIO)/.ready $(X_ANYLABELING)/.ready ## Run Label Studio and X-AnyLabeling themselves against the bridges, in environments of their own
+	@LABEL_STUDIO=$(LABEL_STUDIO) X_ANYLABELING=$(X_ANYLABELING) $(BIN)/python -m pytest -q -m services tests/tools $(PYTEST)
+
 .PHONY: test-all
-test-all: test test-slow test-cluster test-parity ## Run every test
+test-all: test test-slow test-cluster test-tools test-parity ## Run every test
 
 .PHONY: test-parity
 test-parity: $(PARITY)/.ready ## Compare SAM and SAM-HQ with transformers, test training, in an environment of its own (PyTorch)
@@ -123,7 +129,7 @@ train: $(TRAINING)/.ready ## Train the built-in network: DATA=folder [OUT=folder
 
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) $(PARITY) $(BENCH) $(TRAINING) $(CLUSTER) $(AUDIT) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(BENCH) $(TRAINING) $(CLUSTER) $(AUDIT) $(LABEL_STUDIO) $(X_ANYLABELING) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=..." >&2; exit 1; }
@@ -158,6 +164,21 @@ $(AUDIT)/.ready:
 	@echo "making $(AUDIT) with pip-audit ..."
 	@$(PYTHON) -m venv $(AUDIT)
 	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.9"
+	@touch $@
+
+# About 1 GB.
+$(LABEL_STUDIO)/.ready: tests/tools/requirements-label-studio.txt
+	@echo "making $(LABEL_STUDIO) with Label Studio ..."
+	@$(PYTHON) -m venv $(LABEL_STUDIO)
+	@$(LABEL_STUDIO)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(X_ANYLABELING)/.ready: tests/tools/requirements-x-anylabeling.txt
+	@echo "making $(X_ANYLABELING) with X-AnyLabeling's client ..."
+	@$(PYTHON) -m venv $(X_ANYLABELING)
+	@$(X_ANYLABELING)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@# Without the runtimes of its own models.
+	@$(X_ANYLABELING)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "x-anylabeling-cvhub==4.2.1"
 	@touch $@
 
 $(VENV)/.fuzz-ready: $(READY) fuzz/requirements.txt

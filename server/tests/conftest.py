@@ -14,7 +14,7 @@ from samples import MODEL, b64, png, squares
 
 from maskery.accounts import AccountStore
 from maskery.api.app import create_app
-from maskery.serving.server import configure, listen
+from maskery.serving.server import configure, listen, listen_bridge
 from maskery.settings import Settings
 
 
@@ -69,8 +69,9 @@ def serve(home: Path, **settings: Any) -> Iterator[httpx.Client]:
     # Whatever a test calls its host, the server listens on loopback, or on every address.
     listener = listen(loaded if loaded.host == "::" else loaded.model_copy(update={"host": "127.0.0.1"}))
     port = listener.getsockname()[1]
+    bridge = listen_bridge(loaded)
     server = uvicorn.Server(configure(create_app(loaded), loaded))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener, bridge] if bridge else [listener]})
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.005)

@@ -36,6 +36,8 @@ def configure(level: str, form: LogFormat, replica: str = "") -> None:
     handler.setFormatter(_WithoutSecrets(_json(replica) if form == "json" else text))
     handler.addFilter(_name_request)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # It logs every request to Label Studio and to the hub.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def without_secrets(text: str) -> str:

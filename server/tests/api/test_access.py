@@ -109,7 +109,7 @@ ROUTES: dict[tuple[str, str], Route] = {
         "any", path="/label-studio/setup", sent="basic", json={"schema": CONFIGURATION}
     ),
     ("POST", "/label-studio{model:path}/webhook"): Route(
-        "any", 201, path="/label-studio/webhook", sent="basic", json={"action": "START_TRAINING"}
+        "open", 201, path="/label-studio/webhook", json={"action": "START_TRAINING"}
     ),
     ("POST", "/label-studio{model:path}/predict"): Route(
         "segment", path=f"/label-studio/{MODEL}/predict", sent="basic", json=PREDICTION

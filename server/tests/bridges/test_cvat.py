@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ from samples import MODEL, b64, png, squares
 
 from maskery.accounts import AccountStore
 from maskery.api.app import create_app
+from maskery.serving import ServingError
+from maskery.serving.server import listen_bridge
 from maskery.settings import Settings, SettingsError
 
 FUNCTION = "maskery.grabcut"
@@ -168,6 +171,54 @@ def test_a_trusted_proxy_names_the_client(
     for address, status in (("10.1.2.3", 200), ("10.2.2.3", 403)):
         found = gateway(client, "GET", "/api/functions", headers={"X-Forwarded-For": address})
         assert found.status_code == status
+
+
+@pytest.fixture
+def own_address(make_client: Callable[..., httpx.Client], make_key: Callable[..., str]) -> Callable[..., Any]:
+    """Starts a server with an address of its own for the bridge; clients of its usual address and of that one."""
+
+    def start(**settings: Any) -> tuple[httpx.Client, httpx.Client]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        usual = make_client(bridges=["cvat"], cvat_key=make_key("labellers"), bridge_listen=address, **settings)
+        return usual, httpx.Client(base_url=f"http://{address}", headers=usual.headers, timeout=60)
+
+    return start
+
+
+def test_the_bridge_alone_answers_on_its_own_address(own_address: Callable[..., Any], image: bytes) -> None:
+    usual, client = own_address()
+    with client:
+        assert invoke(client, image, pos_points=[[20, 20]]).status_code == 200
+        for path in ("/", "/docs", "/v1/models", "/health/live", "/metrics", "/api/other"):
+            response = client.get(path)
+            assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found"), path
+        # The usual address has all but the bridge.
+        assert usual.get("/v1/models").status_code == 200
+        assert gateway(usual, "GET", "/api/functions").json()["error"]["code"] == "client_not_allowed"
+
+
+def test_cvat_may_call_the_bridge_by_any_name(own_address: Callable[..., Any]) -> None:
+    """On loopback the server accepts loopback names only; from a container it is host.docker.internal."""
+    usual, client = own_address()
+    named = {"Host": "host.docker.internal:8485"}
+    with client:
+        assert gateway(client, "GET", "/api/functions", headers=named).status_code == 200
+        assert usual.get("/v1/models", headers=named).json()["error"]["code"] == "host_not_allowed"
+
+
+def test_clients_of_the_own_address_may_be_named_as_well(own_address: Callable[..., Any]) -> None:
+    _, client = own_address(cvat_clients=["10.1.0.0/16"])
+    with client:
+        assert gateway(client, "GET", "/api/functions").json()["error"]["code"] == "client_not_allowed"
+
+
+def test_an_address_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = Settings.load(bridges="cvat", cvat_key="mk_x", bridge_listen=f"127.0.0.1:{port}")
+        with pytest.raises(ServingError, match=f"cannot listen on 127.0.0.1 port {port}.*--bridge-listen"):
+            listen_bridge(settings)
 
 
 def test_pages_may_not_call_functions(client: httpx.Client, image: bytes) -> None:

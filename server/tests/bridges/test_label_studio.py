@@ -121,7 +121,8 @@ def test_the_backend_is_connected_by_health_and_setup(client: httpx.Client) -> N
 
 def test_events_are_acknowledged(client: httpx.Client) -> None:
     body = {"action": "ANNOTATION_CREATED", "project": {"id": 1}, "annotation": {"result": []}}
-    answer = client.post(f"{URL}/webhook", json=body, headers=basic(bearer(client)))
+    # Label Studio sends them without the backend's user and password.
+    answer = client.post(f"{URL}/webhook", json=body, headers={"Authorization": ""})
     assert (answer.status_code, answer.json()) == (201, {"status": "ok"})
 
 

@@ -90,6 +90,26 @@ def test_a_server_on_every_address_prints_one_for_this_machine_and_one_for_other
             assert httpx.get(f"{url}/health/live").status_code == 200
 
 
+def test_bridges_are_announced_with_what_to_enter_in_the_tools() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        own_address = f"127.0.0.1:{free.getsockname()[1]}"
+    options = ("--bridge", "label-studio", "--bridge", "cvat", "--bridge-listen", own_address)
+    with running(
+        "serve", "--port", "0", *options, MASKERY_CVAT_KEY="mk_x", MASKERY_LABEL_STUDIO_URL="http://127.0.0.1:9"
+    ) as server:
+        address, _, _, _, label_studio, cvat = read_lines(server, 6).splitlines()
+        url = re.findall(r"http://127.0.0.1:[0-9]+", address)[0]
+        assert label_studio == f"Backend URL for Label Studio: {url}/label-studio"
+        assert cvat == f"Nuclio for CVAT: http://{own_address}"
+        # The key is not one, which CVAT learns when it calls.
+        assert httpx.get(f"http://{own_address}/api/functions").json()["error"]["code"] == "wrong_key"
+
+
+def test_an_incomplete_bridge_is_refused_in_a_sentence() -> None:
+    assert "set MASKERY_CVAT_KEY" in fails("serve", "--port", 0, "--bridge", "cvat", "--bridge-listen", "127.0.0.1:1")
+    assert "MASKERY_BRIDGES" in fails("serve", "--port", 0, "--bridge", "labelme")
+
+
 @pytest.mark.parametrize(
     ("host", "local", "other"),
     [

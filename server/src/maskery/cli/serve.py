@@ -99,8 +99,22 @@ def greeter(settings: Settings, keys: KeyRepository) -> Callable[[Addresses], No
             typer.echo(f"Key: {key}")
             typer.echo("It is shown only once; `maskery keys create --account NAME` creates another.")
         typer.echo(f"Playground: {playground_address(address, key)}")
+        for line in _bridges(settings, addresses.remote or address):
+            typer.echo(line)
 
     return greet
+
+
+def _bridges(settings: Settings, address: str) -> list[str]:
+    """What to enter in the settings of labelling tools."""
+    scheme = address.partition("://")[0]
+    own_address = f"{scheme}://{settings.bridge_listen}" if settings.bridge_listen else address
+    lines = {
+        "cvat": f"Nuclio for CVAT: {own_address}",
+        "label-studio": f"Backend URL for Label Studio: {address}/label-studio",
+        "x-anylabeling": f"Remote server for X-AnyLabeling: {address}/x-anylabeling",
+    }
+    return [lines[bridge] for bridge in settings.bridges]
 
 
 def playground_address(address: str, key: str | None, **more: str) -> str:

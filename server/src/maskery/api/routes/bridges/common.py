@@ -39,7 +39,7 @@ class LoggedRoute(APIRoute):
             try:
                 return await handler(request)
             except (ApiError, UserError, EngineError) as error:
-                _log.warning("%s: %s", self.name, error)
+                _log.warning("%s: %s", self.path_format, error)
                 raise
 
         return handle
