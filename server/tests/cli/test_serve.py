@@ -21,6 +21,8 @@ from PIL import Image
 
 from maskery.accounts import AccountStore
 from maskery.accounts.keys import verify_secret
+from maskery.cli import cluster
+from maskery.errors import UserError
 from maskery.serving.addresses import addresses
 from maskery.serving.server import listen
 from maskery.settings import Settings
@@ -103,6 +105,11 @@ def test_bridges_are_announced_with_what_to_enter_in_the_tools() -> None:
         assert cvat == f"Nuclio for CVAT: http://{own_address}"
         # The key is not one, which CVAT learns when it calls.
         assert httpx.get(f"http://{own_address}/api/functions").json()["error"]["code"] == "wrong_key"
+
+
+def test_a_cluster_has_no_address_of_its_own_for_a_bridge() -> None:
+    with pytest.raises(UserError, match="MASKERY_CVAT_CLIENTS"):
+        cluster._check(Settings.load(bridges="cvat", bridge_listen="127.0.0.1:8485"))
 
 
 def test_an_incomplete_bridge_is_refused_in_a_sentence() -> None:

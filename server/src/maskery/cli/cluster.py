@@ -37,6 +37,7 @@ def cluster(
     if not find_spec("ray"):
         raise UserError("a cluster needs Ray Serve: pip install 'maskery[cluster]'.")
     settings = Settings.load(host=host, port=port, anonymous=anonymous, log_level=log_level)
+    _check(settings)
     logs.configure(settings.log_level, settings.log_format)
     for message in (*misspelled(), *_missing(settings, replicas)):
         _log.warning(message)
@@ -45,6 +46,15 @@ def cluster(
     run = import_module("maskery.cluster.local").run
     with open_account_store(settings) as store:
         run(settings, replicas, greeter(settings, store.keys))
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what a cluster cannot do. Its proxy listens on one address."""
+    if settings.bridge_listen:
+        raise UserError(
+            "a cluster has no further address for CVAT: leave MASKERY_BRIDGE_LISTEN out and name CVAT's servers in "
+            "MASKERY_CVAT_CLIENTS."
+        )
 
 
 def _missing(settings: Settings, replicas: int) -> list[str]:
