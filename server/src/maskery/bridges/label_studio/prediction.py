@@ -142,7 +142,7 @@ class RegionPrompt(Prompt):
         return cls(groups=tuple(groups.values()))
 
     @property
-    def labels(self) -> list[tuple[str, ...]]:
+    def labels_by_object(self) -> list[tuple[str, ...]]:
         """The labels of every object."""
         return [group.labels for group in self.groups for _ in range(group.objects)]
 

@@ -102,7 +102,8 @@ def make_router(settings: Settings) -> APIRouter:
             source, task = prediction.image(output.field)
 
             def write(segmentation: Segmentation) -> bytes:
-                results = to_results(segmentation, prompt.labels, output, prediction.regions[0].image_rotation)
+                rotation = prediction.regions[0].image_rotation
+                results = to_results(segmentation, prompt.labels_by_object, output, rotation)
                 score = segmentation.masks[0].score
                 return json.dumps({"results": [{"result": results, "score": score, "model_version": name}]}).encode()
 
