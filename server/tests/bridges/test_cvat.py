@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from bridges.conftest import api_mask, bearer
-from samples import MODEL, b64, png, squares
+from bridges.conftest import api_mask
+from samples import MODEL, b64
 
 from maskery.accounts import AccountStore
 from maskery.api.app import create_app
@@ -25,7 +25,7 @@ CLIENTS = ("127.0.0.1",)
 
 @pytest.fixture(scope="module")
 def client(serve_bridges: Callable[..., httpx.Client]) -> httpx.Client:
-    return serve_bridges(cvat=True, bridges=["cvat", "x-anylabeling"], cvat_clients=CLIENTS)
+    return serve_bridges(cvat=True, bridges=["cvat"], cvat_clients=CLIENTS)
 
 
 def gateway(client: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:
@@ -224,23 +224,6 @@ def test_an_address_in_use_is_named() -> None:
 def test_pages_may_not_call_functions(client: httpx.Client, image: bytes) -> None:
     response = invoke(client, image, pos_points=[[20, 20]], headers={"Origin": str(client.base_url).rstrip("/")})
     assert (response.status_code, response.json()["error"]["code"]) == (403, "origin_not_allowed")
-
-
-def test_the_image_of_another_tool_is_not_encoded_again(
-    make_client: Callable[..., httpx.Client], encodings: list[Any]
-) -> None:
-    """One account clicks in CVAT and in X-AnyLabeling."""
-    image = png(squares(99))
-    first = make_client()
-    key = bearer(first)
-    client = make_client(bridges=["cvat", "x-anylabeling"], cvat_key=key, cvat_clients=CLIENTS)
-    assert invoke(client, image, pos_points=[[20, 20]]).status_code == 200
-    marks = [{"type": "point", "data": [20, 20], "label": 1}]
-    payload = {"model": MODEL, "image": f"data:image/png;base64,{b64(image)}", "params": {"marks": marks}}
-    assert client.post("/x-anylabeling/v1/predict", json=payload, headers={"Token": key}).status_code == 200
-    assert len(encodings) == 1
-    # Another account's image is its own.
-    assert client.post("/x-anylabeling/v1/predict", json=payload, headers={"Token": bearer(client)}).status_code == 200
 
 
 @pytest.mark.parametrize(

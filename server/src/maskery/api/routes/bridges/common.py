@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
-from maskery.accounts import Caller
+from maskery.accounts import Caller, ExceedsQuota, LimitsUnavailable, RateLimited
 from maskery.api.container import Container, ContainerDependency
 from maskery.api.dependencies import admission, authenticate_key, check_scope, identified, quota_hook
 from maskery.api.errors import ApiError
@@ -38,7 +38,7 @@ class LoggedRoute(APIRoute):
         async def handle(request: Request) -> Response:
             try:
                 return await handler(request)
-            except (ApiError, UserError, EngineError) as error:
+            except (ApiError, UserError, EngineError, RateLimited, ExceedsQuota, LimitsUnavailable) as error:
                 _log.warning("%s: %s", self.path_format, error)
                 raise
 
