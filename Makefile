@@ -106,6 +106,10 @@ soak: $(VENV)/.bench-ready ## 2,000 requests over 200 images: every answer right
 bench-overhead: $(VENV)/.bench-ready ## Measure the work around the model: JSON, base64, composing, PNG, HTTP
 	@$(BIN)/python -m benchmarks.overhead
 
+.PHONY: bench-caches
+bench-caches: $(VENV)/.bench-ready ## Measure twelve objects of which one changes, and the first click after a restart
+	@$(BIN)/python -m benchmarks.caches $(if $(MODEL),--model $(MODEL))
+
 .PHONY: bench-access
 bench-access: $(VENV)/.bench-ready ## Measure the cost of checking a key, and a client's latency during a flood of invalid keys
 	@$(BIN)/python -m benchmarks.access

@@ -112,7 +112,7 @@ def _maskery(answers: dict[int, NDArray[np.float32]]) -> Any:
 
     # A built-in model needs no installation; its methods are replaced.
     GrabCut.encode, GrabCut.decode = encode, decode  # type: ignore[assignment, method-assign]
-    return create_app(Settings.load(preload=(MODEL,), log_level="warning"))
+    return create_app(Settings.load(preload=(MODEL,), log_level="warning", candidate_cache_bytes=0))
 
 
 def _serve(app: str, http: Any, answer: str) -> None:

@@ -56,8 +56,13 @@ class Contender:
         """
         if self.own:
             command = [sys.executable, "-m", "maskery", "serve", "--port", str(port)]
-            # As a plain server, ready once its model is loaded.
-            environment = {"MASKERY_HOME": str(home), "MASKERY_PRECISION": self.precision, "MASKERY_PRELOAD": MODEL}
+            environment = {
+                "MASKERY_HOME": str(home),
+                "MASKERY_PRECISION": self.precision,
+                # As a plain server, ready once its model is loaded, and every click is decoded, also a repeated one.
+                "MASKERY_PRELOAD": MODEL,
+                "MASKERY_CANDIDATE_CACHE_BYTES": "0",
+            }
             return Start(command, environment)
         command = [sys.executable, "-m", "benchmarks.peers.plain_server", "--folder", str(folder), "--port", str(port)]
         return Start([*command, "--precision", self.precision, *self.more], {"HF_HUB_OFFLINE": "1"})
