@@ -31,6 +31,8 @@ _WORK = {
     "ConvolutionBackpropData": "convolutions",
     "Deconvolution": "convolutions",
     "Softmax": "softmax",
+    # Of all heads, one after the other.
+    "TensorIterator": "global attention",
     **dict.fromkeys(("Subgraph", "Eltwise", "MulAdd", "MVN", "RMS", "Gelu"), "elementwise and norms"),
     **dict.fromkeys(("ReduceMean", "ReduceMax", "ReduceSum"), "elementwise and norms"),
 }
@@ -125,6 +127,11 @@ class Engine:
 def operations(node: Any) -> float:
     """Operations of an OpenVINO node with static shapes: 2 × results × terms for a product, else 0."""
     kind = node.get_type_name()
+    if kind == "TensorIterator":
+        # The result of all iterations is that of one, as often as there are iterations.
+        body = node.get_function()
+        times = int(np.prod(node.output(0).get_shape())) // int(np.prod(body.get_results()[0].get_output_shape(0)))
+        return times * sum(map(operations, body.get_ops()))
     if kind == "MatMul":
         left = node.input(0).get_shape()
         terms = left[-2 if node.get_attributes()["transpose_a"] else -1]
