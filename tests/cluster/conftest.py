@@ -1,7 +1,8 @@
 """One cluster of three replicas for all tests: it takes a quarter of a minute to start."""
 
+import os
 import shutil
-import subprocess
+import signal
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from outside import RedisServer
 
-from tests.cluster.running import Cluster
+from tests.cluster.running import Cluster, processes
 
 # `make test-cluster` has an environment with Ray.
 collect_ignore_glob = [] if find_spec("ray") else ["test_*.py"]
@@ -37,10 +38,10 @@ def _make_short_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="ray-"))
 
 
-def remove_ray(folder: Path) -> list[str]:
+def remove_ray(folder: Path) -> list[int]:
     """Remove Ray's folder, and end its processes that are left; their ids."""
-    left = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True).stdout.split()
+    left = [process for process, file in processes("cmdline") if str(folder) in file]
     for process in left:
-        subprocess.run(["kill", "-9", process])
+        os.kill(process, signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
     return left

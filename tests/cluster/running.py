@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -122,6 +122,13 @@ class Cluster:
         with self.process.stdout:
             self.process.wait(60)
         self.store.close()
+
+
+def processes(file: str) -> Iterator[tuple[int, str]]:
+    """The ids of all processes, and what a file of each in /proc contains."""
+    for path in Path("/proc").glob(f"[0-9]*/{file}"):
+        with suppress(OSError):
+            yield int(path.parent.name), path.read_text(errors="replace")
 
 
 def click(client: AIRefinery, image: int, model: str, phase: str, headers: Mapping[str, str] | None = None) -> None:

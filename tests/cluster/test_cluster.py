@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 import uuid
 from collections import Counter
@@ -20,7 +19,7 @@ import httpx
 import pytest
 
 import air
-from tests.cluster.running import Cluster, Logged, click, click_all, load
+from tests.cluster.running import Cluster, Logged, click, click_all, load, processes
 from tests.faults.running import eventually, image_file
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
@@ -219,7 +218,7 @@ def test_an_encoder_process_ends_with_its_replica(cluster: Cluster) -> None:
     click_all(cluster, [800], "apart", "test/apart")
     (logged,) = cluster.logged("apart", 1)
     pid = cluster.processes()[logged.replica]
-    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+    children = [child for child, status in processes("status") if f"\nPPid:\t{pid}\n" in status]
     assert children
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "the encoder to end")

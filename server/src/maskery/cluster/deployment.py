@@ -24,6 +24,8 @@ _deployment = serve.deployment(
     health_check_period_s=5,
     health_check_timeout_s=30,
     graceful_shutdown_wait_loop_s=0.5,
+    # What fails three times, such as a model that is not installed, is for a person to put right.
+    max_constructor_retry_count=3,
     logging_config=_QUIET,
 )(serve.ingress(build)(Replica))
 
