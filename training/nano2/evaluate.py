@@ -159,6 +159,27 @@ def follow(session: Session, case: Case, most: int, least: int = 5, enough: floa
     return row
 
 
+def agreement(answers: Callable[[Bytes], Session], case: Case, most: int = 3) -> list[float]:
+    """IoU of the answers to the same clicks on the image and on the image turned by 90°, mean of left and right.
+
+    After the first click, the second, and so on.
+    """
+    columns, rows = case.pixels.shape[1], case.pixels.shape[0]
+    upright = answers(case.pixels)
+    turned = {quarters: answers(np.ascontiguousarray(np.rot90(case.pixels, quarters))) for quarters in (1, -1)}
+    answer, clicks, found = np.zeros_like(case.mask), list[Click](), []
+    while len(found) < most and (click := next_click(case, answer)):
+        clicks.append(click)
+        answer = upright.click(clicks)[0]
+        same = []
+        for quarters, session in turned.items():
+            moved = [(y, columns - x, on) if quarters == 1 else (rows - y, x, on) for x, y, on in clicks]
+            again = np.rot90(session.click(moved)[0], -quarters)
+            same.append(np.count_nonzero(answer & again) / max(1, np.count_nonzero(answer | again)))
+        found.append(float(np.mean(same)))
+    return found
+
+
 def summarise(rows: Sequence[dict[str, Any]], most: int) -> dict[str, Any]:
     """Measures by source, their mean, and those of thin objects."""
     names = sorted({row["source"] for row in rows})
@@ -263,6 +284,10 @@ def _follow(case: Case, clicks: int) -> dict[str, Any]:
     return follow(_ANSWERS[0](case.pixels), case, clicks)
 
 
+def _agree(case: Case) -> list[float]:
+    return agreement(_ANSWERS[0], case)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.nano2.evaluate", description=(__doc__ or "").partition("\n")[0]
@@ -279,6 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--cases", type=Path, metavar="FILE", help="that --pack wrote")
     parser.add_argument("--pack", type=Path, metavar="FILE", help="write the cases, to be evaluated elsewhere")
+    parser.add_argument("--turned", action="store_true", help="instead: whether answers agree on turned images")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for every case's curve")
     options = parser.parse_args(arguments)
     if options.cases:
@@ -291,6 +317,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     started = time.perf_counter()
     with ProcessPoolExecutor(options.processes, get_context("spawn"), _begin, (options,)) as pool:
+        if options.turned:
+            same = list(pool.map(_agree, found))
+            for count in (1, 2, 3):
+                print(f"turned, {count} clicks: {np.mean([each[min(count, len(each)) - 1] for each in same]):.3f}")
+            return 0
         rows = list(pool.map(_follow, found, [options.clicks] * len(found)))
     summary = summarise(rows, options.clicks)
     if options.out:
