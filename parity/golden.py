@@ -1,4 +1,4 @@
-"""`make golden`: what transformers and, for `maskery/nano`, PyTorch compute, kept for the tests that run without them."""
+"""`make golden`: what transformers and, for `maskery/nano`, PyTorch compute; kept for tests that run without them."""
 
 import sys
 import tempfile

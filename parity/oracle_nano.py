@@ -4,9 +4,9 @@ from pathlib import Path
 
 from nano_cases import Case
 
-from training.nano2.fold import Folder, Prompt, State
+from training.fold import Folder, Prompt, State
 
-WEIGHTS = Path(__file__).parents[1] / "training/nano2/weights.safetensors"
+WEIGHTS = Path(__file__).parents[1] / "training/weights.safetensors"
 
 
 class NanoOracle:

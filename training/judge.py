@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from training.nano2.network import Decoder, Look
+from training.network import Decoder, Look
 
 #: Of the encoder, at a half, a quarter and an eighth.
 Features: TypeAlias = tuple[Tensor, Tensor, Tensor]

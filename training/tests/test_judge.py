@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from training.judge import EVIDENCE, Judge, evidence  # noqa: E402 - only with PyTorch
-from training.nano2.network import PROMPT_PLANES, Nano  # noqa: E402
+from training.network import PROMPT_PLANES, Nano  # noqa: E402
 
 
 def test_every_answer_is_judged_by_the_same_number_of_things() -> None:

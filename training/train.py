@@ -1,6 +1,6 @@
 """Train on one device for a given time.
 
-    python -m training.nano2.train --bank DIR --out DIR --seconds 480
+    python -m training.train --bank DIR --out DIR --seconds 480
 
 The rate of learning follows the time that has passed, so that a run ends settled however fast the device is. The folder
 gets `weights.safetensors` (averaged weights, normalised anew, with the judge), `network.safetensors` (to continue from)
@@ -24,15 +24,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
+from training import weights
+from training.bank import Bank, with_cutouts
 from training.judge import Judge
-from training.nano2 import weights
-from training.nano2.bank import Bank, with_cutouts
-from training.nano2.losses import hard_iou, loss
-from training.nano2.network import Nano, Widths
-from training.nano2.optimiser import optimisers
-from training.nano2.rounds import LOCAL, Batch, Rounds, Shape
-from training.nano2.scenes import Renderer, SceneSampler, SceneSpec
-from training.nano2.scores import collect, fit, of_photos, save_evidence
+from training.losses import hard_iou, loss
+from training.network import Nano, Widths
+from training.optimiser import optimisers
+from training.rounds import LOCAL, Batch, Rounds, Shape
+from training.scenes import Renderer, SceneSampler, SceneSpec
+from training.scores import collect, fit, of_photos, save_evidence
 
 _REPORT = 100
 _AHEAD = 24
@@ -288,10 +288,8 @@ def _stage(text: str) -> tuple[float, tuple[Shape, ...]]:
 
 
 def _options(arguments: Sequence[str] | None) -> Any:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.nano2.train", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("--bank", type=Path, required=True, metavar="DIR", help="that `training.nano2.bank` unpacked")
+    parser = argparse.ArgumentParser(prog="python -m training.train", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--bank", type=Path, required=True, metavar="DIR", help="that `training.bank` unpacked")
     parser.add_argument("--cutouts", type=Path, metavar="FILE", help="packed cut-outs, if the bank has none")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--seconds", type=float, default=480)

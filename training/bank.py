@@ -1,8 +1,8 @@
 """Photos, masks and sprites in few arrays: packed small to travel, unpacked once where the training runs.
 
-    python -m training.nano2.bank photos --data DIR --out photos.npz
-    python -m training.nano2.bank cutouts --data DIR --out cutouts.npz
-    python -m training.nano2.bank unpack --photos photos.npz [--cutouts cutouts.npz] --out DIR
+    python -m training.bank photos --data DIR --out photos.npz
+    python -m training.bank cutouts --data DIR --out cutouts.npz
+    python -m training.bank unpack --photos photos.npz [--cutouts cutouts.npz] --out DIR
 
 `photos` leaves out what is held out. `unpack` also draws the sprites that are made up.
 """
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data import Library, Photo, Thing, read_library
-from training.nano2.sources import SOURCES
+from training.sources import SOURCES
 from training.sprites import Sprite, Sprites
 
 Bytes = NDArray[np.uint8]
@@ -324,9 +324,7 @@ def _drawn(work: tuple[str, int]) -> tuple[str, list[tuple[Bytes, Bytes]]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.nano2.bank", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m training.bank", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("what", choices=("photos", "cutouts", "unpack"))
     parser.add_argument("--data", type=Path, metavar="DIR")
     parser.add_argument("--photos", type=Path, metavar="FILE")

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.judge import evidence
-from training.nano2.planes import opponent, prompt_planes
-from training.nano2.weights import load
+from training.planes import opponent, prompt_planes
+from training.weights import load
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -102,7 +102,7 @@ class Folder:
     """Answers prompts.
 
     Args:
-        path: weights that `training.nano2.train` wrote.
+        path: weights that `training.train` wrote.
         settings: see there.
         bf16: compute as processors with bf16 do.
     """

@@ -1,6 +1,6 @@
 """Draw what is trained on, to be looked at before a run.
 
-python -m training.nano2.sheets --bank DIR --out DIR
+python -m training.sheets --bank DIR --out DIR
 """
 
 import argparse
@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.nano2.bank import Bank
-from training.nano2.rounds import Rounds, Shape
-from training.nano2.scenes import Renderer, SceneSampler
-from training.nano2.train import SamplerPool
+from training.bank import Bank
+from training.rounds import Rounds, Shape
+from training.scenes import Renderer, SceneSampler
+from training.train import SamplerPool
 
 Bytes = NDArray[np.uint8]
 
@@ -91,9 +91,7 @@ def _table(tiles: list[Bytes], columns: int = 8) -> Bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.nano2.sheets", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m training.sheets", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--bank", type=Path, required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--seed", type=int, default=0)

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from training.judge import Judge
-from training.nano2.network import Nano, Widths
+from training.network import Nano, Widths
 
 # Tensors of fewer numbers keep their precision: norms, biases, the judge.
 _SMALL = 512

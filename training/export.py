@@ -1,6 +1,6 @@
 """Write what a server runs: an ONNX graph with half-precision weights, and the judge's weights for NumPy.
 
-    python -m training.nano2.export --weights FILE --out DIR
+    python -m training.export --weights FILE --out DIR
 
 `nano.onnx` answers looks: from images uint8 [N, S, S, 3], prompts [B, 10, S/4, S/4] (see `planes.prompt_planes`) and
 masks so far [B, 1, S/2, S/2] it computes logits [B, 3, S/2, S/2] and the features by which the judge compares
@@ -22,8 +22,8 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from training.graphs import folded, write
 from training.judge import Judge, edges
-from training.nano2.network import PROMPT_PLANES, Nano
-from training.nano2.weights import load
+from training.network import PROMPT_PLANES, Nano
+from training.weights import load
 
 GRAPH, JUDGE = "nano.onnx", "nano-judge.npz"
 INPUTS = ("image", "prompt", "previous")
@@ -118,9 +118,7 @@ def compare(looks: Looks, graph: Path, images: int, prompts: int, rows: int, col
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.nano2.export", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m training.export", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     options = parser.parse_args(arguments)

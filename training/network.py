@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-#: Planes of a prompt at a quarter of the resolution, see `training.nano2.planes`.
+#: Planes of a prompt at a quarter of the resolution, see `training.planes`.
 PROMPT_PLANES = 10
 PREVIOUS_PLANES = 4
 CANDIDATES = 3

@@ -1,6 +1,6 @@
 """Fit the judge of a trained network: what IoU to expect of a candidate, and which of three to give.
 
-    python -m training.nano2.scores --evidence DIR --weights FILE
+    python -m training.scores --evidence DIR --weights FILE
 
 Scores depend on the answers and not the other way round, so they are fitted once the answers are final: on scenes, with
 prompts of every kind, and on single clicks on photos, which tell what people mean. A training run collects that
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
+from training import weights
+from training.bank import Bank
 from training.judge import Judge, evidence
-from training.nano2 import weights
-from training.nano2.bank import Bank
-from training.nano2.losses import hard_iou
-from training.nano2.network import Nano
-from training.nano2.rounds import Rounds, Shape
-from training.nano2.scenes import Renderer, SceneSpec
+from training.losses import hard_iou
+from training.network import Nano
+from training.rounds import Rounds, Shape
+from training.scenes import Renderer, SceneSpec
 
 # Heavy regularisation: photos that were trained on are answered better than others.
 _AT_ONCE, _RATE, _DECAY, _SPARE = 768, 6e-3, 0.5, 0.4
@@ -186,9 +186,7 @@ def load_evidence(path: Path) -> Evidence:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.nano2.scores", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m training.scores", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--evidence", type=Path, required=True, metavar="DIR", help="that a training run wrote to")
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE")
     parser.add_argument("--iterations", type=int, default=600)

@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
+from training import clicks  # noqa: E402
+from training.bank import Bank, from_runs, runs  # noqa: E402
+from training.evaluate import Case, next_click, pack, packed_cases  # noqa: E402
+from training.fold import Encoded, Folder, Prompt, Settings  # noqa: E402
 from training.judge import EVIDENCE  # noqa: E402 - only with PyTorch
-from training.nano2 import clicks  # noqa: E402
-from training.nano2.bank import Bank, from_runs, runs  # noqa: E402
-from training.nano2.evaluate import Case, next_click, pack, packed_cases  # noqa: E402
-from training.nano2.fold import Encoded, Folder, Prompt, Settings  # noqa: E402
-from training.nano2.losses import loss  # noqa: E402
-from training.nano2.network import Nano, Widths  # noqa: E402
-from training.nano2.optimiser import Muon, orthogonal  # noqa: E402
-from training.nano2.planes import opponent, prompt_planes  # noqa: E402
-from training.nano2.rounds import LOCAL, Rounds, Shape  # noqa: E402
-from training.nano2.scenes import Renderer, SceneSampler  # noqa: E402
-from training.nano2.scores import Photographs, of_photos, save_evidence  # noqa: E402
-from training.nano2.scores import main as fit_scores  # noqa: E402
-from training.nano2.train import SamplerPool, main  # noqa: E402
-from training.nano2.weights import load, save  # noqa: E402
+from training.losses import loss  # noqa: E402
+from training.network import Nano, Widths  # noqa: E402
+from training.optimiser import Muon, orthogonal  # noqa: E402
+from training.planes import opponent, prompt_planes  # noqa: E402
+from training.rounds import LOCAL, Rounds, Shape  # noqa: E402
+from training.scenes import Renderer, SceneSampler  # noqa: E402
+from training.scores import Photographs, of_photos, save_evidence  # noqa: E402
+from training.scores import main as fit_scores  # noqa: E402
+from training.train import SamplerPool, main  # noqa: E402
+from training.weights import load, save  # noqa: E402
 
 SMALL = Widths(half=8, quarter=8, eighth=16, sixteenth=16, deepest=16, before=1, inside=1, after=1, encoder=1)
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from training.nano2 import clicks
-from training.nano2.planes import opponent, prompt_planes
-from training.nano2.scenes import Renderer, Scenes, SceneSpec, upload
+from training import clicks
+from training.planes import opponent, prompt_planes
+from training.scenes import Renderer, Scenes, SceneSpec, upload
 
 CLICKS = 10
 

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from training.nano2.bank import Bank
-from training.nano2.sources import SOURCES, SPRITES
+from training.bank import Bank
+from training.sources import SOURCES, SPRITES
 
 Floats = NDArray[np.float64]
 

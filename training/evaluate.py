@@ -1,8 +1,8 @@
 """IoU after each click, clicks to 85% and 90% IoU, and one box, on what is held out or on a folder of images and masks.
 
-    python -m training.nano2.evaluate --data DIR --weights FILE        # held-out photos
-    python -m training.nano2.evaluate --folder DIR --weights FILE      # images/<id>.jpg, masks/<id>.png
-    python -m training.nano2.evaluate --data DIR --shipped             # the model of the installed package
+    python -m training.evaluate --data DIR --weights FILE        # held-out photos
+    python -m training.evaluate --folder DIR --weights FILE      # images/<id>.jpg, masks/<id>.png
+    python -m training.evaluate --data DIR --shipped             # the model of the installed package
 
 Clicks follow the usual protocol (Sofiiuk et al., 2021): the deepest point of the largest error.
 """
@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.bank import held_out
 from training.data import Photo
-from training.nano2.bank import held_out
 
 Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
@@ -242,7 +242,7 @@ def _shipped() -> Callable[[Bytes], Session]:
 def _trained(weights: Path, settings: dict[str, Any], bf16: bool = False) -> Callable[[Bytes], Session]:
     import torch  # noqa: PLC0415 - needs PyTorch
 
-    from training.nano2.fold import Folder, Prompt, Settings, State  # noqa: PLC0415
+    from training.fold import Folder, Prompt, Settings, State  # noqa: PLC0415
 
     # Threads that wait for each other are worth nothing on a shared machine; there are processes for more cores.
     torch.set_num_threads(1)
@@ -289,9 +289,7 @@ def _agree(case: Case) -> list[float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.nano2.evaluate", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, metavar="DIR")
     parser.add_argument("--folder", type=Path, metavar="DIR")
     parser.add_argument("--weights", type=Path, metavar="FILE")

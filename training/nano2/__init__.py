@@ -1,1 +1,0 @@
-"""`maskery/nano`, second generation: trained on one GPU, answered as a fold over clicks."""
