@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PARITY := .venv-parity
 BENCH := .venv-bench
-TRAINING := .venv-training
 CLUSTER := .venv-cluster
 AUDIT := .venv-audit
 LABEL_STUDIO := .venv-label-studio
@@ -46,7 +45,7 @@ test-tools: $(DEV_READY) $(LABEL_STUDIO)/.ready $(X_ANYLABELING)/.ready ## Run L
 test-all: test test-slow test-cluster test-tools test-parity ## Run every test
 
 .PHONY: test-parity
-test-parity: $(PARITY)/.ready ## Compare SAM and SAM-HQ with transformers, test training, in an environment of its own (PyTorch)
+test-parity: $(PARITY)/.ready ## Compare models with transformers and PyTorch, test training, in an environment of its own (PyTorch)
 	@PYTHONPATH=.:server/tests $(PARITY)/bin/python -m pytest parity training/tests -q -s --rootdir . -c parity/pytest.ini
 
 .PHONY: golden
@@ -126,14 +125,14 @@ bench-sizing: $(DEV_READY) ## Simulate how many replicas a load needs: [ARGS="--
 bench-cluster: $(CLUSTER)/.ready ## Measure what Ray Serve costs a request, in an environment of its own (Ray)
 	@$(CLUSTER)/bin/python -m benchmarks.cluster
 
-.PHONY: train
-train: $(TRAINING)/.ready ## Train the built-in network: DATA=folder [OUT=folder] [SCHEDULE=cpu|cpu-2|cpu-3|cpu-4|gpu] (PyTorch)
-	@PYTHONPATH=.:server/src OMP_WAIT_POLICY=PASSIVE $(TRAINING)/bin/python -m training.train \
-		--data "$(DATA)" --out "$(or $(OUT),.cache/training)" --schedule "$(or $(SCHEDULE),cpu)"
+.PHONY: nano
+nano: $(PARITY)/.ready ## Write the graph of the built-in model from its weights in training/ (PyTorch)
+	@PYTHONPATH=. $(PARITY)/bin/python -m training.export \
+		--weights training/weights.safetensors --out server/src/maskery/models/builtin
 
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) $(PARITY) $(BENCH) $(TRAINING) $(CLUSTER) $(AUDIT) $(LABEL_STUDIO) $(X_ANYLABELING) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(BENCH) $(CLUSTER) $(AUDIT) $(LABEL_STUDIO) $(X_ANYLABELING) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=..." >&2; exit 1; }
@@ -203,12 +202,6 @@ $(PARITY)/.ready: server/pyproject.toml parity/requirements.txt training/require
 	@# Without torchvision, which has no release for this build of PyTorch: see parity/oracle_sam2.py.
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "timm>=1.0.27,<2"
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -e server
-	@touch $@
-
-$(TRAINING)/.ready: server/pyproject.toml training/requirements.txt
-	@echo "making $(TRAINING) with PyTorch ..."
-	@$(PYTHON) -m venv $(TRAINING)
-	@$(TRAINING)/bin/python -m pip install --quiet --disable-pip-version-check -r training/requirements.txt -e server
 	@touch $@
 
 $(BENCH)/.ready: server/pyproject.toml benchmarks/requirements.txt benchmarks/requirements-models.txt
