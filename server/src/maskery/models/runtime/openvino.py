@@ -2,10 +2,12 @@
 
 import hashlib
 import logging
+import mmap
 import threading
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import openvino
 from filelock import FileLock
 from numpy.typing import NDArray
@@ -66,14 +68,14 @@ class OpenVino:
 
     def read(self, graph: Graph, options: Options) -> "_Program":
         """Read a graph."""
-        return _Program(read_model(graph), self._name, options)
+        return _Program(read_model(graph), graph.weights, self._name, options)
 
 
 class _Program:
     """A graph with its weights, compiled on each shape of its inputs anew: OpenVINO computes faster on known shapes."""
 
-    def __init__(self, model: openvino.Model, device: str, options: Options) -> None:
-        self._model, self._device, self._options = model, device, options
+    def __init__(self, model: openvino.Model, weights: Arrays, device: str, options: Options) -> None:
+        self._model, self._weights, self._device, self._options = model, weights, device, options
         self._cache = options.cache and options.cache / _cache_key(device, options.precision)
         self._cloning = threading.Lock()
         self._settings: dict[str, Any] = {
@@ -92,6 +94,7 @@ class _Program:
                 steps.input(name).tensor().set_element_type(openvino.Type.f16)
             model = steps.build()
         request = self._compile_cached(model, shapes).create_infer_request()
+        _release(self._weights)
 
         def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
             request.infer(dict(inputs), share_inputs=True)
@@ -111,6 +114,15 @@ class _Program:
                 _log.warning("the cache in %s cannot be used: %s", self._cache, error)
                 self._cache = None
         return _core.compile_model(model, self._device, self._settings)
+
+
+def _release(arrays: Arrays) -> None:
+    """Let go of the pages of mapped files. What is still needed of them is read again; compiled networks hold the
+    weights in a form of their own.
+    """
+    for array in arrays.values():
+        if isinstance(array.base, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+            array.base._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def _cache_key(device: str, precision: Precision) -> str:
