@@ -173,6 +173,17 @@ async def test_a_cached_key_is_not_queried_again(authenticator: KeyAuthenticator
     assert len(keys.queries) == 2
 
 
+async def test_only_queries_in_quick_succession_wait(
+    authenticator: KeyAuthenticator, keys: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication_module, "_BATCH_SECONDS", 3600)
+    clock.now += 3600
+    await asyncio.wait_for(authenticator.authenticate(keys.create("first")[1]), 20)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(authenticator.authenticate(keys.create("second")[1]), 0.1)
+    assert len(keys.queries) == 1
+
+
 @pytest.mark.parametrize("location", ["sqlite", "postgres"], indirect=True)
 async def test_concurrent_requests_share_queries(authenticator: KeyAuthenticator, keys: Watched) -> None:
     made = [keys.create("team") for _ in range(20)]

@@ -24,8 +24,9 @@ _CACHE_SECONDS = 2.0
 # Records in the cache, of about 2 kB each.
 _CACHE_SIZE = 20_000
 
-# Seconds for which IDs that are not in the cache are collected into one query. Keys in use are in the cache, so this
-# delays their first request only, and a flood of invented keys costs at most twenty queries per second.
+# Seconds between queries, during which IDs that are not in the cache are collected into the next one: a flood of
+# invented keys costs at most twenty queries per second. Without one, a key's first request does not wait, and keys that
+# were in the cache before never do.
 _BATCH_SECONDS = 0.05
 
 # IDs in one query.
@@ -92,6 +93,7 @@ class KeyAuthenticator:
         self._pending: dict[str, asyncio.Future[KeyRecord | None]] = {}
         self._querying: asyncio.Task[None] | None = None
         self._generation = 0
+        self._next_query = 0.0
         self._known_key_waits = asyncio.Event()
 
     async def authenticate(self, text: str) -> Caller:
@@ -145,7 +147,7 @@ class KeyAuthenticator:
         try:
             while self._pending:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_BATCH_SECONDS):
+                    async with asyncio.timeout(max(0.0, self._next_query - self._clock())):
                         await self._known_key_waits.wait()
                 self._known_key_waits.clear()
                 batch = dict(list(self._pending.items())[:_BATCH_SIZE])
@@ -153,6 +155,7 @@ class KeyAuthenticator:
                 for key_id in batch:
                     del self._pending[key_id]
                 started, generation = self._clock(), self._generation
+                self._next_query = started + _BATCH_SECONDS
                 try:
                     found = await self._executor.run(partial(self._keys.find_records, list(batch)))
                 # Every error is passed on to the requests that wait; the next ones query again.
