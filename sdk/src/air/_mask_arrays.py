@@ -68,7 +68,7 @@ def categorical(pixels: MaskPixels, segments: Sequence[Region]) -> "Categorical"
     png = pixels.decoded()
     if png is not None:
         return png.copy()
-    height, width = _size(pixels, segments)
+    height, width = mask_size(pixels, segments)
     dtype = np.uint16 if any(segment.value > 255 for segment in segments) else np.uint8
     values: NDArray[Any] = np.zeros((height, width), dtype)
     for segment in segments:
@@ -112,9 +112,13 @@ def categorical_image(pixels: MaskPixels, segments: Sequence[Region]) -> "PILIma
     return Image.fromarray(categorical(pixels, segments))
 
 
-def _size(pixels: MaskPixels, segments: Sequence[Region]) -> tuple[int, int]:
+def mask_size(pixels: MaskPixels, segments: Sequence[Region]) -> tuple[int, int]:
+    """(height, width) of a mask. Raises MaskError."""
     if pixels.height is not None and pixels.width is not None:
         return pixels.height, pixels.width
+    png = pixels.decoded()
+    if png is not None:
+        return png.shape[0], png.shape[1]
     for segment in segments:
         if segment.rle is not None:
             height, width = segment.rle.size

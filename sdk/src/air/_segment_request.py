@@ -27,6 +27,7 @@ Boxes: TypeAlias = Sequence[Sequence[float] | ArrayLike | None] | ArrayLike
 MaskPrompt: TypeAlias = Union[
     RLE, Mapping[str, Any], str, bytes, bytearray, memoryview, os.PathLike[str], "PILImage", ArrayLike, None
 ]
+Labels: TypeAlias = Sequence[str | None]
 MaskPrompts: TypeAlias = Sequence[MaskPrompt] | ArrayLike
 ResponseFormat = Literal["b64_json", "rle", "polygons"]
 
@@ -50,6 +51,7 @@ class SegmentArguments:
     point_labels: PointLabels | None = None
     boxes: Boxes | None = None
     mask_prompts: MaskPrompts | None = None
+    labels: Labels | None = None
     n: int | None = None
     size: str | tuple[int, int] | None = None
     exif: Exif | None = None
@@ -125,6 +127,7 @@ def _fields(arguments: SegmentArguments) -> dict[str, Any]:
         "point_labels": numbers(arguments.point_labels, "point_labels"),
         "boxes": numbers(arguments.boxes, "boxes"),
         "mask_prompts": mask_prompts(arguments.mask_prompts),
+        "labels": labels(arguments.labels),
         "n": arguments.n,
         "size": size(arguments.size),
         "exif": arguments.exif,
@@ -211,6 +214,19 @@ def _mask_prompt(mask: object, where: str) -> Any:
         f"{where} must be COCO RLE, a base64 PNG, a PNG's bytes or path, a PIL image, an array or None; "
         f"got {type(mask).__name__}"
     )
+
+
+def labels(value: Labels | None) -> list[str | None] | None:
+    """For each object its name or None. Raises InputError."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InputError(f"labels must be a list with a text or None per object, got {type(value).__name__}")
+    names = list(value)
+    for index, name in enumerate(names):
+        if not isinstance(name, str | None):
+            raise InputError(f"labels[{index}] must be a text or None, got {type(name).__name__}")
+    return names
 
 
 def size(value: str | tuple[int, int] | None) -> str | None:

@@ -8,7 +8,7 @@ from ._batch import PrepareResult, Progress, SegmentResult, run_all, run_all_asy
 from ._guidance import SegmentationOnly
 from ._image_input import ImageInput
 from ._prepared_images import PreparedImage, deletion, preparation
-from ._segment_request import Boxes, MaskPrompts, PointLabels, SegmentArguments, SegmentPrompt, segmentation
+from ._segment_request import Boxes, Labels, MaskPrompts, PointLabels, SegmentArguments, SegmentPrompt, segmentation
 from ._transport import AsyncTransport, Transport
 from .types.images import SegmentationResponse
 
@@ -31,6 +31,7 @@ class Images(SegmentationOnly):
         point_labels: PointLabels | None = None,
         boxes: Boxes | None = None,
         mask_prompts: MaskPrompts | None = None,
+        labels: Labels | None = None,
         n: int | None = None,
         size: str | tuple[int, int] | None = None,
         exif: Literal["apply", "ignore"] | None = None,
@@ -60,6 +61,7 @@ class Images(SegmentationOnly):
             boxes: for each object ``[x0, y0, x1, y1]`` in pixels around it, or None.
             mask_prompts: for each object a mask to refine, or None: COCO RLE, base64 of a PNG, a PNG's bytes or path,
                 a PIL image, or bool or uint8 [height, width]; values other than 0 are on the object.
+            labels: for each object a text that names it, or None; its segment carries it as ``label``.
             n: how many candidates of an ambiguous prompt to return, 1 to 3, best first.
             size: of the answered mask, ``"WIDTHxHEIGHT"`` or (width, height); None: the image's own. Coordinates
                 always refer to the image that is sent.
@@ -88,8 +90,8 @@ class Images(SegmentationOnly):
         """
         return self._segment(
             SegmentArguments(
-                image, segment_prompt, model, timeout, extra_headers, extra_body, point_labels, boxes, mask_prompts, n,
-                size, exif, response_format, compose, merge_iou, user, kwargs,
+                image, segment_prompt, model, timeout, extra_headers, extra_body, point_labels, boxes, mask_prompts,
+                labels, n, size, exif, response_format, compose, merge_iou, user, kwargs,
             )
         )  # fmt: skip
 
@@ -249,6 +251,7 @@ class AsyncImages(SegmentationOnly):
         point_labels: PointLabels | None = None,
         boxes: Boxes | None = None,
         mask_prompts: MaskPrompts | None = None,
+        labels: Labels | None = None,
         n: int | None = None,
         size: str | tuple[int, int] | None = None,
         exif: Literal["apply", "ignore"] | None = None,
@@ -264,8 +267,8 @@ class AsyncImages(SegmentationOnly):
         """
         return await self._segment(
             SegmentArguments(
-                image, segment_prompt, model, timeout, extra_headers, extra_body, point_labels, boxes, mask_prompts, n,
-                size, exif, response_format, compose, merge_iou, user, kwargs,
+                image, segment_prompt, model, timeout, extra_headers, extra_body, point_labels, boxes, mask_prompts,
+                labels, n, size, exif, response_format, compose, merge_iou, user, kwargs,
             )
         )  # fmt: skip
 

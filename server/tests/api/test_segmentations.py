@@ -243,3 +243,19 @@ def test_60_megapixels(client: httpx.Client, body: dict[str, Any]) -> None:
     (only,) = mask["segments"]
     assert only["rle"]["size"] == [6000, 10_000]
     assert only["area"] == pytest.approx(2000 * 3000, rel=0.1)
+
+
+def test_labels_come_back_on_segments_and_on_a_mask_of_one(client: httpx.Client, body: dict[str, Any]) -> None:
+    (mask,) = segment(client, body, labels=["a red square"])["data"]
+    assert mask["label"] == mask["segments"][0]["label"] == "a red square"
+    two = {"segment_prompt": [[[20, 20]], [[70, 40]]]}
+    (mask,) = segment(client, body, **two, labels=[None, "Würfel"])["data"]
+    assert mask["label"] is None
+    assert [each.get("label") for each in mask["segments"]] == [None, "Würfel"]
+    assert segment(client, body, **two)["data"][0]["b64_json"] == mask["b64_json"]
+
+
+def test_a_merged_segment_has_the_first_label_of_its_objects(client: httpx.Client, body: dict[str, Any]) -> None:
+    same = {"segment_prompt": [[[20, 20]]] * 3, "extra_body": {"labels": [None, "first", "second"]}}
+    (only,) = segment(client, body, **same)["data"][0]["segments"]
+    assert (only["prompts"], only["label"]) == ([0, 1, 2], "first")

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from command_line import fails, maskery, succeeds
 from PIL import Image
+from pycocotools.coco import COCO
 from samples import png, squares
 
 from air import _overlay
@@ -402,3 +403,46 @@ def test_a_link_to_a_missing_file_is_reported(photo: Path, tmp_path: Path) -> No
     result = maskery("segment", folder, "-p", "20,20", *GRABCUT, "-o", tmp_path / "masks")
     assert result.returncode == 2
     assert "gone.jpg: cannot read" in result.stderr
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
+def test_labels_are_the_categories_of_a_coco_file_of_a_folder(folder: Path, tmp_path: Path) -> None:
+    (folder / "broken.jpg").write_text("broken")
+    output = tmp_path / "out" / "coco.json"
+    prompt = ("-p", "20,20", "--object", "70,40", "--label", "red", "--label", "blue", *GRABCUT)
+    failed = maskery("segment", folder, *prompt, "--format", "coco", "-o", output)
+    assert failed.returncode == 2
+    assert f"2 of 3 images segmented, masks in {output}" in failed.stdout
+    dataset = COCO(output)
+    assert [image["file_name"] for image in dataset.dataset["images"]] == ["a.png", "b.PNG"]
+    names = {category["id"]: category["name"] for category in dataset.dataset["categories"]}
+    for image in dataset.getImgIds():
+        annotations = dataset.loadAnns(dataset.getAnnIds(image))
+        assert [names[each["category_id"]] for each in annotations] == ["red", "blue"]
+        red, blue = map(dataset.annToMask, annotations)
+        assert red[20, 20]
+        assert blue[40, 70]
+        assert red.sum() == annotations[0]["area"]
+
+
+def test_a_coco_file_of_one_image_can_go_to_standard_output(photo: Path) -> None:
+    printed = succeeds("segment", photo, "-p", "20,20", *GRABCUT, "--format", "coco", "-o", "-")
+    file = json.loads(printed)
+    assert [image["file_name"] for image in file["images"]] == ["photo.png"]
+    assert [category["name"] for category in file["categories"]] == ["object"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--label", "a", "--label", "b"), "2 --labels for 1 object"),
+        (("--label", " "), "--label 1 is empty"),
+        (("--format", "coco", "--n", "2"), "leave out --n"),
+        (("--format", "coco", "--size", "9x9"), "leave out --size"),
+        (("--format", "coco", "-o", "coco.png"), "name it coco.json"),
+    ],
+)
+def test_labels_and_coco_files_that_cannot_be_are_refused(
+    photo: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    assert message in fails("segment", photo, "-p", "20,20", *GRABCUT, *arguments)

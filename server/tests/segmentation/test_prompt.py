@@ -197,3 +197,26 @@ def test_json_text_may_be_indented_but_its_length_is_limited() -> None:
 
 def test_long_values_are_shortened_in_errors() -> None:
     assert len(str(refused([[["x" * 10_000, 1]]]))) < 300
+
+
+def test_labels_name_the_objects() -> None:
+    objects = parse_prompt([[[1, 2]], [[3, 4]]], SIZE, labels=["x" * 128, None])
+    assert [each.name for each in objects] == ["x" * 128, None]
+
+
+@pytest.mark.parametrize(
+    ("labels", "param"),
+    [
+        ("car", "labels"),
+        (["car", "wheel"], "labels"),
+        ([7], "labels[0]"),
+        ([["car"]], "labels[0]"),
+        ([""], "labels[0]"),
+        ([" "], "labels[0]"),
+        (["x" * 129], "labels[0]"),
+    ],
+)
+def test_an_invalid_label_is_refused_with_its_path(labels: Any, param: str) -> None:
+    error = refused([[[1, 2]]], labels=labels)
+    assert error.param == param
+    assert param in str(error)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
+from .._coco import coco_file
 from .._encoding import decode_mask
 from .._image_input import ImageInput
-from .._mask_arrays import MaskPixels, categorical, categorical_image, segment_pixels
+from .._mask_arrays import MaskPixels, categorical, categorical_image, layers, segment_pixels
 from .._overlay import overlay, preview
 from ..errors import InputError, MaskError, MissingExtraError
 from .base import Answer, Record
@@ -41,6 +42,7 @@ class Segment(Record):
     Attributes:
         value: its value in the categorical mask, from 1.
         prompts: indices into ``segment_prompt`` of the objects that it answers.
+        label: name of the object, as the request's ``labels`` gave it; None if that has none.
         score: the model's confidence, 0 to 1; None if the model gives none.
         area: number of pixels with this value in the answered mask; 0 if nothing was found.
         bbox: (x, y, width, height) in pixels, as in COCO; None if the area is 0.
@@ -52,6 +54,7 @@ class Segment(Record):
 
     value: int
     prompts: list[int] = Field(default_factory=list)
+    label: str | None = None
     score: float | None = None
     area: int | None = None
     bbox: tuple[float, float, float, float] | None = None
@@ -78,7 +81,7 @@ class Mask(Record):
 
     Attributes:
         b64_json: the mask as a PNG of one channel, 8 or 16 bits, in base64; None for other response formats.
-        label: the class of the segment, from models that have classes.
+        label: the label of the segment, where there is only one.
         score: the model's confidence, 0 to 1: the mean over the segments, weighted by area.
         segments: which prompts became which value.
         width: in pixels; some servers send it only when ``b64_json`` is None.
@@ -196,3 +199,25 @@ class SegmentationResponse(Answer):
     created: int
     data: list[Mask]
     usage: Usage | None = None
+
+    def to_coco(self, file_name: str = "image") -> dict[str, Any]:
+        """The first mask as a COCO file of one image, to be written as JSON.
+
+        Each segment that has pixels is an annotation, in RLE, or as polygons if the answer has polygons without holes,
+        which COCO's polygons cannot have. Labels are the categories; segments without one are of the category
+        ``"object"``.
+
+        Args:
+            file_name: of the image.
+
+        Raises:
+            MaskError: the answer has no mask, or is damaged.
+            MissingExtraError: numpy or Pillow is not installed, and the answer has no RLE.
+        """
+        if not self.data:
+            raise MaskError("the answer has no mask")
+        mask = self.data[0]
+        pixels, segments = mask._share_pixels(), mask.segments
+        if segments is None:  # from a server that sends no more than the mask
+            segments = [Segment(value=value) for value, _ in layers(pixels, ())]
+        return coco_file(pixels, segments, mask.label, file_name)

@@ -117,15 +117,7 @@ def check_outputs(
             raise UserError("-o and --overlay are the same folder: name two.")
         return
     for option, path in options.items():
-        needed = suffix if option == "-o" else ".png"
-        if path.is_dir():
-            example = path / f"{'image' if image == STANDARD else image.stem}{needed}"
-            raise UserError(f"{option} {path} is a folder: name a file, such as {example}.")
-        if path.suffix and path.suffix.lower() != needed:
-            kind = needed[1:].upper()
-            raise UserError(
-                f"{option} {path}: the file is written as {kind}, so name it {path.with_suffix(needed).name}."
-            )
+        check_file(option, path, suffix if option == "-o" else ".png", image, None)
     if masks == STANDARD and candidates > 1 and suffix == ".png":
         raise UserError(
             f"-o - writes one mask, but --n {candidates} asks for several: name a file, or use --format rle."
@@ -141,6 +133,22 @@ def check_outputs(
     for name, read in (("image", image), ("mask prompt", mask_prompt)):
         if overlays and read and _same(overlays, read):
             raise UserError(f"the overlay would be written over the {name}, {read}: name another file.")
+
+
+def check_file(option: str, path: Path, suffix: str, image: Path, mask_prompt: Path | None) -> None:
+    """Refuse an output that is a folder, has another extension, or would overwrite the mask prompt.
+
+    Raises:
+        UserError: with a name that would be accepted.
+    """
+    if path.is_dir():
+        example = path / f"{'image' if image == STANDARD else image.stem}{suffix}"
+        raise UserError(f"{option} {path} is a folder: name a file, such as {example}.")
+    if path.suffix and path.suffix.lower() != suffix:
+        kind = suffix[1:].upper()
+        raise UserError(f"{option} {path}: the file is written as {kind}, so name it {path.with_suffix(suffix).name}.")
+    if mask_prompt and _same(path, mask_prompt):
+        raise UserError(f"{option} {path} is the mask prompt: name another file.")
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -10,9 +10,10 @@ from pathlib import Path
 from maskery.cli.files import read_file
 from maskery.engine import Prompt
 from maskery.errors import UserError
+from maskery.segmentation.messages import plural
 
 # A field of a request in a message, such as `segment_prompt[0][1]`.
-_FIELD = re.compile(r"\b(segment_prompt|point_labels|boxes|mask_prompts)\b(?:\[(\d+)\])?(?:\[(\d+)\])?")
+_FIELD = re.compile(r"\b(segment_prompt|point_labels|boxes|mask_prompts|labels(?=\[))\b(?:\[(\d+)\])?(?:\[(\d+)\])?")
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -37,6 +38,8 @@ class PromptOptions:
         field, index, point = match.groups()
         if field == "mask_prompts":
             return "--mask-prompt"
+        if field == "labels":
+            return f"--label {int(index) + 1}"
         if index is None:
             return "the prompt"
         option = self.objects[int(index)]
@@ -48,7 +51,9 @@ class PromptOptions:
         return f"point {int(point) + 1} of {option or points}" if point else points
 
 
-def read_prompt(points: Sequence[str], box: str | None, mask: Path | None, objects: Sequence[str]) -> PromptOptions:
+def read_prompt(
+    points: Sequence[str], box: str | None, mask: Path | None, objects: Sequence[str], labels: Sequence[str] = ()
+) -> PromptOptions:
     """The prompt of the options.
 
     Args:
@@ -56,6 +61,7 @@ def read_prompt(points: Sequence[str], box: str | None, mask: Path | None, objec
         box: of the first object, ``X0,Y0,X1,Y1``.
         mask: PNG file of the first object's mask prompt.
         objects: further objects, each with points and at most one box, separated by spaces.
+        labels: of the objects, in order; none, or one for each.
 
     Raises:
         UserError: an option is malformed, no object is given, or the mask's file cannot be read.
@@ -64,6 +70,10 @@ def read_prompt(points: Sequence[str], box: str | None, mask: Path | None, objec
     groups = [[_read_numbers(text) for text in group] for group in [*first, *map(str.split, objects)]]
     if not groups or not all(groups[bool(mask) :]):
         raise UserError("give an object to segment: --point X,Y, --box X0,Y0,X1,Y1, or --object with points or a box.")
+    if labels and len(labels) != len(groups):
+        raise UserError(
+            f"{plural(len(labels), '--label')} for {plural(len(groups), 'object')}: name each of them, in order."
+        )
     corners = [[each for each in group if len(each) == 4] for group in groups]
     if any(len(boxes) > 1 for boxes in corners):
         raise UserError("an object has at most one box.")
@@ -73,6 +83,7 @@ def read_prompt(points: Sequence[str], box: str | None, mask: Path | None, objec
         point_labels=[[int(label[0]) if label else 1 for _, _, *label in group] for group in dots],
         boxes=[boxes[0] if boxes else None for boxes in corners],
         mask_prompts=[_read_mask(mask), *[None] * len(objects)] if mask else None,
+        labels=list(labels) or None,
     )
     return PromptOptions(prompt, (*[""] * len(first), *(f'--object "{text}"' for text in objects)))
 

@@ -5,11 +5,12 @@ import io
 import json
 import re
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 import typer
@@ -17,8 +18,18 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from maskery.api.schemas.segmentation import ResponseFormat, SegmentationResponse, SegmentSchema
-from maskery.cli.files import STANDARD, candidate_path, check_names, check_outputs, find_images, read_file, write_file
+from maskery.api.schemas.segmentation import MaskSchema, ResponseFormat, SegmentationResponse, SegmentSchema
+from maskery.cli.coco import to_coco
+from maskery.cli.files import (
+    STANDARD,
+    candidate_path,
+    check_file,
+    check_names,
+    check_outputs,
+    find_images,
+    read_file,
+    write_file,
+)
 from maskery.cli.overlay import draw_overlay
 from maskery.cli.prompts import PromptOptions, read_prompt
 from maskery.cli.segmenters import Request, Segmenter, local, remote
@@ -28,6 +39,8 @@ from maskery.resources import processors
 from maskery.segmentation import MERGE_IOU, Exif, ImageLimits, Options, Size, open_image
 
 app = typer.Typer(add_completion=False)
+
+Result = TypeVar("Result")
 
 _DAY = 86_400
 
@@ -39,17 +52,19 @@ _NO_LIMITS = ImageLimits(sys.maxsize, sys.maxsize)
 
 
 class Format(StrEnum):
-    """What is written: a PNG, or JSON with a mask per segment."""
+    """What is written: a PNG, JSON with a mask per segment, or a COCO file."""
 
     png = "png"
     rle = "rle"
     polygons = "polygons"
+    coco = "coco"
 
 
 _RESPONSE_FORMATS: dict[Format, ResponseFormat] = {
     Format.png: "b64_json",
     Format.rle: "rle",
     Format.polygons: "polygons",
+    Format.coco: "rle",
 }
 
 
@@ -74,20 +89,28 @@ def segment(
         list[str] | None,
         typer.Option("--object", metavar='"X,Y X,Y …"', help="A further object: its points and box. May be repeated."),
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="The name of an object. May be repeated, for each object in order."),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="PATH",
-            help="File of the mask, or folder of masks; - is standard output. Default: mask.png, masks.",
+            help="File of the mask, or folder of masks; - is standard output. Default: mask.png, masks, coco.json.",
         ),
     ] = None,
     overlay: Annotated[
         str | None, typer.Option(metavar="PATH", help="File or folder for the image with the mask drawn over it.")
     ] = None,
     output_format: Annotated[
-        Format, typer.Option("--format", help="png, or JSON with COCO RLE or polygons of each segment.")
+        Format,
+        typer.Option(
+            "--format",
+            help="png, JSON with COCO RLE or polygons of each segment, or a COCO file, one for all images of a folder.",
+        ),
     ] = Format.png,
     n: Annotated[
         int, typer.Option(min=1, max=3, help="Candidates of an ambiguous prompt, best first: mask.png, mask-2.png …")
@@ -102,7 +125,7 @@ def segment(
         float, typer.Option(help="Merge objects whose masks have at least this IoU; 1 turns merging off.")
     ] = MERGE_IOU,
     whole: Annotated[
-        bool, typer.Option("--whole", help="Keep overlaps: each object's whole mask. Needs --format rle or polygons.")
+        bool, typer.Option("--whole", help="Keep overlaps: each object's whole mask. Not with --format png.")
     ] = False,
     model: Annotated[str, typer.Option(help="Name of an installed model.")] = DEFAULT_MODEL,
     url: Annotated[
@@ -120,6 +143,7 @@ def segment(
 
     For a folder, the mask of cat.jpg is cat.jpg.png, or in other formats cat.jpg.json.
     With --n 2 the second candidate is mask-2.png, or for a folder cat.jpg-2.png.
+    With --format coco, the names of --label are the categories of one file.
     Missing folders are created.
 
       maskery segment cat.jpg --point 220,120 -o mask.png --overlay overlay.png
@@ -139,16 +163,24 @@ def segment(
     if output_format is not Format.png and overlay:
         raise UserError("--overlay needs --format png.")
     if output_format is Format.png and whole:
-        raise UserError("--whole keeps overlaps, which one PNG cannot hold: add --format rle or --format polygons.")
+        raise UserError("--whole keeps overlaps, which one PNG cannot hold: add --format rle, polygons or coco.")
+    is_coco = output_format is Format.coco
+    if is_coco and n > 1:
+        raise UserError("--format coco holds one mask of each object: leave out --n, or use --format rle.")
+    if is_coco and size:
+        raise UserError("--format coco holds masks of the image's own size: leave out --size, or use --format rle.")
     check_names(image, {"--mask-prompt": mask_prompt, "-o": output, "--overlay": overlay})
     source, start = Path(image), Path(mask_prompt) if mask_prompt else None
     if STANDARD == source == start:
         raise UserError("the image and --mask-prompt are both standard input: name a file for one of them.")
     suffix = ".png" if output_format is Format.png else ".json"
-    masks = Path(output or ("masks" if source.is_dir() else f"mask{suffix}"))
-    overlays = Path(overlay) if overlay else None
-    check_outputs(source, masks, overlays, suffix, n, start)
-    prompt = read_prompt(point or [], box, start, objects or [])
+    default = "coco.json" if is_coco else "masks" if source.is_dir() else f"mask{suffix}"
+    masks, overlays = Path(output or default), Path(overlay) if overlay else None
+    if is_coco and source.is_dir():
+        check_file("-o", masks, suffix, source, start)
+    else:
+        check_outputs(source, masks, overlays, suffix, n, start)
+    prompt = read_prompt(point or [], box, start, objects or [], label or [])
     request = Request(
         model,
         prompt.prompt,
@@ -158,8 +190,10 @@ def segment(
     )
     opened = remote(request, url.strip(), key, timeout) if url else local(request)
     with opened as segmenter:
-        task = _Task(segmenter, prompt, suffix, exif)
-        if source.is_dir():
+        task = _Task(segmenter, prompt, output_format, exif)
+        if source.is_dir() and is_coco:
+            task.segment_folder_to_coco(source, masks)
+        elif source.is_dir():
             task.segment_folder(source, masks, overlays)
         else:
             lines = task.segment_file(source, masks, overlays)
@@ -172,18 +206,15 @@ class _Task:
 
     segmenter: Segmenter
     prompt: PromptOptions
-    suffix: str
+    format: Format
     exif: Exif
 
     def segment_file(self, path: Path, output: Path, overlay: Path | None) -> list[str]:
         """Segment one image and write its files. Returns lines for the user."""
         image = read_file(path)
-        try:
-            response = self.segmenter(image)
-        except UserError as error:
-            raise UserError(self.prompt.explain(str(error))) from None
+        response = self._segment(image)
         lines = [_describe(each) for each in response.data[0].segments]
-        files = self._files(response, output)
+        files = self._files(path, response, output)
         for file, data in files.items():
             write_file(file, data)
             lines.append(f"mask: {file}")
@@ -196,36 +227,76 @@ class _Task:
         return lines
 
     def segment_folder(self, folder: Path, output: Path, overlays: Path | None) -> None:
-        """Segment every image of a folder, several at a time. A failed image does not stop the others."""
-        images, others = find_images(folder)
-        if others:
-            names = ", ".join(path.name for path in others[:_MAX_NAMES])
-            more = f" and {len(others) - _MAX_NAMES:,} more" if len(others) > _MAX_NAMES else ""
-            typer.echo(f"skipped, not an image format that is read: {names}{more}", err=True)
+        """Segment every image of a folder and write its files."""
 
-        def attempt(path: Path) -> str | None:
-            name = f"{path.name}{self.suffix}"
-            try:
-                self.segment_file(path, output / name, overlays / f"{path.name}.png" if overlays else None)
-            except UserError as error:
-                return f"{path}: {error}"
-            return None
+        def write(path: Path) -> None:
+            suffix = ".png" if self.format is Format.png else ".json"
+            overlay = overlays / f"{path.name}.png" if overlays else None
+            self.segment_file(path, output / f"{path.name}{suffix}", overlay)
 
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
-        with ThreadPoolExecutor(processors()) as pool, Progress(console=console) as progress:
-            results = progress.track(pool.map(attempt, images), total=len(images), description="segmenting")
-            failures = [failure for failure in results if failure]
-        typer.echo(f"{len(images) - len(failures)} of {len(images)} images segmented, masks in {output}")
-        if failures:
-            raise UserError("\n".join([f"{len(failures)} failed:", *failures]))
+        _for_each(folder, write, lambda _: f"masks in {output}")
 
-    def _files(self, response: SegmentationResponse, output: Path) -> dict[Path, bytes]:
-        if self.suffix == ".json":
+    def segment_folder_to_coco(self, folder: Path, output: Path) -> None:
+        """Segment every image of a folder and write one COCO file."""
+
+        def read(path: Path) -> tuple[str, MaskSchema]:
+            return path.name, self._segment(read_file(path)).data[0]
+
+        def finish(masks: list[tuple[str, MaskSchema]]) -> str:
+            write_file(output, to_coco(masks))
+            return f"masks in {output}"
+
+        _for_each(folder, read, finish, to_error=output == STANDARD)
+
+    def _segment(self, image: bytes) -> SegmentationResponse:
+        try:
+            return self.segmenter(image)
+        except UserError as error:
+            raise UserError(self.prompt.explain(str(error))) from None
+
+    def _files(self, image: Path, response: SegmentationResponse, output: Path) -> dict[Path, bytes]:
+        if self.format is Format.coco:
+            return {output: to_coco([("image" if image == STANDARD else image.name, response.data[0])])}
+        if self.format is not Format.png:
             return {output: json.dumps([mask.model_dump() for mask in response.data]).encode()}
         return {
             candidate_path(output, number): base64.b64decode(mask.b64_json or "")
             for number, mask in enumerate(response.data, start=1)
         }
+
+
+def _for_each(
+    folder: Path, work: Callable[[Path], Result], finish: Callable[[list[Result]], str], to_error: bool = False
+) -> None:
+    """Do work on every image of a folder, several at a time. A failed image does not stop the others.
+
+    Args:
+        finish: called with the results, in the order of the names; what was written, for the user.
+        to_error: print on standard error.
+
+    Raises:
+        UserError: some failed.
+    """
+    images, others = find_images(folder)
+    if others:
+        names = ", ".join(path.name for path in others[:_MAX_NAMES])
+        more = f" and {len(others) - _MAX_NAMES:,} more" if len(others) > _MAX_NAMES else ""
+        typer.echo(f"skipped, not an image format that is read: {names}{more}", err=True)
+
+    def attempt(path: Path) -> tuple[list[Result], str | None]:
+        try:
+            return [work(path)], None
+        except UserError as error:
+            return [], f"{path}: {error}"
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    with ThreadPoolExecutor(processors()) as pool, Progress(console=console) as progress:
+        outcomes = list(progress.track(pool.map(attempt, images), total=len(images), description="segmenting"))
+    done = [result for results, _ in outcomes for result in results]
+    failures = [failure for _, failure in outcomes if failure]
+    typer.echo(f"{len(done)} of {len(images)} images segmented, {finish(done)}", err=to_error)
+    if failures:
+        raise UserError("\n".join([f"{len(failures)} failed:", *failures]))
 
 
 def _read_size(text: str | None) -> Size | None:
@@ -238,8 +309,9 @@ def _read_size(text: str | None) -> Size | None:
 
 
 def _describe(segment: SegmentSchema) -> str:
+    name = f"object {segment.value}{f' ({segment.label})' if segment.label else ''}"
     if not segment.bbox:
-        return f"object {segment.value}: empty, score {segment.score:.2f}"
+        return f"{name}: empty, score {segment.score:.2f}"
     x, y, width, height = segment.bbox
     size = f"{segment.area:,} pixels, {width} x {height} at {x},{y}"
-    return f"object {segment.value}: score {segment.score:.2f}, {size}"
+    return f"{name}: score {segment.score:.2f}, {size}"

@@ -68,7 +68,7 @@ def remote(request: Request, url: str, key: str | None, timeout: float) -> Itera
     options = request.options
     fields = {
         "model": request.model,
-        **vars(request.prompt),
+        **{name: value for name, value in vars(request.prompt).items() if value is not None},
         "n": options.n,
         "size": str(options.size) if options.size else None,
         "compose": options.compose,

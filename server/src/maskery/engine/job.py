@@ -36,6 +36,7 @@ class Prompt:
     point_labels: Any = None
     boxes: Any = None
     mask_prompts: Any = None
+    labels: Any = None
 
     def check(self, size: Size, limits: PromptLimits) -> tuple[ObjectPrompt, ...]:
         """The prompt's objects.
@@ -46,7 +47,9 @@ class Prompt:
         Raises:
             PromptError: the prompt is invalid; the error has the path of the field.
         """
-        return parse_prompt(self.segment_prompt, size, self.point_labels, self.boxes, self.mask_prompts, limits)
+        return parse_prompt(
+            self.segment_prompt, size, self.point_labels, self.boxes, self.mask_prompts, self.labels, limits
+        )
 
 
 @dataclass(frozen=True, eq=False)

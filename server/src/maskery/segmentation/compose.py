@@ -38,18 +38,20 @@ class ObjectLogits:
         logits: float32 [rows, columns]; above zero is object.
         extent: (columns, rows) of the grid that the image covers.
         score: predicted IoU.
+        label: the object's name, or None.
     """
 
     logits: NDArray[np.float32]
     extent: tuple[float, float]
     score: float
+    label: str | None = None
 
 
 def compose(objects: Sequence[ObjectLogits], size: Size, merge_iou: float = MERGE_IOU) -> Mask:
     """Compose one categorical mask.
 
     1. Objects whose masks have an IoU of at least `merge_iou` become one segment (transitive): the union of their
-       masks, the lowest of their values, the mean of their scores. 1 disables this.
+       masks, the lowest of their values, the mean of their scores, the first of their labels. 1 disables this.
     2. A segment with at least 90% of its area inside a larger one lies on top of it.
     3. Elsewhere the highest logit wins a pixel; ties go to the lower value.
 
@@ -234,4 +236,5 @@ def _segment(pixels: Pixels, support: Region, group: Group, objects: Sequence[Ob
         if area:
             region = Region(support.x0 + x, support.y0 + y, support.x0 + x + width, support.y0 + y + height)
     score = float(np.mean([objects[index].score for index in group]))
-    return Segment(group[0] + 1, group, score, area, region, pixels)
+    label = next(filter(None, (objects[index].label for index in group)), None)
+    return Segment(group[0] + 1, group, score, area, region, pixels, label)

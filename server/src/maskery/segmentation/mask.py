@@ -25,6 +25,7 @@ class Segment:
         region: bounding box of these pixels; empty if there are none.
         pixels: maps a region to bool [rows, columns], whether each of its pixels belongs to the segment. A function,
             because 500 masks of a large image would not fit in memory.
+        label: name of the object as its prompt gave it; None if that has none.
     """
 
     value: int
@@ -33,6 +34,7 @@ class Segment:
     area: int
     region: Region
     pixels: Callable[[Region], NDArray[np.bool_]]
+    label: str | None = None
 
     @property
     def bbox(self) -> tuple[int, int, int, int] | None:
@@ -63,6 +65,11 @@ class Mask:
     size: Size
     segments: tuple[Segment, ...]
     values: Values | None
+
+    @property
+    def label(self) -> str | None:
+        """The label of the only segment; None if there are several."""
+        return self.segments[0].label if len(self.segments) == 1 else None
 
     @property
     def score(self) -> float:

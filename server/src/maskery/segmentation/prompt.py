@@ -29,12 +29,14 @@ class ObjectPrompt:
         labels: uint8 [points], 1 = on the object, 0 = not on it.
         box: float32 [4], (x0, y0, x1, y1) in the same pixels, or None.
         mask: bool [height, width] of the upright image, or None.
+        name: the label of the object's segment, or None. It does not affect the mask.
     """
 
     points: NDArray[np.float32]
     labels: NDArray[np.uint8]
     box: NDArray[np.float32] | None = None
     mask: NDArray[np.bool_] | None = None
+    name: str | None = None
 
     @property
     def tokens(self) -> int:
@@ -55,11 +57,13 @@ class PromptLimits:
         max_objects: number of objects.
         max_points: number of points of all objects together.
         max_mask_pixels: number of pixels of all mask prompts together.
+        max_label: number of characters of an object's label.
     """
 
     max_objects: int = 512
     max_points: int = 2048
     max_mask_pixels: int = 256_000_000
+    max_label: int = 128
 
     @property
     def max_text(self) -> int:
@@ -73,6 +77,7 @@ def parse_prompt(
     point_labels: Any = None,
     boxes: Any = None,
     mask_prompts: Any = None,
+    labels: Any = None,
     limits: PromptLimits | None = None,
 ) -> tuple[ObjectPrompt, ...]:
     """Validate a prompt as it was sent.
@@ -84,6 +89,7 @@ def parse_prompt(
         point_labels: per object and point 1 or 0; None (also per object) means all 1.
         boxes: per object ``[x0, y0, x1, y1]`` or None.
         mask_prompts: per object a COCO RLE, a base64 PNG or None.
+        labels: per object text that names it, or None.
         limits: on the number of objects, points and mask pixels.
 
     Raises:
@@ -94,13 +100,23 @@ def parse_prompt(
         segment_prompt = _from_json_text(segment_prompt, limits)
     count = _count_objects(segment_prompt, boxes, mask_prompts, limits)
     groups = _per_object(segment_prompt, "segment_prompt", count)
-    labels = _per_object(point_labels, "point_labels", count)
+    point_groups = _per_object(point_labels, "point_labels", count)
     corners = _per_object(boxes, "boxes", count)
     masks = _per_object(mask_prompts, "mask_prompts", count)
+    names = _per_object(labels, "labels", count)
     _check_point_count(groups, limits)
     _check_mask_pixels(masks, size, limits)
     return tuple(
-        _parse_object(index, groups[index], labels[index], corners[index], masks[index], size) for index in range(count)
+        _parse_object(
+            index,
+            groups[index],
+            point_groups[index],
+            corners[index],
+            masks[index],
+            _parse_name(names[index], f"labels[{index}]", limits),
+            size,
+        )
+        for index in range(count)
     )
 
 
@@ -165,7 +181,9 @@ def _check_mask_pixels(masks: Sequence[Any], size: Size, limits: PromptLimits) -
         )
 
 
-def _parse_object(index: int, group: Any, labels: Any, box: Any, mask: Any, size: Size) -> ObjectPrompt:
+def _parse_object(
+    index: int, group: Any, labels: Any, box: Any, mask: Any, name: str | None, size: Size
+) -> ObjectPrompt:
     path = f"segment_prompt[{index}]"
     points = _parse_points(group, path, size)
     parsed_labels = _parse_labels(labels, f"point_labels[{index}]", len(points))
@@ -179,7 +197,19 @@ def _parse_object(index: int, group: Any, labels: Any, box: Any, mask: Any, size
                 f"point_labels[{index}] are all 0: an object needs a point labelled 1, a box or a mask",
                 f"point_labels[{index}]",
             )
-    return ObjectPrompt(points, parsed_labels, parsed_box, parsed_mask)
+    return ObjectPrompt(points, parsed_labels, parsed_box, parsed_mask, name)
+
+
+def _parse_name(label: Any, path: str, limits: PromptLimits) -> str | None:
+    if label is None:
+        return None
+    if not isinstance(label, str):
+        raise PromptError(f"{path} is {kind(label)}; a label is text that names the object, or null", path)
+    if not label.strip():
+        raise PromptError(f"{path} is empty: name the object, or send null", path)
+    if len(label) > limits.max_label:
+        raise PromptError(f"{path} has {len(label):,} characters; a label has at most {limits.max_label:,}", path)
+    return label
 
 
 def _parse_points(group: Any, path: str, size: Size) -> NDArray[np.float32]:

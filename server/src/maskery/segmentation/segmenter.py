@@ -77,7 +77,10 @@ def assemble(
     """
     options = options or Options()
     size = options.size or embedding.size
-    chosen = ([_choose(each, rank) for each in candidates] for rank in range(options.n))
+    names = [each.name for each in objects]
+    chosen = (
+        [_choose(each, rank, name) for each, name in zip(candidates, names, strict=True)] for rank in range(options.n)
+    )
     masks = tuple(
         compose(each, size, options.merge_iou) if options.compose else compose_overlapping(each, size)
         for each in chosen
@@ -90,7 +93,7 @@ def assemble(
     return Segmentation(masks, usage)
 
 
-def _choose(candidates: Candidates, rank: int) -> ObjectLogits:
+def _choose(candidates: Candidates, rank: int, label: str | None) -> ObjectLogits:
     # An object with fewer candidates than masks repeats its last one.
     index = min(rank, len(candidates) - 1)
-    return ObjectLogits(candidates.logits[index], candidates.extent, float(candidates.scores[index]))
+    return ObjectLogits(candidates.logits[index], candidates.extent, float(candidates.scores[index]), label)

@@ -107,7 +107,9 @@ def to_job(
     return Job(
         model=request.model,
         image=image,
-        prompt=Prompt(request.segment_prompt, request.point_labels, request.boxes, request.mask_prompts),
+        prompt=Prompt(
+            request.segment_prompt, request.point_labels, request.boxes, request.mask_prompts, request.labels
+        ),
         options=Options(
             n=request.n or 1,
             size=_read_size(request.size, limits),

@@ -28,6 +28,7 @@ async def show_limits(container: ContainerDependency, caller: AnyCaller) -> sche
         max_image_pixels=settings.max_image_pixels,
         max_objects=settings.max_objects,
         max_points=settings.max_points,
+        max_label_characters=container.engine.limits.prompt.max_label,
         max_mask_prompt_pixels=container.engine.limits.prompt.max_mask_pixels,
         max_json_depth=MAX_DEPTH,
         max_json_values=MAX_VALUES,

@@ -35,7 +35,7 @@ def _mask(mask: Mask, form: schemas.ResponseFormat) -> schemas.MaskSchema:
         png = pybase64.b64encode_as_string(to_png(mask.values))
     return schemas.MaskSchema(
         b64_json=png,
-        label=None,
+        label=mask.label,
         score=mask.score,
         width=mask.size.width,
         height=mask.size.height,
@@ -47,6 +47,7 @@ def _segment(segment: Segment, size: Size, form: schemas.ResponseFormat) -> sche
     return schemas.SegmentSchema(
         value=segment.value,
         prompts=list(segment.prompts),
+        label=segment.label,
         score=segment.score,
         area=segment.area,
         bbox=None if segment.bbox is None else list(segment.bbox),

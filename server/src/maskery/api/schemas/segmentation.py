@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from maskery.segmentation import Exif
+from maskery.segmentation import Exif, PromptLimits
 
 _POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 _GROUPS = {"type": "array", "minItems": 1, "items": {"type": ["array", "null"], "items": _POINT}}
@@ -25,11 +25,14 @@ _RLE = {
 }
 _MASKS = {"type": ["array", "null"], "items": {"anyOf": [_RLE, {"type": "string"}, {"type": "null"}]}}
 
+_NAMES = {"type": ["array", "null"], "items": {"type": ["string", "null"], "maxLength": PromptLimits.max_label}}
+
 # Validated by `maskery.segmentation.parse_prompt`, once the image's size is known; here for the OpenAPI document.
 Groups = Annotated[Any, WithJsonSchema({"anyOf": [_GROUPS, {"type": "string"}, {"type": "null"}]})]
 Labels = Annotated[Any, WithJsonSchema(_LABELS)]
 Boxes = Annotated[Any, WithJsonSchema(_BOXES)]
 Masks = Annotated[Any, WithJsonSchema(_MASKS)]
+Names = Annotated[Any, WithJsonSchema(_NAMES)]
 
 _SIZE = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
 
@@ -68,6 +71,9 @@ class SegmentationRequest(BaseModel):
     boxes: Boxes = Field(None, description="Per object, a box [x0, y0, x1, y1] around it, or null.")
     mask_prompts: Masks = Field(
         None, description="Per object, a mask prompt of the image's size: COCO RLE or base64 PNG, or null."
+    )
+    labels: Names = Field(
+        None, description="Per object, text that names it, or null; the response's segments carry it as their label."
     )
     n: int | None = Field(
         None,
@@ -137,6 +143,9 @@ class SegmentSchema(BaseModel):
 
     value: int = Field(description="Its value in the mask: the 1-based index of the object in the prompt.")
     prompts: list[int] = Field(description="0-based indices of all objects that were merged into this segment.")
+    label: str | None = Field(
+        None, exclude_if=_is_none, description="The label of the object; of merged objects, the first that has one."
+    )
     score: float = Field(description="The model's estimate of the mask's IoU with the intended object, 0 to 1.")
     area: int = Field(description="Pixels.")
     bbox: list[int] | None = Field(description="[x, y, width, height]; null if the segment has no pixels.")
@@ -155,7 +164,7 @@ class MaskSchema(BaseModel):
     b64_json: str | None = Field(
         description="The categorical mask as a PNG in base64, 0 is background; null with another response_format."
     )
-    label: str | None = Field(description="The class of the objects; null for models without classes.")
+    label: str | None = Field(description="The label of the only segment; null if there are several, or it has none.")
     score: float | None = Field(description="Mean of the segments' scores, weighted by area.")
     width: int = Field(description="Of the mask, in pixels.")
     height: int = Field(description="Of the mask, in pixels.")
@@ -229,6 +238,7 @@ class LimitsSchema(BaseModel):
     max_image_pixels: int = Field(description="Pixels of an image and of a returned mask.")
     max_objects: int = Field(description="Objects in one request.")
     max_points: int = Field(description="Points in one request, over all objects.")
+    max_label_characters: int = Field(description="Characters of one object's label.")
     max_mask_prompt_pixels: int = Field(description="Total pixels of one request's mask prompts.")
     max_json_depth: int = Field(description="Levels of nesting in a request.")
     max_json_values: int = Field(description="JSON values in a request.")
