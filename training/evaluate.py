@@ -211,7 +211,7 @@ def _measures(rows: Sequence[dict[str, Any]], most: int) -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def _shipped() -> Callable[[Bytes], Session]:
+def shipped() -> Callable[[Bytes], Session]:
     from maskery.models.builtin.nano import Nano  # noqa: PLC0415 - one of two
     from maskery.segmentation import Image, ObjectPrompt  # noqa: PLC0415
 
@@ -277,7 +277,7 @@ _ANSWERS: list[Callable[[Bytes], Session]] = []
 
 
 def _begin(options: argparse.Namespace) -> None:
-    _ANSWERS[:] = [_shipped() if options.shipped else _trained(options.weights, options.settings, options.bf16)]
+    _ANSWERS[:] = [shipped() if options.shipped else _trained(options.weights, options.settings, options.bf16)]
 
 
 def _follow(case: Case, clicks: int) -> dict[str, Any]:
