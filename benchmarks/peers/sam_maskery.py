@@ -99,7 +99,7 @@ class Engine:
         fused = {
             node.get_friendly_name()
             for node in compiled.get_runtime_model().get_ops()
-            if "Softmax" in str(node.get_rt_info()["originalLayersNames"]) and _layer(node) == "Subgraph"
+            if _about(node, "layerType") == "Subgraph" and "Softmax" in _about(node, "originalLayersNames")
         }
         seconds: Counter[str] = Counter()
         for node in request.profiling_info:
@@ -147,8 +147,9 @@ def operations(node: Any) -> float:
     return 0.0
 
 
-def _layer(node: Any) -> str:
-    return str(node.get_rt_info()["layerType"])
+def _about(node: Any, what: str) -> str:
+    """What OpenVINO says of a node of a compiled graph."""
+    return str(node.get_rt_info()[what].value)
 
 
 def _compile(model: Any, precision: str, more: dict[str, Any] | None = None) -> Any:
