@@ -18,7 +18,9 @@ from maskery.api.requests.body import Body, read_body
 from maskery.api.requests.image_field import decode_image, take_image
 from maskery.api.requests.json_object import parse_json_object
 from maskery.api.requests.segmentation import parse_request, to_job
-from maskery.segmentation import ImageFile, ImageLimits, PromptLimits, SegmentationError, Size, rle
+from maskery.api.schemas.segmentation import SegmentationRequest
+from maskery.engine import Reference, Upload
+from maskery.segmentation import AutomaticOptions, ImageFile, ImageLimits, PromptLimits, SegmentationError, Size, rle
 from maskery.segmentation.mask_prompt import read_mask_prompt
 
 REFUSALS = (ApiError, SegmentationError)
@@ -55,7 +57,15 @@ def request(data: bytes) -> None:
         assert taken == decode_image(whole["image_prompt"])
         assert repr({**fields, "image_prompt": ""}) == repr({**whole, "image_prompt": ""})
     parsed, upload = parse_request(Body(data))
-    to_job(parsed, upload, IMAGE_LIMITS).prompt.check(_SIZE, PROMPT_LIMITS)
+    _check_prompt(parsed, upload)
+
+
+def _check_prompt(parsed: SegmentationRequest, image: Upload | Reference) -> None:
+    prompt = to_job(parsed, image, IMAGE_LIMITS).prompt
+    if isinstance(prompt, AutomaticOptions):
+        prompt.check(PROMPT_LIMITS)
+    else:
+        prompt.check(_SIZE, PROMPT_LIMITS)
 
 
 def form(data: bytes) -> None:
@@ -69,7 +79,7 @@ def form(data: bytes) -> None:
 
     body = asyncio.run(read_body(Request(scope, receive), IMAGE_LIMITS.max_bytes, 60.0))
     parsed, upload = parse_request(body)
-    to_job(parsed, upload, IMAGE_LIMITS).prompt.check(_SIZE, PROMPT_LIMITS)
+    _check_prompt(parsed, upload)
 
 
 def run_lengths(data: bytes) -> None:

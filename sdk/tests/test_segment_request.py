@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from air import RLE, InputError
-from air._segment_request import mask_prompts, numbers, segment_prompt, size
+from air._segment_request import labels, mask_prompts, numbers, segment_prompt, size
 
 MASK = np.array([[0, 1, 1], [0, 0, 1]], bool)
 
@@ -158,3 +158,19 @@ def test_masks_and_sizes_reach_the_wire(twin, stub, from_png):
     assert np.array_equal(np.asarray(from_png(stub.request.json["mask_prompts"][0])), MASK * 255)
     assert stub.request.json["mask_prompts"][1] is None
     assert stub.request.json["size"] == "6x4"
+
+
+def test_labels_and_automatic_reach_the_wire(twin, stub):
+    twin.segment(labels=("car", None))
+    assert stub.requests[-1].json["labels"] == ["car", None]
+    twin.segment(prompt=None, automatic={"points_per_side": 16})
+    assert stub.requests[-1].json["segment_prompt"] is None
+    assert stub.requests[-1].json["automatic"] == {"points_per_side": 16}
+    twin.segment(prompt=None, automatic=True)
+    assert stub.requests[-1].json["automatic"] is True
+
+
+@pytest.mark.parametrize("odd", ["car", 7, [7], [b"car"]])
+def test_labels_that_are_not_text_are_refused(odd):
+    with pytest.raises(InputError, match="labels"):
+        labels(odd)

@@ -52,6 +52,7 @@ class SegmentArguments:
     boxes: Boxes | None = None
     mask_prompts: MaskPrompts | None = None
     labels: Labels | None = None
+    automatic: bool | Mapping[str, Any] | None = None
     n: int | None = None
     size: str | tuple[int, int] | None = None
     exif: Exif | None = None
@@ -128,6 +129,7 @@ def _fields(arguments: SegmentArguments) -> dict[str, Any]:
         "boxes": numbers(arguments.boxes, "boxes"),
         "mask_prompts": mask_prompts(arguments.mask_prompts),
         "labels": labels(arguments.labels),
+        "automatic": dict(arguments.automatic) if isinstance(arguments.automatic, Mapping) else arguments.automatic,
         "n": arguments.n,
         "size": size(arguments.size),
         "exif": arguments.exif,

@@ -32,6 +32,7 @@ class Images(SegmentationOnly):
         boxes: Boxes | None = None,
         mask_prompts: MaskPrompts | None = None,
         labels: Labels | None = None,
+        automatic: bool | Mapping[str, Any] | None = None,
         n: int | None = None,
         size: str | tuple[int, int] | None = None,
         exif: Literal["apply", "ignore"] | None = None,
@@ -62,6 +63,8 @@ class Images(SegmentationOnly):
             mask_prompts: for each object a mask to refine, or None: COCO RLE, base64 of a PNG, a PNG's bytes or path,
                 a PIL image, or bool or uint8 [height, width]; values other than 0 are on the object.
             labels: for each object a text that names it, or None; its segment carries it as ``label``.
+            automatic: True, or a mapping of options such as ``{"points_per_side": 16}``: segment everything in the
+                image. ``segment_prompt`` is None then. Takes as long as some hundred prompts: mind ``timeout``.
             n: how many candidates of an ambiguous prompt to return, 1 to 3, best first.
             size: of the answered mask, ``"WIDTHxHEIGHT"`` or (width, height); None: the image's own. Coordinates
                 always refer to the image that is sent.
@@ -91,7 +94,7 @@ class Images(SegmentationOnly):
         return self._segment(
             SegmentArguments(
                 image, segment_prompt, model, timeout, extra_headers, extra_body, point_labels, boxes, mask_prompts,
-                labels, n, size, exif, response_format, compose, merge_iou, user, kwargs,
+                labels, automatic, n, size, exif, response_format, compose, merge_iou, user, kwargs,
             )
         )  # fmt: skip
 
@@ -252,6 +255,7 @@ class AsyncImages(SegmentationOnly):
         boxes: Boxes | None = None,
         mask_prompts: MaskPrompts | None = None,
         labels: Labels | None = None,
+        automatic: bool | Mapping[str, Any] | None = None,
         n: int | None = None,
         size: str | tuple[int, int] | None = None,
         exif: Literal["apply", "ignore"] | None = None,
@@ -268,7 +272,7 @@ class AsyncImages(SegmentationOnly):
         return await self._segment(
             SegmentArguments(
                 image, segment_prompt, model, timeout, extra_headers, extra_body, point_labels, boxes, mask_prompts,
-                labels, n, size, exif, response_format, compose, merge_iou, user, kwargs,
+                labels, automatic, n, size, exif, response_format, compose, merge_iou, user, kwargs,
             )
         )  # fmt: skip
 

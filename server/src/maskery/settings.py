@@ -204,6 +204,12 @@ class Settings(BaseSettings):
     max_timeout: float = Field(
         600.0, gt=0, allow_inf_nan=False, description="Upper limit of x-request-timeout, in seconds."
     )
+    automatic_timeout: float = Field(
+        300.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds for finding everything in an image that is encoded; after that the request gets 504.",
+    )
     head_timeout: float = Field(
         20.0, gt=0, allow_inf_nan=False, description="Seconds for a request's head; then the connection is closed."
     )

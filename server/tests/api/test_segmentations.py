@@ -259,3 +259,22 @@ def test_a_merged_segment_has_the_first_label_of_its_objects(client: httpx.Clien
     same = {"segment_prompt": [[[20, 20]]] * 3, "extra_body": {"labels": [None, "first", "second"]}}
     (only,) = segment(client, body, **same)["data"][0]["segments"]
     assert (only["prompts"], only["label"]) == ([0, 1, 2], "first")
+
+
+def test_everything_in_an_image_becomes_one_mask(client: httpx.Client, body: dict[str, Any]) -> None:
+    body.pop("segment_prompt")
+    wanted = {"model": "maskery/nano", "automatic": {"points_per_side": 6, "min_area": 20}}
+    answer = segment(client, body, **wanted)
+    (mask,) = answer["data"]
+    values = values_of(answer)
+    assert [each["value"] for each in mask["segments"]] == list(range(1, len(mask["segments"]) + 1))
+    assert [each["area"] for each in mask["segments"]] == np.bincount(values.ravel())[1:].tolist()
+    assert all(each["area"] >= 20 and each["prompts"] == [] for each in mask["segments"])
+    assert values[20, 20] != values[40, 70] > 0
+    assert answer["usage"]["input_tokens_details"]["point_tokens"] == 36
+    assert values_of(segment(client, body, **wanted)).tolist() == values.tolist()
+    assert segment(client, body, **wanted, size="48x32", response_format="rle")["data"][0]["width"] == 48
+
+
+def test_automatic_false_is_a_prompt_as_ever(client: httpx.Client, body: dict[str, Any]) -> None:
+    assert segment(client, body, automatic=False)["data"] == segment(client, body)["data"]

@@ -47,6 +47,7 @@ async def make_engine() -> AsyncIterator[MakeEngine]:
             "candidate_bytes": 2**20,
             "share_images": False,
             "prepared_seconds": 60,
+            "automatic_seconds": 60,
         }
         made.append(Engine(Registry(store=store), EngineLimits(**{**defaults, **limits})))
         return made[-1]

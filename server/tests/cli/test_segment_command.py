@@ -446,3 +446,24 @@ def test_labels_and_coco_files_that_cannot_be_are_refused(
     photo: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     assert message in fails("segment", photo, "-p", "20,20", *GRABCUT, *arguments)
+
+
+@pytest.mark.slow
+def test_everything_in_an_image_is_segmented_on_this_machine(photo: Path, tmp_path: Path) -> None:
+    printed = succeeds("segment", photo, "--everything", "-o", tmp_path / "mask.png")
+    values = read(tmp_path / "mask.png")
+    assert printed.count("object ") == values.max() > 1
+    assert values[20, 20] != values[40, 70] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-p", "20,20"), "leave out --point"),
+        (("--label", "cat"), "leave out --label"),
+        (("--n", "2"), "leave out --n"),
+        (GRABCUT, "one object at a time"),
+    ],
+)
+def test_everything_takes_no_prompt_and_not_every_model(photo: Path, arguments: tuple[str, ...], message: str) -> None:
+    assert message in fails("segment", photo, "--everything", *arguments)

@@ -36,6 +36,7 @@ ALL = EngineLimits(
     candidate_bytes=2**20,
     share_images=False,
     prepared_seconds=60,
+    automatic_seconds=60,
 )
 
 MakeEngine = Callable[..., Engine]

@@ -92,6 +92,7 @@ def _engine_limits(settings: Settings) -> EngineLimits:
         candidate_bytes=settings.candidate_cache_bytes,
         share_images=settings.share_images,
         prepared_seconds=settings.prepared_seconds,
+        automatic_seconds=settings.automatic_timeout,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from maskery.cli.files import read_file
 from maskery.engine import Prompt
 from maskery.errors import UserError
+from maskery.segmentation import AutomaticOptions
 from maskery.segmentation.messages import plural
 
 # A field of a request in a message, such as `segment_prompt[0][1]`.
@@ -23,11 +24,11 @@ class PromptOptions:
     """A prompt, and how its user wrote it.
 
     Attributes:
-        prompt: the fields of a request.
+        prompt: the fields of a request, or how everything in the image is found.
         objects: for each object its --object option as written; empty for the object of --point and --box.
     """
 
-    prompt: Prompt
+    prompt: Prompt | AutomaticOptions
     objects: tuple[str, ...]
 
     def explain(self, message: str) -> str:

@@ -36,7 +36,7 @@ from maskery.cli.segmenters import Request, Segmenter, local, remote
 from maskery.errors import UserError
 from maskery.models import DEFAULT_MODEL
 from maskery.resources import processors
-from maskery.segmentation import MERGE_IOU, Exif, ImageLimits, Options, Size, open_image
+from maskery.segmentation import MERGE_IOU, AutomaticOptions, Exif, ImageLimits, Options, Size, open_image
 
 app = typer.Typer(add_completion=False)
 
@@ -89,6 +89,9 @@ def segment(
         list[str] | None,
         typer.Option("--object", metavar='"X,Y X,Y …"', help="A further object: its points and box. May be repeated."),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Segment everything in the image, without a prompt.")
+    ] = False,
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="TEXT", help="The name of an object. May be repeated, for each object in order."),
@@ -180,7 +183,20 @@ def segment(
         check_file("-o", masks, suffix, source, start)
     else:
         check_outputs(source, masks, overlays, suffix, n, start)
-    prompt = read_prompt(point or [], box, start, objects or [], label or [])
+    if everything:
+        given: dict[str, object] = {
+            "--point": point,
+            "--box": box,
+            "--mask-prompt": start,
+            "--object": objects,
+            "--label": label,
+        }
+        given |= {"--whole": whole, "--n": n > 1}
+        if wrong := next((option for option, value in given.items() if value), None):
+            raise UserError(f"--everything finds the objects by itself: leave out {wrong}.")
+        prompt = PromptOptions(AutomaticOptions(), ())
+    else:
+        prompt = read_prompt(point or [], box, start, objects or [], label or [])
     request = Request(
         model,
         prompt.prompt,

@@ -11,7 +11,16 @@ from maskery.api.schemas.segmentation import ResponseFormat, SegmentationRespons
 from maskery.cli.connection import connect
 from maskery.engine import Prompt
 from maskery.errors import UserError
-from maskery.segmentation import Exif, ImageFile, Options, pillow, segment
+from maskery.segmentation import (
+    AutomaticOptions,
+    Exif,
+    ImageFile,
+    Options,
+    pillow,
+    segment,
+    segment_everything,
+)
+from maskery.segmentation.automatic import check_model
 from maskery.settings import Settings
 
 
@@ -20,7 +29,7 @@ class Request:
     """A request without its image."""
 
     model: str
-    prompt: Prompt
+    prompt: Prompt | AutomaticOptions
     options: Options
     exif: Exif
     response_format: ResponseFormat
@@ -43,12 +52,19 @@ def local(request: Request) -> Iterator[Segmenter]:
     limits, size = image_limits(settings), request.options.size
     if size and size.pixels > limits.max_pixels:
         raise UserError(f"--size {size} has {size.pixels:,} pixels; the limit is {limits.max_pixels:,} pixels.")
-    model = make_registry(settings).get(request.model)
+    model, prompt = make_registry(settings).get(request.model), request.prompt
+    if isinstance(prompt, AutomaticOptions):
+        check_model(model)
+        prompt.check(prompt_limits(settings))
 
     def segment_locally(image: bytes) -> SegmentationResponse:
         file = ImageFile(image, request.exif, limits)
-        objects = request.prompt.check(file.size, prompt_limits(settings))
-        return to_response(segment(model, file.decode(), objects, request.options), request.response_format)
+        if isinstance(prompt, AutomaticOptions):
+            found = segment_everything(model, model.encode(file.decode()), prompt, size)
+        else:
+            objects = prompt.check(file.size, prompt_limits(settings))
+            found = segment(model, file.decode(), objects, request.options)
+        return to_response(found, request.response_format)
 
     yield segment_locally
 
@@ -66,13 +82,15 @@ def remote(request: Request, url: str, key: str | None, timeout: float) -> Itera
         UserError: as of `connect`.
     """
     options = request.options
+    if isinstance(request.prompt, AutomaticOptions):
+        prompt: dict[str, object] = {"automatic": vars(request.prompt)}
+    else:
+        given = {name: value for name, value in vars(request.prompt).items() if value is not None}
+        prompt = {**given, "n": options.n, "compose": options.compose, "merge_iou": options.merge_iou}
     fields = {
         "model": request.model,
-        **{name: value for name, value in vars(request.prompt).items() if value is not None},
-        "n": options.n,
+        **prompt,
         "size": str(options.size) if options.size else None,
-        "compose": options.compose,
-        "merge_iou": options.merge_iou,
         "exif": request.exif,
         "response_format": request.response_format,
     }

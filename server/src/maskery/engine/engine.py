@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from maskery.engine.admission import Admission
+from maskery.engine.automatic import Automatic
 from maskery.engine.cache import EmbeddingCache, Key
 from maskery.engine.candidates import CandidateCache, KeyedPrompt
 from maskery.engine.decoder import Decoder
@@ -22,6 +23,7 @@ from maskery.engine.prepared_files import PreparedFiles
 from maskery.engine.threads import Pools, run_in_thread
 from maskery.engine.timings import Timings
 from maskery.segmentation import (
+    AutomaticOptions,
     Candidates,
     Embedding,
     ImageFile,
@@ -32,6 +34,7 @@ from maskery.segmentation import (
     Size,
     assemble,
 )
+from maskery.segmentation.automatic import check_model
 
 Result = TypeVar("Result")
 
@@ -52,6 +55,7 @@ class EngineLimits:
         share_images: an embedding serves all accounts that send the same file, not only the first.
         prepared_seconds: time to live of a prepared image after its last use. The cache evicts embeddings that were
             not used for longer first.
+        automatic_seconds: for everything in one image, once that is encoded.
     """
 
     image: ImageLimits
@@ -64,6 +68,7 @@ class EngineLimits:
     candidate_bytes: int
     share_images: bool
     prepared_seconds: float
+    automatic_seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +112,7 @@ class Engine:
             self.disk = Disk(disk_cache, prepared_files, self._pools)
         self.encoder = Encoder(self.cache, self.lanes, self._pools, client, self.disk)
         self.decoder = Decoder(self.lanes.decode, self._pools.decode)
+        self._automatic = Automatic(self.decoder, self._pools, limits.automatic_seconds)
         self._models = models
 
     async def segment(
@@ -123,11 +129,25 @@ class Engine:
             SegmentationError: the image or the prompt is invalid.
             NotPrepared: the account has no such prepared image for this model, or it has expired.
             Busy: the encoding queue is full, or the encoder process ended during this image.
+            DeadlineExceeded: finding everything in the image took too long.
             Exception: what the quota hook raised.
         """
         timings = timings or Timings()
         model = await self.load(job.model)
+        if isinstance(job.prompt, AutomaticOptions):
+            check_model(model)
+            job.prompt.check(self.limits.prompt)
         image, objects = await self._embed(model, job, timings)
+        if isinstance(job.prompt, AutomaticOptions):
+            everything = await self._automatic.segment(
+                model, image.embedding, job.prompt, job.options.size, job.account, timings
+            )
+
+            def write_everything() -> Result:
+                with timings.stage("write"):
+                    return write(everything)
+
+            return await self.run_in_thread(write_everything)
         candidates = await self._decode(model, image, objects, job.account, timings)
 
         def compose() -> Result:
@@ -238,8 +258,12 @@ class Engine:
         return _Embedded(key, await self._encode(model, new, timings)), objects
 
     async def _check(self, job: Job, size: Size) -> Sequence[KeyedPrompt]:
+        prompt = job.prompt
+        if isinstance(prompt, AutomaticOptions):
+            return ()
+
         def check() -> Sequence[KeyedPrompt]:
-            return [KeyedPrompt.of(each) for each in job.prompt.check(size, self.limits.prompt)]
+            return [KeyedPrompt.of(each) for each in prompt.check(size, self.limits.prompt)]
 
         return await self.run_in_thread(check)
 

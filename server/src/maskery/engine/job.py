@@ -5,7 +5,17 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from maskery.segmentation import Exif, Model, ObjectPrompt, Options, PromptLimits, Size, digest, parse_prompt
+from maskery.segmentation import (
+    AutomaticOptions,
+    Exif,
+    Model,
+    ObjectPrompt,
+    Options,
+    PromptLimits,
+    Size,
+    digest,
+    parse_prompt,
+)
 
 #: Called with the number of pixels of an image that is about to be encoded. Entering the context charges a quota, or
 #: raises an exception and the image is not encoded; leaving it with an exception refunds the charge.
@@ -87,13 +97,14 @@ class Job:
     """An image, a prompt and options: one segmentation.
 
     Attributes:
+        prompt: the objects; or, to segment everything in the image, how. Of `options`, only `size` is used then.
         account: the caller's. Embeddings are kept per account unless the engine shares them.
         quota_hook: charges the quota if the image is encoded.
     """
 
     model: str
     image: Upload | Reference
-    prompt: Prompt
+    prompt: Prompt | AutomaticOptions
     options: Options = field(default_factory=Options)
     account: str = ""
     quota_hook: QuotaHook | None = None

@@ -1,5 +1,6 @@
 """Images, prompts and masks: the core of the package. It depends on no web framework, database or particular model."""
 
+from maskery.segmentation.automatic import AutomaticOptions, segment_everything
 from maskery.segmentation.compose import MERGE_IOU
 from maskery.segmentation.errors import (
     ImageError,
@@ -20,6 +21,7 @@ __all__ = [
     "FILE_SUFFIXES",
     "MERGE_IOU",
     "READABLE",
+    "AutomaticOptions",
     "Candidates",
     "Earlier",
     "Embedding",
@@ -47,5 +49,6 @@ __all__ = [
     "parse_prompt",
     "segment",
     "segment_embedding",
+    "segment_everything",
     "to_png",
 ]

@@ -227,7 +227,14 @@ def _paint(
         np.maximum(window, logits, out=window)
 
 
-def _segment(pixels: Pixels, support: Region, group: Group, objects: Sequence[ObjectLogits]) -> Segment:
+def measure_segment(
+    pixels: Pixels, support: Region, value: int, prompts: Group, score: float, label: str | None = None
+) -> Segment:
+    """A segment with its area and bounding box.
+
+    Args:
+        support: the region outside which it has no pixels.
+    """
     area, region = 0, NOWHERE
     if not support.is_empty:
         crop = pixels(support).view(np.uint8)
@@ -235,6 +242,10 @@ def _segment(pixels: Pixels, support: Region, group: Group, objects: Sequence[Ob
         x, y, width, height = cv2.boundingRect(crop)
         if area:
             region = Region(support.x0 + x, support.y0 + y, support.x0 + x + width, support.y0 + y + height)
+    return Segment(value, prompts, score, area, region, pixels, label)
+
+
+def _segment(pixels: Pixels, support: Region, group: Group, objects: Sequence[ObjectLogits]) -> Segment:
     score = float(np.mean([objects[index].score for index in group]))
     label = next(filter(None, (objects[index].label for index in group)), None)
-    return Segment(group[0] + 1, group, score, area, region, pixels, label)
+    return measure_segment(pixels, support, group[0] + 1, group, score, label)

@@ -19,7 +19,8 @@ class Segment:
 
     Attributes:
         value: 1-based index in the prompt of the segment's first object.
-        prompts: 0-based indices of all its objects; several where prompts had the same object.
+        prompts: 0-based indices of all its objects; several where prompts had the same object, none where the object
+            was found without a prompt.
         score: predicted IoU with the intended object, 0 to 1.
         area: pixels.
         region: bounding box of these pixels; empty if there are none.
@@ -73,7 +74,9 @@ class Mask:
 
     @property
     def score(self) -> float:
-        """Mean over the segments, weighted by area; the unweighted mean if all are empty."""
+        """Mean over the segments, weighted by area; the unweighted mean if all are empty, 0 if there are none."""
+        if not self.segments:
+            return 0.0
         scores = np.array([segment.score for segment in self.segments])
         areas = np.array([segment.area for segment in self.segments], np.float64)
         return float(np.average(scores, weights=areas if areas.any() else None))

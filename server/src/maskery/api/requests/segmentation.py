@@ -9,7 +9,7 @@ from maskery.api.requests.image_field import TAKEN, decode_image, take_image
 from maskery.api.requests.json_object import parse_json_object
 from maskery.api.schemas.segmentation import PreparationRequest, SegmentationRequest
 from maskery.engine import Job, Prompt, QuotaHook, Reference, Upload
-from maskery.segmentation import MERGE_IOU, ImageLimits, Options, Size
+from maskery.segmentation import MERGE_IOU, AutomaticOptions, ImageLimits, Options, Size
 
 # Fields that may not be sent inside `extra_body`.
 _NO_OPTIONS = ("model", "image_prompt", "segment_prompt", "extra_body")
@@ -107,9 +107,7 @@ def to_job(
     return Job(
         model=request.model,
         image=image,
-        prompt=Prompt(
-            request.segment_prompt, request.point_labels, request.boxes, request.mask_prompts, request.labels
-        ),
+        prompt=_read_prompt(request),
         options=Options(
             n=request.n or 1,
             size=_read_size(request.size, limits),
@@ -119,6 +117,19 @@ def to_job(
         account=account,
         quota_hook=quota_hook,
     )
+
+
+def _read_prompt(request: SegmentationRequest) -> Prompt | AutomaticOptions:
+    if request.automatic is None:
+        return Prompt(request.segment_prompt, request.point_labels, request.boxes, request.mask_prompts, request.labels)
+    for name in ("segment_prompt", "point_labels", "boxes", "mask_prompts", "labels", "merge_iou"):
+        if getattr(request, name) is not None:
+            raise ApiError(422, "invalid_field", f"automatic finds the objects by itself: leave out {name}.", name)
+    if (request.n or 1) > 1:
+        raise ApiError(422, "invalid_field", "automatic makes one mask: leave out n.", "n")
+    if request.compose is False:
+        raise ApiError(422, "invalid_field", "automatic makes one mask: leave out compose.", "compose")
+    return AutomaticOptions(**request.automatic.model_dump(exclude_none=True))
 
 
 def _read_size(text: str | None, limits: ImageLimits) -> Size | None:

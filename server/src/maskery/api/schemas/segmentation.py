@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from maskery.segmentation import Exif, PromptLimits
 
@@ -49,6 +49,59 @@ MaskSize = Annotated[str, AfterValidator(_check_size), WithJsonSchema({"type": "
 ResponseFormat = Literal["b64_json", "rle", "polygons"]
 
 
+class AutomaticSchema(BaseModel):
+    """How everything in an image is found; null selects an option's default."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    points_per_side: int | None = Field(None, ge=1, le=64, description="Of the grid of points; default 32.")
+    pred_iou_threshold: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Candidates whose predicted IoU is not above this are left out; default 0.88, for "
+        "maskery/nano 0.7.",
+    )
+    stability_threshold: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Candidates whose stability is not above this are left out: the IoU of their masks at logits "
+        "above 1 and above -1; default 0.95, for maskery/nano 0.8.",
+    )
+    nms_iou: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Of candidates whose bounding boxes have a larger IoU than this, the best is kept; default 0.7.",
+    )
+    min_area: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="In pixels of the mask. Parts and holes with fewer are removed, and objects of which fewer are "
+        "visible are left out; default 100.",
+    )
+    max_objects: int | None = Field(
+        None, ge=1, le=65535, description="Objects at most, those with the highest predicted IoU; default 256."
+    )
+
+
+def _read_automatic(value: object) -> object:
+    if isinstance(value, bool):
+        return {} if value else None
+    if value is not None and not isinstance(value, dict):
+        raise ValueError("send true, or an object of options")
+    return value
+
+
+Automatic = Annotated[
+    AutomaticSchema | None,
+    BeforeValidator(_read_automatic),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, AutomaticSchema.model_json_schema(), {"type": "null"}]}),
+]
+
+
 class SegmentationRequest(BaseModel):
     """An image and a prompt. Options may also be sent inside `extra_body`; null selects an option's default."""
 
@@ -74,6 +127,11 @@ class SegmentationRequest(BaseModel):
     )
     labels: Names = Field(
         None, description="Per object, text that names it, or null; the response's segments carry it as their label."
+    )
+    automatic: Automatic = Field(
+        None,
+        description="true, or an object of options: segment everything in the image, without a prompt. Value 1 is the "
+        "object below all others.",
     )
     n: int | None = Field(
         None,
@@ -142,7 +200,9 @@ class SegmentSchema(BaseModel):
     """One segment of the mask."""
 
     value: int = Field(description="Its value in the mask: the 1-based index of the object in the prompt.")
-    prompts: list[int] = Field(description="0-based indices of all objects that were merged into this segment.")
+    prompts: list[int] = Field(
+        description="0-based indices of all objects that were merged into this segment; empty with automatic."
+    )
     label: str | None = Field(
         None, exclude_if=_is_none, description="The label of the object; of merged objects, the first that has one."
     )
