@@ -106,9 +106,12 @@ def test_a_single_point_has_three_candidates_and_any_other_prompt_one() -> None:
     assert [len(click), len(more), len(box)] == [3, 1, 1]
     assert (np.diff(click.scores) <= 0).all()
     for each in (click, more, box):
-        assert each.logits.dtype == each.scores.dtype == np.float32
+        assert (each.logits.dtype, each.scores.dtype) == (np.int8, np.float32)
         assert each.extent == each.logits.shape[:0:-1]
-        assert np.isfinite(each.logits).all()
+        logits = each.logits_of(0)
+        assert logits.dtype == np.float32
+        assert ((logits > 0) == (each.logits[0] > 0)).all()
+        assert 4 < np.abs(logits).max() <= 8
         assert ((each.scores >= 0) & (each.scores <= 1)).all()
 
 

@@ -160,7 +160,7 @@ class Search:
         return sorted(kept[: self._options.max_objects], key=lambda each: each.area)
 
     def _propose(self, prompt: ObjectPrompt, candidates: Candidates, rank: int) -> None:
-        logits = UpscaledLogits(candidates.logits[rank], candidates.extent, self._size)
+        logits = UpscaledLogits(candidates.logits_of(rank), candidates.extent, self._size)
         if logits.support.is_empty:
             return
         mask = logits.mask(logits.support).view(np.uint8)
@@ -194,7 +194,7 @@ class Layers:
             candidates: of their prompts.
         """
         for proposal, each in zip(chosen, candidates, strict=True):
-            logits = UpscaledLogits(each.logits[proposal.rank], each.extent, self._size)
+            logits = UpscaledLogits(each.logits_of(proposal.rank), each.extent, self._size)
             if logits.support.is_empty:
                 continue
             window = self._values[logits.support.slices]
@@ -243,7 +243,7 @@ def batches(items: Sequence[Item], length: int) -> list[Sequence[Item]]:
 
 def _stability(candidates: Candidates, rank: int) -> float:
     columns, rows = (max(1, round(side)) for side in candidates.extent)
-    logits = candidates.logits[rank, :rows, :columns]
+    logits = candidates.logits_of(rank)[:rows, :columns]
     larger = np.count_nonzero(logits > -_STABILITY_OFFSET)
     return np.count_nonzero(logits > _STABILITY_OFFSET) / larger if larger else 0.0
 

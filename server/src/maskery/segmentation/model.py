@@ -35,21 +35,30 @@ class Candidates:
     """A model's candidate masks of one object, best first.
 
     Attributes:
-        logits: float32 [candidates, rows, columns]; above zero is object.
+        logits: float32 [candidates, rows, columns], or int8 with a `table`; above zero is object.
         scores: float32 [candidates]; predicted IoU with the intended object, 0 to 1.
         extent: (columns, rows) of the grid that the image covers, counted from the grid's top left corner; the rest
             is padding. Fractions are significant: 683 rows of a 1024-pixel square are 170.75 rows of a 256 grid.
         state: arrays by name from which the model continues when points are added to this prompt, see `Earlier`; their
             meaning is the model's own. None: it starts anew.
+        table: float32 [256], the logit of each of the 8 bits' values, in the order of unsigned numbers. It keeps the
+            sign. None: the logits are not coded.
     """
 
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float32] | NDArray[np.int8]
     scores: NDArray[np.float32]
     extent: tuple[float, float]
     state: Mapping[str, NDArray[np.generic]] | None = None
+    table: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def logits_of(self, rank: int) -> NDArray[np.float32]:
+        """The logits of one candidate, float32 [rows, columns]."""
+        coded = self.logits[rank]
+        logits: NDArray[np.float32] = coded if self.table is None else self.table[coded.view(np.uint8)]
+        return logits
 
     @property
     def nbytes(self) -> int:

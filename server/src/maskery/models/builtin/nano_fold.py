@@ -195,4 +195,4 @@ def _logits(levels: _Levels) -> Floats:
 def _candidates(answers: Sequence[_Levels], scores: Floats, taken: int, state: _Levels) -> Candidates:
     rows, columns = state.shape
     kept = {"levels": state, "points": np.array(taken)}
-    return Candidates(np.stack([_logits(each) for each in answers]), scores, (float(columns), float(rows)), kept)
+    return Candidates(np.stack(answers), scores, (float(columns), float(rows)), kept, _LOGITS)
