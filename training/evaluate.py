@@ -233,7 +233,10 @@ def shipped() -> Callable[[Bytes], Session]:
         def _ask(self, prompt: ObjectPrompt) -> tuple[list[Bools], list[float]]:
             [candidates] = model.decode(self._embedding, [prompt])
             width, height = self._embedding.size
-            grown = [cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR) for each in candidates.logits]
+            grown = [
+                cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR)
+                for each in map(candidates.logits_of, range(len(candidates)))
+            ]
             return [each > 0 for each in grown], candidates.scores.tolist()
 
     return Shipped
