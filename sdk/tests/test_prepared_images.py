@@ -788,6 +788,6 @@ def test_images_may_come_from_an_async_generator(images, stub):
 
     async def run():
         async with AsyncAIRefinery("key", stub.url) as client:
-            return await client.images.prepare_many(folder(), MODEL)
+            return await client.images.prepare_many(folder(), MODEL, concurrency=1)
 
     assert [result.unwrap().id for result in asyncio.run(run())] == ["img_1", "img_2"]
