@@ -43,8 +43,8 @@ def expressions() -> str:
 
 @pytest.fixture(scope="module")
 def exposition(start_server: Callable[..., Any]) -> str:
-    """The metrics of a server that has segmented an image."""
-    server = start_server(open_metrics="true")
+    """The metrics of a server with all caches that has segmented an image."""
+    server = start_server(open_metrics="true", disk_cache_bytes="1000000")
     fields = {"model": "maskery/grabcut", "segment_prompt": [[[285, 150]]]}
     httpx.post(
         f"{server.url}/v1/images/segmentations",
