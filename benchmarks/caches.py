@@ -38,13 +38,15 @@ Objects = list[list[list[int]]]
 
 
 class Client:
-    """Segments prepared files; `seconds` is from sending a request to its complete answer."""
+    """Segments files; `seconds` is from sending a request to its complete answer. Waits until the server is ready."""
 
     def __init__(self, server: Server, name: str) -> None:
         self._name = name
         self._http = httpx.Client(
             base_url=server.url, headers={"Authorization": f"Bearer {server.key}"}, timeout=300, trust_env=False
         )
+        while self._http.get("/health/ready").status_code != httpx.codes.OK:
+            time.sleep(0.02)
 
     def seconds(self, file: bytes, objects: Objects) -> float:
         fields = {"model": self._name, "segment_prompt": objects, "merge_iou": 1}
