@@ -4,9 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -81,11 +80,6 @@ class AccountService:
         """Begin to write usage, and check the connection to Redis."""
         self.limiter.check()
         self._recording = asyncio.create_task(self.usage_recorder.run())
-
-    async def warm_up(self) -> None:
-        """Query keys once: the first query, for which a connection is opened, takes longer. Failures are ignored."""
-        with suppress(DatabaseError):
-            await self.executor.run(partial(self.store.keys.find_records, []))
 
     async def is_available(self) -> bool:
         """Whether the database responds. It is asked at most once per second, and waited for no longer than that."""

@@ -30,7 +30,6 @@ async def warm_up(container: Container) -> None:
     """Warm up the models to preload, and set the server's state to ready, or to the failure."""
     engine, state = container.engine, container.state
     try:
-        await container.account_service.warm_up()
         _log.info("networks run by %s", container.models.execution())
         for name in container.preload:
             started = time.monotonic()
