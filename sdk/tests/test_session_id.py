@@ -50,3 +50,12 @@ def test_a_prepared_image_is_uploaded_segmented_and_deleted_with_its_session_id(
 def test_an_id_without_a_session_id_in_it_is_sent_without(twin, stub, make_answer):
     twin.segment("id:img_short")
     assert "x-session-id" not in stub.request.headers
+
+
+def test_a_callers_trace_context_is_sent_with_an_image_and_with_its_upload(twin, stub, make_answer):
+    trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+    prepared = {"id": ID, "width": 4, "height": 3, "expires_in": 60}
+    stub.plays(stub.reply(201, prepared), stub.reply(200, make_answer()))
+    image = twin.run(lambda client: client.images.prepare(FILE, "some/model", extra_headers=trace))
+    twin.segment(image, extra_headers=trace)
+    assert [request.headers["traceparent"] for request in stub.requests] == [trace["traceparent"]] * 2

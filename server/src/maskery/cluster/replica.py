@@ -37,7 +37,7 @@ def build() -> FastAPI:
     logs.configure(settings.log_level, settings.log_format, replica=name)
     if settings.database_url is None and sum(node["Alive"] for node in ray.nodes()) > 1:
         raise SettingsError("replicas on several machines need PostgreSQL for accounts: set MASKERY_DATABASE_URL.")
-    app = create_app(settings)
+    app = create_app(settings, replica=name)
     app.dependency_overrides[exposition] = _exposition_of_all
     app.add_middleware(_Named, name=name, state=app.state.container.state)
     _log.info("replica %s has been started", name)

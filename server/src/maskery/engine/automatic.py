@@ -73,8 +73,9 @@ class Automatic:
         async def decode(prompts: Sequence[ObjectPrompt]) -> list[Candidates]:
             started = time.perf_counter()
             candidates, seconds = await self._decoder.decode(model, embedding, prompts, account)
-            timings.add("decode", seconds)
-            timings.add("wait", time.perf_counter() - started - seconds)
+            waited = time.perf_counter() - started - seconds
+            timings.add("wait", started, waited)
+            timings.add("decode", started + waited, seconds)
             return candidates
 
         batch = min(model.max_batch, BATCH)

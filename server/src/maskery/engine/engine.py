@@ -280,7 +280,7 @@ class Engine:
         elif self.disk:
             started = time.perf_counter()
             embedding = await self.disk.read(key)
-            timings.add("wait", time.perf_counter() - started)
+            timings.add("wait", started, time.perf_counter() - started)
             if embedding:
                 timings.embedding = "disk"
                 embedding = self._keep(key, embedding)
@@ -333,12 +333,13 @@ class Engine:
     async def _encode(self, model: Model, image: NewImage, timings: Timings) -> Embedding:
         started = time.perf_counter()
         encoded = await self.encoder.encode(model, image)
-        timings.add("wait", time.perf_counter() - started - encoded.seconds)
+        waited = time.perf_counter() - started - encoded.seconds
+        timings.add("wait", started, waited)
         timings.embedding = "new" if encoded.seconds else "shared"
         if encoded.seconds:
             timings.pixels = image.file.size.pixels
-            timings.add("decode_image", encoded.decode_image)
-            timings.add("encode", encoded.encode)
+            timings.add("decode_image", started + waited, encoded.decode_image)
+            timings.add("encode", started + waited + encoded.decode_image, encoded.encode)
         return encoded.embedding
 
     async def _decode(
@@ -358,8 +359,9 @@ class Engine:
         prompts = [each.prompt for each in missing]
         earlier = [self.candidates.find_earlier(image.key, each) for each in missing]
         candidates, seconds = await self.decoder.decode(model, image.embedding, prompts, account, earlier)
-        timings.add("decode", seconds)
-        timings.add("wait", time.perf_counter() - started - seconds)
+        waited = time.perf_counter() - started - seconds
+        timings.add("wait", started, waited)
+        timings.add("decode", started + waited, seconds)
         # Candidates leave the cache with their embedding, which may have been evicted or replaced in the meantime.
         if self.cache.peek(image.key) is not image.embedding:
             return candidates

@@ -15,6 +15,7 @@ class Timings:
 
     Attributes:
         stages: seconds by stage, in the order of their first appearance.
+        intervals: stage, start (`time.perf_counter`) and seconds of each time that a stage was entered.
         embedding: "known" if it was in the cache, "disk" if it was in the disk cache, "new" if this request encoded the
             image, "shared" if it waited for another request that did.
         pixels: encoded by this request.
@@ -23,6 +24,7 @@ class Timings:
     """
 
     stages: dict[Stage, float] = field(default_factory=dict)
+    intervals: list[tuple[Stage, float, float]] = field(default_factory=list)
     embedding: Literal["known", "disk", "new", "shared"] | None = None
     pixels: int = 0
     objects: int = 0
@@ -33,9 +35,11 @@ class Timings:
         """Seconds of work: all stages but the transfer of the request and waiting."""
         return sum(seconds for stage, seconds in self.stages.items() if stage not in ("read", "wait"))
 
-    def add(self, stage: Stage, seconds: float) -> None:
-        """Add seconds to a stage."""
-        self.stages[stage] = self.stages.get(stage, 0.0) + max(0.0, seconds)
+    def add(self, stage: Stage, started: float, seconds: float) -> None:
+        """Add seconds, since a time of `time.perf_counter`, to a stage."""
+        seconds = max(0.0, seconds)
+        self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+        self.intervals.append((stage, started, seconds))
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
@@ -44,4 +48,4 @@ class Timings:
         try:
             yield
         finally:
-            self.add(stage, time.perf_counter() - started)
+            self.add(stage, started, time.perf_counter() - started)

@@ -18,6 +18,8 @@ _REQUEST_HEADERS = (
     "x-request-timeout",
     "x-request-id",
     "x-session-id",
+    "traceparent",
+    "tracestate",
     "sdk_version",
 )
 

@@ -5,6 +5,7 @@ import logging
 import re
 import time
 import uuid
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,26 +16,39 @@ from maskery.api.container import Container
 from maskery.api.errors import CLIENT_DISCONNECTED
 from maskery.api.requests.record import RequestRecord, start_record
 
+if TYPE_CHECKING:
+    from maskery.api.tracing import Tracer
+
 _log = logging.getLogger("maskery.access")
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+# W3C Trace Context, section 3.2: version, trace id, id of the client's span, flags.
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class RequestLog:
     """ASGI middleware that starts the request record, and logs and counts the request when it ends.
 
-    The request id is the client's `x-request-id`, so that a request can be traced across systems, or a new one.
+    The request id is the client's `x-request-id`, so that a request can be traced across systems, or a new one. The
+    trace id is that of the client's `traceparent`; if it has none and spans are exported, that of a new trace.
+
+    Args:
+        tracer: exports a span for the request.
     """
 
-    def __init__(self, app: ASGIApp, container: Container) -> None:
+    def __init__(self, app: ASGIApp, container: Container, tracer: "Tracer | None" = None) -> None:
         self._app = app
         self._container = container
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        named = Headers(scope=scope).get("x-request-id", "")
+        request_headers = Headers(scope=scope)
+        named = request_headers.get("x-request-id", "")
+        parent = _TRACEPARENT.fullmatch(request_headers.get("traceparent", ""))
         record = start_record(scope, named if _ID.fullmatch(named) else uuid.uuid4().hex)
         logs.request_id.set(record.request_id)
         started = time.perf_counter()
@@ -57,17 +71,18 @@ class RequestLog:
             await self._app(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
-            self._count(scope, record, status, seconds)
-            _write_line(scope, record, status, seconds)
+            route = getattr(scope.get("route"), "path", None)
+            # Only installed models become labels: a label for every name that clients send would fill the memory.
+            model = record.model if record.model and self._container.models.knows(record.model) else ""
+            self._container.metrics.count(route or "other", model, status, seconds, record.timings)
+            trace = parent[1] if parent else None
+            if self._tracer:
+                carrier = request_headers if parent else {}
+                trace = self._tracer.record(carrier, scope["method"], route, model, status, started, seconds, record)
+            _write_line(scope, record, status, seconds, trace)
 
-    def _count(self, scope: Scope, record: RequestRecord, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
-        # Only installed models become labels: a label for every name that clients send would fill the memory.
-        model = record.model if record.model and self._container.models.knows(record.model) else ""
-        self._container.metrics.count(route, model, status, seconds, record.timings)
 
-
-def _write_line(scope: Scope, record: RequestRecord, status: int, seconds: float) -> None:
+def _write_line(scope: Scope, record: RequestRecord, status: int, seconds: float, trace: str | None) -> None:
     timings = record.timings
     stages = {name: round(spent * 1e3, 1) for name, spent in timings.stages.items()} if timings else None
     line = {
@@ -86,9 +101,10 @@ def _write_line(scope: Scope, record: RequestRecord, status: int, seconds: float
         "known_objects": timings.known_objects if timings else None,
         "embedding": timings.embedding if timings else None,
         "stages": stages,
+        "trace": trace,
     }
     _log.info(
-        "%s %s %d %.1fms request=%s client=%s account=%s user=%r objects=%s known_objects=%s embedding=%s%s",
+        "%s %s %d %.1fms request=%s client=%s account=%s user=%r objects=%s known_objects=%s embedding=%s%s%s",
         line["method"],
         line["path"],
         status,
@@ -100,6 +116,7 @@ def _write_line(scope: Scope, record: RequestRecord, status: int, seconds: float
         *("-" if line[name] is None else line[name] for name in ("objects", "known_objects")),
         line["embedding"] or "-",
         "".join(f" {name}={spent}ms" for name, spent in (stages or {}).items()),
+        f" trace={trace}" if trace else "",
         extra=line,
     )
 
