@@ -79,7 +79,7 @@ def deployed(tmp_path: Path, short_folder: Path) -> Iterator[Deployed]:
         yield Deployed(f"http://127.0.0.1:{port}", key, log)
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait(180)
         remove_ray(short_folder)
 
 

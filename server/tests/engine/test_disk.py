@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -195,6 +196,20 @@ async def test_an_id_is_valid_on_the_next_server(start: MakeEngine, plain: Plain
     assert (await ask(third, job(image=Reference(prepared.id))))[1] == "disk"
     assert await third.prepare(plain.name, IMAGE, "team") == prepared
     assert plain.encoded == 1
+
+
+async def test_the_folder_may_be_deleted_while_a_server_runs(start: MakeEngine, plain: Plain, tmp_path: Path) -> None:
+    engine = start()
+    shutil.rmtree(tmp_path / "cache")
+    other = Upload(png_file(1))
+    for upload in (IMAGE, other):
+        prepared = await engine.prepare(plain.name, upload, "team")
+        await written(engine)
+        shutil.rmtree(tmp_path / "cache")
+    prepared = await engine.prepare(plain.name, Upload(png_file(2)), "team")
+    await written(engine)
+    await engine.close()
+    assert (await ask(start(), job(image=Reference(prepared.id))))[1] == "disk"
 
 
 async def test_an_id_outlives_the_eviction_from_memory(start: MakeEngine, plain: Plain) -> None:

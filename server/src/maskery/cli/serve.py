@@ -98,6 +98,8 @@ def greeter(settings: Settings, keys: KeyRepository) -> Callable[[Addresses], No
         if key:
             typer.echo(f"Key: {key}")
             typer.echo("It is shown only once; `maskery keys create --account NAME` creates another.")
+        elif not settings.anonymous:
+            typer.echo("`maskery keys create --account NAME` creates a key.")
         typer.echo(f"Playground: {playground_address(address, key)}")
         for line in _bridges(settings, addresses.remote or address):
             typer.echo(line)

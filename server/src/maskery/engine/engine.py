@@ -179,6 +179,9 @@ class Engine:
         if embedding is None:
             file = await self.run_in_thread(partial(self.open, upload))
             embedding = await self._encode(model, NewImage(upload, file, key, account, quota_hook), timings)
+        # Other images may have evicted it meanwhile.
+        if key not in self.cache:
+            self.cache.put(key, embedding)
         if key not in self.cache:
             raise CannotPrepare(
                 f"an embedding of {model.name} has {embedding.nbytes:,} bytes, and the cache {self.cache.max_bytes:,}: "

@@ -44,12 +44,14 @@ class PreparedFiles:
 
     def write(self, prepared: Prepared) -> None:
         """Write an id's file. Files that have expired are removed from time to time."""
-        self._sweep()
         key = prepared.key
         text = json.dumps(PreparedRecord(key.digest, key.model, key.revision, prepared.created))
         path = self._path(prepared.id, prepared.account)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
+            # The folder may be deleted at any time.
+            make_private(self._folder)
+            self._sweep()
             temporary.write_text(f"{zlib.crc32(text.encode()):08x} {text}")
             temporary.replace(path)
         except OSError as error:
