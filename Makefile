@@ -39,7 +39,7 @@ test-cluster: $(CLUSTER)/.ready ## Run the tests of a cluster of replicas, in an
 
 .PHONY: test-tools
 test-tools: $(DEV_READY) $(LABEL_STUDIO)/.ready $(X_ANYLABELING)/.ready ## Run Label Studio and X-AnyLabeling themselves against the bridges, in environments of their own
-	@LABEL_STUDIO=$(LABEL_STUDIO) X_ANYLABELING=$(X_ANYLABELING) $(BIN)/python -m pytest -q -m services tests/tools $(PYTEST)
+	@LABEL_STUDIO=$(abspath $(LABEL_STUDIO)) X_ANYLABELING=$(abspath $(X_ANYLABELING)) $(BIN)/python -m pytest -q -m services tests/tools $(PYTEST)
 
 .PHONY: test-all
 test-all: test test-slow test-cluster test-tools test-parity ## Run every test
