@@ -105,9 +105,11 @@ def test_metrics_and_log_lines_are_of_each_replica(cluster: Cluster) -> None:
     counts = [line for line in response.text.splitlines() if line.startswith("maskery_cache_images{")]
     assert {line.split('"')[1] for line in counts} == set(cluster.processes())
     assert response.text.count("# TYPE maskery_cache_images gauge") == 1
-    click_all(cluster, [500], "once")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    click_all(cluster, [500], "once", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
     cluster.logged("once", 1)
-    assert sum(str(line.get("request_id", "")).startswith("once.") for _, line in cluster.lines()) == 1
+    (line,) = [line for _, line in cluster.lines() if str(line.get("request_id", "")).startswith("once.")]
+    assert line["trace"] == trace
 
 
 def test_a_limit_of_sixty_a_minute_lets_sixty_through(cluster: Cluster) -> None:
