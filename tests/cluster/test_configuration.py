@@ -74,12 +74,14 @@ def deployed(tmp_path: Path, short_folder: Path) -> Iterator[Deployed]:
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
+            # A program that was started in the background ignores the signal that ends this one.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
     try:
         yield Deployed(f"http://127.0.0.1:{port}", key, log)
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(180)
+        process.wait(60)
         remove_ray(short_folder)
 
 
