@@ -3,10 +3,11 @@
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -77,6 +78,17 @@ def access_log(caplog: pytest.LogCaptureFixture) -> None:
 def traces(caplog: pytest.LogCaptureFixture) -> list[str | None]:
     """The field `trace` of each line of the access log."""
     return [record.__dict__["trace"] for record in caplog.records if record.name == "maskery.access"]
+
+
+def trace_of(request_id: str, caplog: pytest.LogCaptureFixture) -> str | None:
+    """The field `trace` of the line of a request, which is written after the response was sent."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for record in caplog.records:
+            if record.name == "maskery.access" and record.__dict__["request_id"] == request_id:
+                return cast("str | None", record.__dict__["trace"])
+        time.sleep(0.01)
+    raise AssertionError("the request is not in the log")
 
 
 def values(attributes: Iterator[KeyValue]) -> dict[str, Any]:
@@ -181,9 +193,10 @@ def test_a_collector_that_does_not_answer_delays_neither_requests_nor_the_end(
 def test_the_log_has_the_trace_of_the_caller_without_opentelemetry(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client.get("/v1/models", headers={"traceparent": TRACEPARENT})
-    client.get("/v1/models")
-    assert traces(caplog) == [TRACE, None]
+    client.get("/v1/models", headers={"traceparent": TRACEPARENT, "x-request-id": "traced"})
+    client.get("/v1/models", headers={"x-request-id": "not-traced"})
+    assert trace_of("traced", caplog) == TRACE
+    assert trace_of("not-traced", caplog) is None
     first, second = [record.getMessage() for record in caplog.records if record.name == "maskery.access"]
     assert first.endswith(f" trace={TRACE}")
     assert "trace=" not in second
@@ -205,8 +218,10 @@ def test_the_log_has_the_trace_of_the_caller_without_opentelemetry(
 def test_a_malformed_traceparent_is_ignored(
     shared_client: httpx.Client, malformed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert shared_client.get("/v1/models", headers={"traceparent": malformed}).status_code == 200
-    assert traces(caplog) == [None]
+    name = f"malformed-{len(malformed)}-{hash(malformed) & 0xFFFF}"
+    headers = {"traceparent": malformed, "x-request-id": name}
+    assert shared_client.get("/v1/models", headers=headers).status_code == 200
+    assert trace_of(name, caplog) is None
 
 
 def test_a_malformed_traceparent_is_no_parent_of_spans(serve: Serve, own_home: Any, collector: Collector) -> None:
