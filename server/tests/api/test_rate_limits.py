@@ -375,6 +375,9 @@ def test_a_disconnected_request_stops_counting(
         connection.sendall(head + (data if sent == "all" else data[: len(data) // 2]))
         if sent == "all":
             encoder.wait()
+        else:
+            # Were it later than the next request, it would be refused instead.
+            time.sleep(0.3)
         until(lambda: client.get("/v1/images/img_none").status_code == 429)
     encoder.open.set()
     until(lambda: client.get("/v1/images/img_none").status_code == 404)
