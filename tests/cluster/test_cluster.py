@@ -67,7 +67,9 @@ def test_without_affinity_every_replica_encodes_every_image(cluster: Cluster) ->
 def test_requests_without_a_session_id_are_spread_and_answered_with_it(cluster: Cluster) -> None:
     replicas = Counter()
     with httpx.Client(headers={"Authorization": f"Bearer {cluster.key}"}, timeout=60) as client:
-        for _ in range(30):
+        # A proxy learns of the last replica some time after it has started.
+        deadline = time.monotonic() + 60
+        while len(replicas) < 3 and time.monotonic() < deadline:
             form = {
                 "image": image_file(300),
                 "request": (None, json.dumps({"model": "test/quick", "segment_prompt": [[[8, 8]]]})),
@@ -142,12 +144,14 @@ def test_a_killed_replica_loses_no_request_and_its_images_are_encoded_once_by_th
     click_all(cluster, IMAGES, "before")
     before = cluster.processes()
     lost, pid = next(iter(before.items()))
-    with load(cluster, "killed", len(IMAGES)) as answers:
+    clients = 8
+    with load(cluster, "killed", len(IMAGES), clients=clients) as answers:
         eventually(lambda: len(answers) > 20, "load")
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: len(cluster.processes().keys() - before.keys()) == 1, "a replica in place of the lost one")
         time.sleep(3)
-    logged = cluster.logged("killed", len(answers))
+    # The lost replica may have answered requests whose lines it did not write any more, at most one for each client.
+    logged = cluster.logged("killed", len(answers) - clients)
     assert lost not in cluster.processes()
     encoded = Counter((each.replica, each.image) for each in logged if each.embedding == "new")
     assert encoded, "the images of the lost replica have not been encoded again"
