@@ -62,9 +62,7 @@ def request(data: bytes) -> None:
 
 def _check_prompt(parsed: SegmentationRequest, image: Upload | Reference) -> None:
     prompt = to_job(parsed, image, IMAGE_LIMITS).prompt
-    if isinstance(prompt, AutomaticOptions):
-        prompt.check(PROMPT_LIMITS)
-    else:
+    if not isinstance(prompt, AutomaticOptions):
         prompt.check(_SIZE, PROMPT_LIMITS)
 
 

@@ -463,7 +463,12 @@ def test_everything_in_an_image_is_segmented_on_this_machine(photo: Path, tmp_pa
         (("--label", "cat"), "leave out --label"),
         (("--n", "2"), "leave out --n"),
         (GRABCUT, "one object at a time"),
+        (("--points-per-side", "60"), "--points-per-side is 60, which makes 3,600 points"),
     ],
 )
 def test_everything_takes_no_prompt_and_not_every_model(photo: Path, arguments: tuple[str, ...], message: str) -> None:
     assert message in fails("segment", photo, "--everything", *arguments)
+
+
+def test_a_grid_needs_everything(photo: Path) -> None:
+    assert "add --everything" in fails("segment", photo, "-p", "20,20", "--points-per-side", "8")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from maskery.segmentation import (
+    AutomaticDefaults,
     AutomaticOptions,
     Candidates,
     Earlier,
@@ -19,7 +20,7 @@ from maskery.segmentation import (
     Size,
     segment_everything,
 )
-from maskery.segmentation.automatic import BATCH, check_model
+from maskery.segmentation.automatic import BATCH
 
 SIZE = Size(96, 64)
 
@@ -103,11 +104,23 @@ def test_candidates_are_left_out_that_are_not_good_enough() -> None:
     assert boxes_of(run(unsteady, stability_threshold=0.5).masks[0]) == [LARGE, SMALL]
 
 
-def test_a_model_can_have_thresholds_of_its_own() -> None:
+def test_a_model_can_have_defaults_of_its_own() -> None:
     model = Boxes((LARGE, 0.6))
     assert not run(model).masks[0].segments
-    model.automatic_thresholds = (0.5, 0.5)  # type: ignore[attr-defined]
+    assert AutomaticOptions().resolve(model).points_per_side == 32
+    model.automatic_defaults = AutomaticDefaults(8, 0.5, 0.5)  # type: ignore[attr-defined]
     assert boxes_of(run(model).masks[0]) == [LARGE]
+    assert AutomaticOptions().resolve(model).points_per_side == 8
+
+
+def test_a_model_can_have_a_faster_way_to_decode_the_grid() -> None:
+    class Quick(Boxes):
+        def propose(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
+            return [self._candidates(*each.points[0]) for each in objects]
+
+    model = Quick((LARGE, 0.95), (SMALL, 0.95))
+    assert boxes_of(run(model).masks[0]) == [LARGE, SMALL]
+    assert model.decoded == [2]
 
 
 def test_of_candidates_with_nearly_the_same_box_the_best_is_kept() -> None:
@@ -136,6 +149,26 @@ def test_small_parts_and_holes_are_removed() -> None:
     assert speckled.segments[0].area == plain.segments[0].area - 9 + 4
     assert np.array_equal(clean.values, plain.values)  # type: ignore[arg-type]
     assert not run(Boxes((SMALL, 0.95)), min_area=300).masks[0].segments
+
+
+def test_parts_that_smaller_objects_leave_visible_belong_to_what_lies_below() -> None:
+    # The smallest box leaves a strip of 2 x 20 pixels of the middle one visible, which lies on the largest.
+    largest, middle, smallest = (0, 0, 90, 60), (10, 10, 42, 30), (12, 10, 42, 30)
+    model = Boxes((largest, 0.9), (middle, 0.95), (smallest, 0.95))
+    shown = {"nms_iou": 0.99, "points_per_side": 32}
+    (crumbs,) = run(model, **shown).masks
+    (clean,) = run(model, min_area=41, **shown).masks
+    assert [each.area for each in crumbs.segments] == [90 * 60 - 32 * 20, 30 * 20, 2 * 20]
+    assert [each.area for each in clean.segments] == [90 * 60 - 30 * 20, 30 * 20]
+
+
+def test_values_are_in_the_order_of_visible_areas() -> None:
+    # The larger box lies below, and less of it is visible.
+    lower, upper = (0, 0, 60, 60), (0, 4, 60, 60)
+    (mask,) = run(Boxes((lower, 0.95), (upper, 0.95)), nms_iou=0.99).masks
+    assert boxes_of(mask) == [upper, (0, 0, 60, 4)]
+    areas = [each.area for each in mask.segments]
+    assert areas == sorted(areas, reverse=True)
 
 
 def test_an_image_without_objects_has_an_empty_mask() -> None:
@@ -171,15 +204,19 @@ def test_a_grid_is_decoded_in_batches_and_the_result_is_the_same_each_time() -> 
 
 
 def test_limits_hold_for_the_grid_and_the_objects() -> None:
-    AutomaticOptions(45, max_objects=512).check(PromptLimits())
+    AutomaticOptions(45, max_objects=512).resolve(Boxes(), PromptLimits())
     for options in (AutomaticOptions(46), AutomaticOptions(max_objects=513)):
         with pytest.raises(PromptError, match="at most"):
-            options.check(PromptLimits())
+            options.resolve(Boxes(), PromptLimits())
+
+
+def test_by_default_there_are_no_more_objects_than_the_limit() -> None:
+    assert AutomaticOptions().resolve(Boxes(), PromptLimits()).max_objects == 256
+    assert AutomaticOptions().resolve(Boxes(), PromptLimits(max_objects=100)).max_objects == 100
 
 
 def test_a_model_that_decodes_one_object_at_a_time_is_refused() -> None:
     model = Boxes()
-    check_model(model)
     model.max_batch = 1
     with pytest.raises(PromptError, match="one object at a time"):
-        check_model(model)
+        run(model)

@@ -33,7 +33,7 @@ class PromptOptions:
 
     def explain(self, message: str) -> str:
         """A message about the fields of a request, in terms of the options."""
-        return _FIELD.sub(self._name, message)
+        return _FIELD.sub(self._name, message.replace("automatic.points_per_side", "--points-per-side"))
 
     def _name(self, match: re.Match[str]) -> str:
         field, index, point = match.groups()

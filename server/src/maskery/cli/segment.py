@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -36,7 +37,7 @@ from maskery.cli.segmenters import Request, Segmenter, local, remote
 from maskery.errors import UserError
 from maskery.models import DEFAULT_MODEL
 from maskery.resources import processors
-from maskery.segmentation import MERGE_IOU, AutomaticOptions, Exif, ImageLimits, Options, Size, open_image
+from maskery.segmentation import MERGE_IOU, AutomaticOptions, Exif, ImageLimits, Options, PromptError, Size, open_image
 
 app = typer.Typer(add_completion=False)
 
@@ -92,6 +93,13 @@ def segment(
     everything: Annotated[
         bool, typer.Option("--everything", help="Segment everything in the image, without a prompt.")
     ] = False,
+    points_per_side: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --everything: points of the grid along each side; more of them find smaller objects.",
+        ),
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="TEXT", help="The name of an object. May be repeated, for each object in order."),
@@ -194,7 +202,9 @@ def segment(
         given |= {"--whole": whole, "--n": n > 1}
         if wrong := next((option for option, value in given.items() if value), None):
             raise UserError(f"--everything finds the objects by itself: leave out {wrong}.")
-        prompt = PromptOptions(AutomaticOptions(), ())
+        prompt = PromptOptions(AutomaticOptions(points_per_side), ())
+    elif points_per_side:
+        raise UserError("--points-per-side is the grid of --everything: add --everything, or leave it out.")
     else:
         prompt = read_prompt(point or [], box, start, objects or [], label or [])
     request = Request(
@@ -205,7 +215,11 @@ def segment(
         _RESPONSE_FORMATS[output_format],
     )
     opened = remote(request, url.strip(), key, timeout) if url else local(request)
-    with opened as segmenter:
+    with ExitStack() as stack:
+        try:
+            segmenter = stack.enter_context(opened)
+        except PromptError as error:
+            raise UserError(prompt.explain(str(error))) from None
         task = _Task(segmenter, prompt, output_format, exif)
         if source.is_dir() and is_coco:
             task.segment_folder_to_coco(source, masks)

@@ -20,7 +20,6 @@ from maskery.segmentation import (
     segment,
     segment_everything,
 )
-from maskery.segmentation.automatic import check_model
 from maskery.settings import Settings
 
 
@@ -54,8 +53,7 @@ def local(request: Request) -> Iterator[Segmenter]:
         raise UserError(f"--size {size} has {size.pixels:,} pixels; the limit is {limits.max_pixels:,} pixels.")
     model, prompt = make_registry(settings).get(request.model), request.prompt
     if isinstance(prompt, AutomaticOptions):
-        check_model(model)
-        prompt.check(prompt_limits(settings))
+        prompt.resolve(model, prompt_limits(settings))
 
     def segment_locally(image: bytes) -> SegmentationResponse:
         file = ImageFile(image, request.exif, limits)

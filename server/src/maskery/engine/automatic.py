@@ -10,8 +10,8 @@ from maskery.engine.errors import DeadlineExceeded
 from maskery.engine.threads import Pools, run_in_thread
 from maskery.engine.timings import Timings
 from maskery.segmentation import (
-    AutomaticOptions,
     Candidates,
+    Decoding,
     Embedding,
     Model,
     ObjectPrompt,
@@ -19,7 +19,7 @@ from maskery.segmentation import (
     Size,
     Usage,
 )
-from maskery.segmentation.automatic import BATCH, Layers, Search, batches
+from maskery.segmentation.automatic import BATCH, Layers, Proposals, ResolvedOptions, Search, batches
 
 
 class Automatic:
@@ -40,7 +40,7 @@ class Automatic:
         self,
         model: Model,
         embedding: Embedding,
-        options: AutomaticOptions,
+        options: ResolvedOptions,
         size: Size | None,
         account: str,
         timings: Timings,
@@ -58,19 +58,19 @@ class Automatic:
                 raise
             raise DeadlineExceeded(
                 f"everything in this image was not found within {self._seconds:g} seconds, "
-                f"MASKERY_AUTOMATIC_TIMEOUT: ask for fewer points than {options.points_per_side} per side"
+                f"MASKERY_AUTOMATIC_TIMEOUT: set automatic.points_per_side below {options.points_per_side}"
             ) from None
 
     async def _segment(
         self,
         model: Model,
         embedding: Embedding,
-        options: AutomaticOptions,
+        options: ResolvedOptions,
         size: Size | None,
         account: str,
         timings: Timings,
     ) -> Segmentation:
-        async def decode(prompts: Sequence[ObjectPrompt]) -> list[Candidates]:
+        async def decode(model: Decoding, prompts: Sequence[ObjectPrompt]) -> list[Candidates]:
             started = time.perf_counter()
             candidates, seconds = await self._decoder.decode(model, embedding, prompts, account)
             waited = time.perf_counter() - started - seconds
@@ -79,15 +79,16 @@ class Automatic:
             return candidates
 
         batch = min(model.max_batch, BATCH)
-        grid, search = options.grid(embedding.size), Search(model, embedding.size, options)
+        grid, search = options.grid(embedding.size), Search(embedding.size, options)
+        proposals = Proposals(model)
         for prompts in batches(grid, batch):
-            found = await decode(prompts)
+            found = await decode(proposals, prompts)
             with timings.stage("compose"):
                 await run_in_thread(self._pools.cpu, partial(search.add, prompts, found))
         chosen = search.choose()
         layers = Layers(size or embedding.size, options.min_area, len(chosen))
         for part in batches(chosen, batch):
-            found = await decode([each.prompt for each in part])
+            found = await decode(model, [each.prompt for each in part])
             with timings.stage("compose"):
                 await run_in_thread(self._pools.cpu, partial(layers.paint, part, found))
         with timings.stage("compose"):

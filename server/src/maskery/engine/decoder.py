@@ -10,7 +10,7 @@ from functools import partial
 from maskery.engine.candidates import detached
 from maskery.engine.lanes import Lane
 from maskery.engine.threads import run_in_thread
-from maskery.segmentation import Candidates, Earlier, Embedding, Model, ObjectPrompt
+from maskery.segmentation import Candidates, Decoding, Earlier, Embedding, ObjectPrompt
 
 #: Candidates of each object, and the seconds that the model's call took.
 Decoded = tuple[list[Candidates], float]
@@ -29,7 +29,7 @@ class _Member:
 class _Call:
     """A queued call of the model. Requests join it until it starts."""
 
-    model: Model
+    model: Decoding
     embedding: Embedding
     members: list[_Member] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
@@ -61,7 +61,7 @@ class Decoder:
 
     async def decode(
         self,
-        model: Model,
+        model: Decoding,
         embedding: Embedding,
         objects: Sequence[ObjectPrompt],
         account: str = "",

@@ -34,7 +34,6 @@ from maskery.segmentation import (
     Size,
     assemble,
 )
-from maskery.segmentation.automatic import check_model
 
 Result = TypeVar("Result")
 
@@ -134,13 +133,11 @@ class Engine:
         """
         timings = timings or Timings()
         model = await self.load(job.model)
-        if isinstance(job.prompt, AutomaticOptions):
-            check_model(model)
-            job.prompt.check(self.limits.prompt)
+        automatic = job.prompt.resolve(model, self.limits.prompt) if isinstance(job.prompt, AutomaticOptions) else None
         image, objects = await self._embed(model, job, timings)
-        if isinstance(job.prompt, AutomaticOptions):
+        if automatic:
             everything = await self._automatic.segment(
-                model, image.embedding, job.prompt, job.options.size, job.account, timings
+                model, image.embedding, automatic, job.options.size, job.account, timings
             )
 
             def write_everything() -> Result:

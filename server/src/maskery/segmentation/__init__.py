@@ -1,6 +1,6 @@
 """Images, prompts and masks: the core of the package. It depends on no web framework, database or particular model."""
 
-from maskery.segmentation.automatic import AutomaticOptions, segment_everything
+from maskery.segmentation.automatic import AutomaticDefaults, AutomaticOptions, segment_everything
 from maskery.segmentation.compose import MERGE_IOU
 from maskery.segmentation.errors import (
     ImageError,
@@ -11,7 +11,7 @@ from maskery.segmentation.errors import (
 )
 from maskery.segmentation.image import Exif, Image, ImageFile, ImageLimits, Size, digest, open_image
 from maskery.segmentation.mask import Mask, Segment
-from maskery.segmentation.model import Candidates, Earlier, Embedding, Model
+from maskery.segmentation.model import Candidates, Decoding, Earlier, Embedding, Model
 from maskery.segmentation.pillow import FILE_SUFFIXES, READABLE
 from maskery.segmentation.png import to_png
 from maskery.segmentation.prompt import ObjectPrompt, PromptLimits, parse_prompt
@@ -21,8 +21,10 @@ __all__ = [
     "FILE_SUFFIXES",
     "MERGE_IOU",
     "READABLE",
+    "AutomaticDefaults",
     "AutomaticOptions",
     "Candidates",
+    "Decoding",
     "Earlier",
     "Embedding",
     "Exif",

@@ -6,7 +6,7 @@ are kept whose predicted IoU and stability are high, and non-maximum suppression
 What is kept of a candidate is its box and its area: those that are chosen are decoded once more, a few at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from maskery.segmentation.compose import measure_segment
 from maskery.segmentation.errors import PromptError
 from maskery.segmentation.image import Size
 from maskery.segmentation.mask import Mask, Segment, Values
-from maskery.segmentation.model import Candidates, Embedding, Model
+from maskery.segmentation.model import Candidates, Earlier, Embedding, Model
 from maskery.segmentation.prompt import ObjectPrompt, PromptLimits
 from maskery.segmentation.segmenter import Segmentation, Usage
 from maskery.segmentation.upscale import Region, UpscaledLogits
@@ -28,63 +28,98 @@ Item = TypeVar("Item")
 # Logits by which a mask is made smaller and larger: it is stable if its area changes little.
 _STABILITY_OFFSET = 1.0
 
-#: On predicted IoU and stability, as in the paper's code.
-SAM_THRESHOLDS = (0.88, 0.95)
-
 # Boxes and areas of masks are measured at this number of pixels, or at the image's own if that has fewer.
 _MEASURED_PIXELS = 2**18
 
 #: Objects that are decoded at a time. Requests of others run in between.
 BATCH = 32
 
+#: Objects at most, unless the limit on objects is lower.
+MAX_OBJECTS = 256
+
+
+@dataclass(frozen=True)
+class AutomaticDefaults:
+    """Options whose best values depend on the model; those of SAM, as in the paper's code."""
+
+    points_per_side: int = 32
+    pred_iou_threshold: float = 0.88
+    stability_threshold: float = 0.95
+
 
 @dataclass(frozen=True)
 class AutomaticOptions:
-    """How everything in an image is found.
+    """How everything in an image is found. None selects the model's default.
 
     Attributes:
         points_per_side: of the grid of points, along the width and along the height.
-        pred_iou_threshold: candidates with a predicted IoU of at most this are left out. None: the model's own value.
+        pred_iou_threshold: candidates with a predicted IoU of at most this are left out.
         stability_threshold: candidates with a stability of at most this are left out: the IoU of their masks at logits
-            above 1 and above -1. None: the model's own value.
+            above 1 and above -1.
         nms_iou: of candidates whose boxes have a larger IoU, the one with the highest predicted IoU is kept.
-        min_area: in pixels of the mask. Parts and holes of an object that are smaller are removed, and objects of
-            which fewer are visible are left out.
-        max_objects: the number of objects, those with the highest predicted IoU.
+        min_area: in pixels of the mask. Visible parts of an object, and its holes, that are smaller are removed.
+        max_objects: the number of objects at most, those with the highest predicted IoU. Default: 256, or the limit on
+            objects if that is lower.
     """
 
-    points_per_side: int = 32
+    points_per_side: int | None = None
     pred_iou_threshold: float | None = None
     stability_threshold: float | None = None
     nms_iou: float = 0.7
     min_area: int = 100
-    max_objects: int = 256
+    max_objects: int | None = None
 
-    def check(self, limits: PromptLimits) -> None:
-        """Raises PromptError: the grid has too many points, or there are too many objects."""
-        points = self.points_per_side**2
-        if points > limits.max_points:
+    def resolve(self, model: Model, limits: PromptLimits | None = None) -> "ResolvedOptions":
+        """The options with every default filled in.
+
+        A model has its own in an attribute `automatic_defaults`, if those of SAM do not suit it.
+
+        Raises:
+            PromptError: the model decodes objects one by one, the grid has too many points, or there are too many
+                objects.
+        """
+        if model.max_batch == 1:
             raise PromptError(
-                f"automatic.points_per_side is {self.points_per_side}, which makes {points:,} points; at most "
+                f"{model.name} cannot find everything in an image: it segments one object at a time; use another model",
+                "automatic",
+            )
+        defaults: AutomaticDefaults = getattr(model, "automatic_defaults", AutomaticDefaults())
+        side = defaults.points_per_side if self.points_per_side is None else self.points_per_side
+        if limits and side**2 > limits.max_points:
+            raise PromptError(
+                f"automatic.points_per_side is {side}, which makes {side**2:,} points; at most "
                 f"{limits.max_points:,} are accepted",
                 "automatic.points_per_side",
             )
-        if self.max_objects > limits.max_objects:
-            raise PromptError(
-                f"automatic.max_objects is {self.max_objects:,}; at most {limits.max_objects:,} objects are accepted",
-                "automatic.max_objects",
-            )
-
-    def thresholds(self, model: Model) -> tuple[float, float]:
-        """The thresholds on predicted IoU and stability for a model.
-
-        A model has its own in an attribute `automatic_thresholds`, if those of SAM do not suit what it predicts.
-        """
-        predicted_iou, stability = getattr(model, "automatic_thresholds", SAM_THRESHOLDS)
-        return (
-            predicted_iou if self.pred_iou_threshold is None else self.pred_iou_threshold,
-            stability if self.stability_threshold is None else self.stability_threshold,
+        count = min(MAX_OBJECTS, limits.max_objects if limits else MAX_OBJECTS)
+        if self.max_objects is not None:
+            count = self.max_objects
+            if limits and count > limits.max_objects:
+                raise PromptError(
+                    f"automatic.max_objects is {count:,}; at most {limits.max_objects:,} objects are accepted",
+                    "automatic.max_objects",
+                )
+        predicted_iou, stability = self.pred_iou_threshold, self.stability_threshold
+        return ResolvedOptions(
+            side,
+            defaults.pred_iou_threshold if predicted_iou is None else predicted_iou,
+            defaults.stability_threshold if stability is None else stability,
+            self.nms_iou,
+            self.min_area,
+            count,
         )
+
+
+@dataclass(frozen=True)
+class ResolvedOptions:
+    """Options of which none is left to a default; attributes as of `AutomaticOptions`."""
+
+    points_per_side: int
+    pred_iou_threshold: float
+    stability_threshold: float
+    nms_iou: float
+    min_area: int
+    max_objects: int
 
     def grid(self, size: Size) -> list[ObjectPrompt]:
         """A prompt per point of the grid, row by row; the points are the centres of equal parts of the image."""
@@ -95,15 +130,6 @@ class AutomaticOptions:
             for y in steps
             for x in steps
         ]
-
-
-def check_model(model: Model) -> None:
-    """Raises PromptError: the model decodes objects one by one, which takes too long for a grid of points."""
-    if model.max_batch == 1:
-        raise PromptError(
-            f"{model.name} cannot find everything in an image: it segments one object at a time; use another model",
-            "automatic",
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,17 +155,15 @@ class Search:
     """Collects the candidates of the grid's points.
 
     Args:
-        model: that decodes them.
         size: of the upright image.
 
     Attributes:
         decoded: the number of candidates so far.
     """
 
-    def __init__(self, model: Model, size: Size, options: AutomaticOptions) -> None:
+    def __init__(self, size: Size, options: ResolvedOptions) -> None:
         self.decoded = 0
         self._options = options
-        self._predicted_iou, self._stability = options.thresholds(model)
         shrink = min(1.0, (_MEASURED_PIXELS / size.pixels) ** 0.5)
         self._size = Size(max(1, round(size.width * shrink)), max(1, round(size.height * shrink)))
         self._proposals: list[Proposal] = []
@@ -148,8 +172,8 @@ class Search:
         """Keep what is good enough of the candidates of some points."""
         for prompt, each in zip(prompts, candidates, strict=True):
             self.decoded += len(each)
-            for rank in np.flatnonzero(each.scores > self._predicted_iou).tolist():
-                if _stability(each, rank) > self._stability:
+            for rank in np.flatnonzero(each.scores > self._options.pred_iou_threshold).tolist():
+                if _stability(each, rank) > self._options.stability_threshold:
                     self._propose(prompt, each, rank)
 
     def choose(self) -> list[Proposal]:
@@ -198,23 +222,28 @@ class Layers:
             if logits.support.is_empty:
                 continue
             window = self._values[logits.support.slices]
-            visible = _without_small_regions(logits.mask(logits.support), self._min_area) & (window == 0)
-            if np.count_nonzero(visible) >= self._min_area:
+            whole = _without_small_holes(logits.mask(logits.support), self._min_area)
+            # After layering, so that small parts which others leave visible belong to what lies below.
+            visible = _without_small_parts(whole & (window == 0), self._min_area)
+            if visible.any():
                 self._painted.append((proposal.score, logits.support))
                 window[visible] = len(self._painted)
 
     def mask(self) -> Mask:
-        """The mask; value 1 is the object below all others."""
+        """The mask; value 1 is the object of which most is visible."""
         count = len(self._painted)
-        # Values in the order of painting to values in the order of the layers, from the lowest.
-        order = [0, *range(count, 0, -1)]
-        values: Values = (np.array(order, np.uint16) if count > 255 else np.array(order, np.uint8))[self._values]
-        layers = self._painted[::-1]
+        areas = np.bincount(self._values.ravel(), minlength=count + 1)[1:]
+        # Of equal areas, the lower layer comes first.
+        order = sorted(range(count), key=lambda index: (-areas[index], -index))
+        renamed = np.zeros(count + 1, self._values.dtype)
+        renamed[[index + 1 for index in order]] = np.arange(1, count + 1)
+        values: Values = renamed[self._values]
 
         def segment(value: int, score: float, support: Region) -> Segment:
             return measure_segment(lambda region: values[region.slices] == value, support, value, (), score)
 
-        return Mask(self._size, tuple(segment(value, *layer) for value, layer in enumerate(layers, start=1)), values)
+        segments = (segment(value, *self._painted[index]) for value, index in enumerate(order, start=1))
+        return Mask(self._size, tuple(segments), values)
 
 
 def segment_everything(
@@ -225,15 +254,46 @@ def segment_everything(
     Args:
         size: of the mask; None: the image's own.
     """
+    resolved, proposals = options.resolve(model), Proposals(model)
     batch = min(model.max_batch, BATCH)
-    grid, search = options.grid(embedding.size), Search(model, embedding.size, options)
+    grid, search = resolved.grid(embedding.size), Search(embedding.size, resolved)
     for prompts in batches(grid, batch):
-        search.add(prompts, model.decode(embedding, prompts))
+        search.add(prompts, proposals.decode(embedding, prompts))
     chosen = search.choose()
-    layers = Layers(size or embedding.size, options.min_area, len(chosen))
+    layers = Layers(size or embedding.size, resolved.min_area, len(chosen))
     for part in batches(chosen, batch):
         layers.paint(part, model.decode(embedding, [each.prompt for each in part]))
     return Segmentation((layers.mask(),), Usage(embedding.tokens, len(grid), search.decoded))
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Decodes the points of a grid.
+
+    A model has a method `propose`, called as `decode` is, if it has a faster way to candidates that are good enough to
+    choose from. They are in the order in which `decode` answers them.
+    """
+
+    model: Model
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def max_batch(self) -> int:
+        return self.model.max_batch
+
+    def decode(
+        self,
+        embedding: Embedding,
+        objects: Sequence[ObjectPrompt],
+        earlier: Sequence[Earlier | None] | None = None,
+    ) -> list[Candidates]:
+        """As `Model.decode`; what was decoded earlier is not used."""
+        propose: Callable[[Embedding, Sequence[ObjectPrompt]], list[Candidates]]
+        propose = getattr(self.model, "propose", self.model.decode)
+        return propose(embedding, objects)
 
 
 def batches(items: Sequence[Item], length: int) -> list[Sequence[Item]]:
@@ -265,17 +325,23 @@ def _suppress(boxes: Sequence[tuple[int, int, int, int]], iou: float) -> list[in
     return kept
 
 
-def _without_small_regions(mask: NDArray[np.bool_], min_area: int) -> NDArray[np.bool_]:
-    """The mask without holes, then without parts, of fewer pixels."""
-    if min_area <= 1:
-        return mask
-    for background in (True, False):
-        # With an edge, so that what surrounds the object is one region, and no hole.
-        padded = np.pad(mask, 1) ^ background
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(padded.view(np.uint8), connectivity=8)
-        small = stats[:, cv2.CC_STAT_AREA] < min_area
-        small[0] = False
-        if background:
-            small[labels[0, 0]] = False
-        mask = mask ^ small[labels][1:-1, 1:-1]
-    return mask
+def _without_small_holes(mask: NDArray[np.bool_], min_area: int) -> NDArray[np.bool_]:
+    # With an edge, so that all that surrounds the object is one part, which stays.
+    background = np.pad(~mask, 1, constant_values=True)
+    labels, small = _small_parts(background, min_area)
+    small[labels[0, 0]] = False
+    return mask | small[labels][1:-1, 1:-1]
+
+
+def _without_small_parts(mask: NDArray[np.bool_], min_area: int) -> NDArray[np.bool_]:
+    labels, small = _small_parts(mask, min_area)
+    return mask & ~small[labels]
+
+
+def _small_parts(mask: NDArray[np.bool_], min_area: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Labels of the mask's connected parts, int32 [rows, columns], and for each label whether it has fewer pixels."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    small: NDArray[np.bool_] = stats[:, cv2.CC_STAT_AREA] < min_area
+    # Label 0 is what lies outside the mask.
+    small[0] = False
+    return labels.astype(np.int32, copy=False), small

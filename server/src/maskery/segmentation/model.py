@@ -80,38 +80,20 @@ class Earlier:
     candidates: Candidates
 
 
-class Model(Protocol):
-    """A promptable segmentation model. `encode` and `decode` are thread-safe.
+class Decoding(Protocol):
+    """What decodes prompts. Thread-safe.
 
     Attributes:
         name: Hugging Face repository name that clients use.
-        revision: changes whenever the same image could give another embedding, or a prompt on it other candidates; part
-            of every cache key.
-        encode_out_of_process: encoding an image occupies all processors for seconds, so it belongs in a process of
-            its own.
         max_batch: number of objects that one call of `decode` handles without loss; 1 for models that decode them one
             by one.
-        warmup_aspect_ratios: width / height of an image for each input shape that is compiled, the most common first.
     """
 
     @property
     def name(self) -> str: ...
 
     @property
-    def revision(self) -> str: ...
-
-    @property
-    def encode_out_of_process(self) -> bool: ...
-
-    @property
     def max_batch(self) -> int: ...
-
-    @property
-    def warmup_aspect_ratios(self) -> tuple[float, ...]: ...
-
-    def encode(self, image: Image) -> Embedding:
-        """Compute everything that depends on the image alone."""
-        ...
 
     def decode(
         self,
@@ -125,4 +107,29 @@ class Model(Protocol):
             earlier: per object what was decoded before for its first points, if that is known. It saves a model time
                 that decodes points one after another; the result is the same, bit for bit, without it.
         """
+        ...
+
+
+class Model(Decoding, Protocol):
+    """A promptable segmentation model. `encode` and `decode` are thread-safe.
+
+    Attributes:
+        revision: changes whenever the same image could give another embedding, or a prompt on it other candidates; part
+            of every cache key.
+        encode_out_of_process: encoding an image occupies all processors for seconds, so it belongs in a process of
+            its own.
+        warmup_aspect_ratios: width / height of an image for each input shape that is compiled, the most common first.
+    """
+
+    @property
+    def revision(self) -> str: ...
+
+    @property
+    def encode_out_of_process(self) -> bool: ...
+
+    @property
+    def warmup_aspect_ratios(self) -> tuple[float, ...]: ...
+
+    def encode(self, image: Image) -> Embedding:
+        """Compute everything that depends on the image alone."""
         ...

@@ -54,20 +54,22 @@ class AutomaticSchema(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    points_per_side: int | None = Field(None, ge=1, le=64, description="Of the grid of points; default 32.")
+    points_per_side: int | None = Field(
+        None, ge=1, le=64, description="Of the grid of points; default 32, for maskery/nano 16."
+    )
     pred_iou_threshold: float | None = Field(
         None,
         ge=0,
         le=1,
         description="Candidates whose predicted IoU is not above this are left out; default 0.88, for "
-        "maskery/nano 0.7.",
+        "maskery/nano 0.6.",
     )
     stability_threshold: float | None = Field(
         None,
         ge=0,
         le=1,
         description="Candidates whose stability is not above this are left out: the IoU of their masks at logits "
-        "above 1 and above -1; default 0.95, for maskery/nano 0.8.",
+        "above 1 and above -1; default 0.95, for maskery/nano 0.65.",
     )
     nms_iou: float | None = Field(
         None,
@@ -79,11 +81,14 @@ class AutomaticSchema(BaseModel):
         None,
         ge=0,
         le=1_000_000,
-        description="In pixels of the mask. Parts and holes with fewer are removed, and objects of which fewer are "
-        "visible are left out; default 100.",
+        description="In pixels of the mask. Visible parts, and holes, with fewer are removed; default 100.",
     )
     max_objects: int | None = Field(
-        None, ge=1, le=65535, description="Objects at most, those with the highest predicted IoU; default 256."
+        None,
+        ge=1,
+        le=65535,
+        description="Objects at most, those with the highest predicted IoU; default 256, or the limit on objects if "
+        "that is lower.",
     )
 
 
@@ -131,7 +136,7 @@ class SegmentationRequest(BaseModel):
     automatic: Automatic = Field(
         None,
         description="true, or an object of options: segment everything in the image, without a prompt. Value 1 is the "
-        "object below all others.",
+        "object with the largest visible area.",
     )
     n: int | None = Field(
         None,

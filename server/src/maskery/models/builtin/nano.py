@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from maskery.models.builtin.nano_fold import Look, Seen, fold
+from maskery.models.builtin.nano_fold import Fold, Look, Seen, fold, propose
 from maskery.models.builtin.nano_judge import FEATURES, Judge
 from maskery.models.builtin.nano_prompt import opponent_colours, prompt_planes
 from maskery.models.builtin.nano_window import Bytes, Floats, Window, copy_of, previous_mask, resize
 from maskery.models.runtime import Backend, Graph, Network, choose_precision, open_backend
-from maskery.segmentation import Candidates, Earlier, Embedding, Image, ObjectPrompt
+from maskery.segmentation import AutomaticDefaults, Candidates, Earlier, Embedding, Image, ObjectPrompt
 
 #: Files of the graph and of the judge's weights, which `training` writes.
 GRAPH, JUDGE = "nano.onnx", "nano-judge.npz"
@@ -44,8 +44,8 @@ class Nano:
     name = "maskery/nano"
     encode_out_of_process = False
     max_batch = 16
-    # Its scores are calibrated: they seldom exceed 0.8 for a single point.
-    automatic_thresholds = (0.7, 0.8)
+    # Its scores are calibrated: they seldom exceed 0.8 for a single point, and its masks have softer edges than those of SAM.
+    automatic_defaults = AutomaticDefaults(16, 0.6, 0.65)
     # What is compiled serves every shape.
     warmup_aspect_ratios = (1.0,)
 
@@ -79,10 +79,20 @@ class Nano:
         earlier: Sequence[Earlier | None] | None = None,
     ) -> list[Candidates]:
         """Three candidates for a single point, one for any other prompt."""
-        views = _Views(embedding)
-        rows, columns = views.pixels.shape[:2]
         known = earlier or [None] * len(objects)
-        folds = [fold(prompt, embedding.size, rows, columns, each) for prompt, each in zip(objects, known, strict=True)]
+        rows, columns = embedding.arrays["image"].shape[:2]
+        size = embedding.size
+        return self._run_folds(
+            embedding, [fold(prompt, size, rows, columns, each) for prompt, each in zip(objects, known, strict=True)]
+        )
+
+    def propose(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
+        """What `decode` has of single points after the first look: half the work, and less detail."""
+        rows, columns = embedding.arrays["image"].shape[:2]
+        return self._run_folds(embedding, [propose(prompt, embedding.size, rows, columns) for prompt in objects])
+
+    def _run_folds(self, embedding: Embedding, folds: Sequence[Fold]) -> list[Candidates]:
+        views = _Views(embedding)
         done: dict[int, Candidates] = {}
         looks = {index: next(each) for index, each in enumerate(folds)}
         while looks:
@@ -93,7 +103,7 @@ class Nano:
                     looks[index] = folds[index].send(answer)
                 except StopIteration as end:
                     done[index] = end.value
-        return [done[index] for index in range(len(objects))]
+        return [done[index] for index in range(len(folds))]
 
     def _see(self, views: "_Views", looks: dict[int, Look]) -> dict[int, Seen]:
         """What the network answers to looks, those of one shape together."""

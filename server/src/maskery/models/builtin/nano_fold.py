@@ -116,6 +116,13 @@ def fold(prompt: ObjectPrompt, size: Size, rows: int, columns: int, earlier: Ear
             return _candidates([answer], np.array([score], np.float32), taken, state)
 
 
+def propose(prompt: ObjectPrompt, size: Size, rows: int, columns: int) -> Fold:
+    """The candidates of a single point after a first look; arguments as of `fold`, whose order they have."""
+    answers, scores = yield from _first_look(_scaled(prompt, size, rows, columns), rows, columns)
+    levels = [_levels(each) for each in answers]
+    return _candidates(levels, scores, 1, levels[0])
+
+
 def _begin(
     prompt: Prompt, mask: NDArray[np.bool_] | None, rows: int, columns: int
 ) -> Generator[Look, Seen, tuple[list[_Levels], Floats]]:
@@ -124,17 +131,8 @@ def _begin(
         share = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
         given, score = yield from _look_around(prompt, (2 * share - 1).astype(np.float32, copy=False) * _GIVEN)
         return [_levels(given)], np.array([score], np.float32)
-    whole = Window.whole(rows, columns)
     single = len(prompt.points) == 1
-    found, scores = yield Look(whole, prompt, None, single)
-    nothing = np.full((rows, columns), -LARGEST_LOGIT, np.float32)
-    candidates = [paste(nothing, each, whole) for each in (found if single else found[:1])]
-    scores = scores[: len(candidates)].copy()
-    if single:
-        # A candidate without the point, above all an empty one, scores 0.
-        scores *= [_at_point(each, prompt) > 0 for each in candidates]
-        order = np.argsort(-scores, kind="stable")
-        candidates, scores = [candidates[index] for index in order], scores[order]
+    candidates, scores = yield from _first_look(prompt, rows, columns)
     refined, score = yield from _look_around(prompt, candidates[0])
     if not single or _at_point(refined, prompt) > 0:
         # The mean of two predictions is better than either, and the first candidate stays the best.
@@ -142,6 +140,22 @@ def _begin(
     levels = [_levels(each) for each in candidates]
     levels[0] = as_clicked(levels[0], prompt.points, prompt.labels)
     return levels, np.minimum(scores, scores[0])
+
+
+def _first_look(prompt: Prompt, rows: int, columns: int) -> Generator[Look, Seen, tuple[list[Floats], Floats]]:
+    """What the whole image shows of a single point or a box: candidates, best first, and their scores."""
+    whole = Window.whole(rows, columns)
+    single = len(prompt.points) == 1
+    found, scores = yield Look(whole, prompt, None, single)
+    nothing = np.full((rows, columns), -LARGEST_LOGIT, np.float32)
+    candidates = [paste(nothing, each, whole) for each in (found if single else found[:1])]
+    scores = scores[: len(candidates)].copy()
+    if not single:
+        return candidates, scores
+    # A candidate without the point, above all an empty one, scores 0.
+    scores *= [_at_point(each, prompt) > 0 for each in candidates]
+    order = np.argsort(-scores, kind="stable")
+    return [candidates[index] for index in order], scores[order]
 
 
 def _step(prompt: Prompt, state: Floats) -> Generator[Look, Seen, tuple[_Levels, float]]:
