@@ -216,6 +216,34 @@ def test_images_of_every_size_are_segmented(size: tuple[int, int]) -> None:
     assert found.shape == (height, width)
 
 
+@pytest.mark.parametrize(("quarters", "mirrored"), [(0, True), (1, False), (2, False), (3, True)])
+def test_a_mirrored_or_turned_image_has_the_same_answers(quarters: int, mirrored: bool) -> None:
+    def turned(values: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(np.rot90(values[:, ::-1] if mirrored else values, quarters))
+
+    image = disc_image(150, 120)[0].pixels.copy()
+    image[20:60, 100:140] = (200, 230, 240)
+    clicked = np.zeros(image.shape[:2], np.uint8)
+    clicked[57, 70], clicked[30, 120] = 1, 2
+    corners = np.zeros(image.shape[:2], np.bool_)
+    corners[30:90, 45:105] = True
+
+    def answers(pixels: np.ndarray, clicks: np.ndarray, boxed: np.ndarray) -> list[np.ndarray]:
+        (on,), (off,) = (np.argwhere(clicks == value)[:, ::-1] for value in (1, 2))
+        (top, left), (bottom, right) = np.argwhere(boxed).min(0), np.argwhere(boxed).max(0) + 1
+        asked = (
+            prompt(on=[tuple(on)]),
+            prompt(on=[tuple(on)], off=[tuple(off)]),
+            prompt(box=(left, top, right, bottom)),
+            prompt(mask=boxed),
+        )
+        return [mask_of(Image(pixels), each) for each in asked]
+
+    expected = answers(image, clicked, corners)
+    for mask, again in zip(expected, answers(turned(image), turned(clicked), turned(corners)), strict=True):
+        assert iou(turned(mask), again) > 0.99
+
+
 def test_the_embedding_does_not_grow_with_the_image() -> None:
     large, larger = (MODEL.encode(disc_image(*size)[0]) for size in ((800, 600), (1600, 1200)))
     assert large.nbytes == larger.nbytes < 3_000_000

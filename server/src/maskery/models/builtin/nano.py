@@ -1,22 +1,25 @@
 """The model `maskery/nano`: a small network, trained from scratch by the programs in `training/`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from maskery.models.builtin.nano_fold import Fold, Look, Seen, fold, propose
 from maskery.models.builtin.nano_judge import FEATURES, Judge
+from maskery.models.builtin.nano_orientation import Orientation
 from maskery.models.builtin.nano_prompt import opponent_colours, prompt_planes
 from maskery.models.builtin.nano_window import Bytes, Floats, Window, copy_of, previous_mask, resize
 from maskery.models.runtime import Backend, Graph, Network, choose_precision, open_backend
-from maskery.segmentation import AutomaticDefaults, Candidates, Earlier, Embedding, Image, ObjectPrompt
+from maskery.segmentation import AutomaticDefaults, Candidates, Earlier, Embedding, Image, ObjectPrompt, Size
 
 #: Files of the graph and of the judge's weights, which `training` writes.
 GRAPH, JUDGE = "nano.onnx", "nano-judge.npz"
 
 #: Changes with the weights, and with everything else that changes a mask.
-REVISION = 8
+REVISION = 9
 
 _HERE = Path(__file__).parent
 _TOKEN_SIDE = 16
@@ -44,7 +47,7 @@ class Nano:
     name = "maskery/nano"
     encode_out_of_process = False
     max_batch = 16
-    # Its scores are calibrated: they seldom exceed 0.8 for a single point, and its masks have softer edges than those of SAM.
+    # Its scores are calibrated, seldom above 0.8 for a single point, and its masks have softer edges than those of SAM.
     automatic_defaults = AutomaticDefaults(16, 0.6, 0.65)
     # What is compiled serves every shape.
     warmup_aspect_ratios = (1.0,)
@@ -63,14 +66,18 @@ class Nano:
         self._judge = Judge(folder / JUDGE)
 
     def encode(self, image: Image) -> Embedding:
-        """Copies of the image: ``image`` of at most 768 pixels a side, and ``whole`` as the network sees all of it.
+        """Copies of the image, in its ``orientation``: ``image`` of at most 768 pixels a side, and ``whole`` as the
+        network sees all of it.
 
         The network runs on windows of them when prompts are decoded.
         """
-        pixels = copy_of(image.pixels)
+        copy = copy_of(image.pixels)
+        orientation = Orientation.of(copy)
+        pixels = orientation.apply(copy)
         shape = Window.whole(*pixels.shape[:2]).shape
         tokens = (shape.rows // _TOKEN_SIDE) * (shape.columns // _TOKEN_SIDE)
-        return Embedding({"image": pixels, "whole": resize(pixels, *shape)}, image.size, tokens)
+        arrays = {"image": pixels, "whole": resize(pixels, *shape), "orientation": np.array(orientation, np.bool_)}
+        return Embedding(arrays, image.size, tokens)
 
     def decode(
         self,
@@ -79,20 +86,17 @@ class Nano:
         earlier: Sequence[Earlier | None] | None = None,
     ) -> list[Candidates]:
         """Three candidates for a single point, one for any other prompt."""
-        known = earlier or [None] * len(objects)
-        rows, columns = embedding.arrays["image"].shape[:2]
-        size = embedding.size
+        views, known = _Views(embedding), earlier or [None] * len(objects)
         return self._run_folds(
-            embedding, [fold(prompt, size, rows, columns, each) for prompt, each in zip(objects, known, strict=True)]
+            views, [fold(*views.asked(prompt), before) for prompt, before in zip(objects, known, strict=True)]
         )
 
     def propose(self, embedding: Embedding, objects: Sequence[ObjectPrompt]) -> list[Candidates]:
         """What `decode` has of single points after the first look: half the work, and less detail."""
-        rows, columns = embedding.arrays["image"].shape[:2]
-        return self._run_folds(embedding, [propose(prompt, embedding.size, rows, columns) for prompt in objects])
-
-    def _run_folds(self, embedding: Embedding, folds: Sequence[Fold]) -> list[Candidates]:
         views = _Views(embedding)
+        return self._run_folds(views, [propose(*views.asked(prompt)) for prompt in objects])
+
+    def _run_folds(self, views: "_Views", folds: Sequence[Fold]) -> list[Candidates]:
         done: dict[int, Candidates] = {}
         looks = {index: next(each) for index, each in enumerate(folds)}
         while looks:
@@ -103,7 +107,7 @@ class Nano:
                     looks[index] = folds[index].send(answer)
                 except StopIteration as end:
                     done[index] = end.value
-        return [done[index] for index in range(len(folds))]
+        return [views.undo(done[index]) for index in range(len(folds))]
 
     def _see(self, views: "_Views", looks: dict[int, Look]) -> dict[int, Seen]:
         """What the network answers to looks, those of one shape together."""
@@ -139,11 +143,25 @@ class Nano:
 
 
 class _Views:
-    """Windows of an image as the network sees them."""
+    """An image as the network sees it, and windows of it."""
 
     def __init__(self, embedding: Embedding) -> None:
         self.pixels: Bytes = embedding.arrays["image"].astype(np.uint8, copy=False)
         self._whole: Bytes = embedding.arrays["whole"].astype(np.uint8, copy=False)
+        self._orientation = Orientation(*embedding.arrays["orientation"].astype(np.bool_, copy=False).tolist())
+        self._size = embedding.size
+
+    def asked(self, prompt: ObjectPrompt) -> tuple[ObjectPrompt, Size, int, int]:
+        """What a fold begins with: the prompt, the image's size, and rows and columns of the copy, as they are seen."""
+        rows, columns = self.pixels.shape[:2]
+        return self._orientation.prompt(prompt, self._size), self._orientation.size(self._size), rows, columns
+
+    def undo(self, candidates: Candidates) -> Candidates:
+        """Candidates as the image lies. Their state stays as it is seen."""
+        coded: Any = candidates.logits
+        logits = self._orientation.undo(coded)
+        rows, columns = logits.shape[1:]
+        return replace(candidates, logits=logits, extent=(float(columns), float(rows)))
 
     def is_whole(self, window: Window) -> bool:
         return not window.local and window == Window.whole(*self.pixels.shape[:2])
