@@ -93,6 +93,10 @@ bench-accuracy: $(VENV)/.bench-ready ## Measure accuracy by clicks: DATA="folder
 bench-models: $(BENCH)/.ready ## Measure every family of models beside transformers: [CONFIG=edgetam,…] [RUNS=3], in an environment of its own (PyTorch)
 	@$(BENCH)/bin/python -m benchmarks.models $(if $(CONFIG),--config $(CONFIG)) --runs $(or $(RUNS),3)
 
+.PHONY: bench-automatic
+bench-automatic: $(PARITY)/.ready ## Measure everything in an image beside transformers: [POINTS=16], in an environment of its own (PyTorch)
+	@PYTHONPATH=.:server/tests $(PARITY)/bin/python -m benchmarks.automatic --points $(or $(POINTS),16)
+
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz-ready ## Fuzz what reads clients' bytes: [TARGET=image] [SECONDS=600 for each target]
 	@$(BIN)/python -m fuzz $(TARGET) --seconds $(or $(SECONDS),600)

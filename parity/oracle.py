@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import SamConfig, SamHQConfig, SamHQModel, SamModel
-from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil, _rle_to_mask
 from transformers.models.sam_hq import modeling_sam_hq
 
 from maskery.segmentation import Image, ObjectPrompt
@@ -158,3 +158,52 @@ class Oracle:
             order = np.argsort(-scores[1], kind="stable")
             logits[1], scores[1] = logits[1][order], scores[1][order]
         return Output(np.concatenate(logits), np.concatenate(scores))
+
+    @torch.no_grad()
+    def everything(
+        self, image: Image, points_per_side: int, predicted_iou: float, stability: float, nms_iou: float
+    ) -> list[np.ndarray]:
+        """The masks of the pipeline `mask-generation`, bool [height, width] each, best first.
+
+        These are its steps, for one crop. Only non-maximum suppression is written out, which it takes from torchvision.
+        """
+        processor = self._processor
+        side = processor.size["longest_edge"]
+        crops, grid, cropped, labels = processor.generate_crop_boxes(
+            image.pixels, side, points_per_crop=points_per_side
+        )
+        inputs = processor(cropped, return_tensors="pt")
+        known = {"image_embeddings": self._model.get_image_embeddings(inputs["pixel_values"])}
+        size = image.pixels.shape[:2]
+        masks, scores, boxes = [], [], []
+        for start in range(0, grid.shape[1], 64):
+            part = slice(start, start + 64)
+            answer = self._model(
+                **known,
+                input_points=torch.as_tensor(grid)[:, part, :1].float(),
+                input_labels=torch.as_tensor(labels)[:, part, :1],
+            )
+            grown = processor.post_process_masks(
+                answer.pred_masks, [size], inputs["reshaped_input_sizes"].tolist(), binarize=False
+            )
+            kept = processor.filter_masks(grown[0], answer.iou_scores[0], size, crops[0], predicted_iou, stability)
+            masks += [processor_mask(each) for each in kept[0]]
+            scores.append(kept[1])
+            boxes.append(kept[2])
+        order = torch.argsort(torch.cat(scores), descending=True, stable=True)
+        corners, chosen = torch.cat(boxes).double(), []
+        for index in order.tolist():
+            if all(_box_iou(corners[index], corners[other]) <= nms_iou for other in chosen):
+                chosen.append(index)
+        return [masks[index] for index in chosen]
+
+
+def processor_mask(rle: dict[str, Any]) -> np.ndarray:
+    """A mask of the processor's run lengths."""
+    return np.asarray(_rle_to_mask(rle), np.bool_)
+
+
+def _box_iou(one: torch.Tensor, other: torch.Tensor) -> float:
+    shared = (torch.minimum(one[2:], other[2:]) - torch.maximum(one[:2], other[:2])).clamp(0).prod()
+    areas = (one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod()
+    return float(shared / (areas - shared)) if areas > shared else 0.0

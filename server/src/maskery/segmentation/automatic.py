@@ -140,7 +140,8 @@ class Proposal:
         prompt: the point it was decoded for.
         rank: its index among the candidates of this point.
         score: its predicted IoU.
-        box: (x0, y0, x1, y1) in pixels of the image as it is measured.
+        box: (x0, y0, x1, y1), its first and last pixels, in the image as it is measured. As in the paper's code, the
+            last pixels do not count as its area.
         area: in the same pixels.
     """
 
@@ -173,8 +174,7 @@ class Search:
         for prompt, each in zip(prompts, candidates, strict=True):
             self.decoded += len(each)
             for rank in np.flatnonzero(each.scores > self._options.pred_iou_threshold).tolist():
-                if _stability(each, rank) > self._options.stability_threshold:
-                    self._propose(prompt, each, rank)
+                self._propose(prompt, each, rank)
 
     def choose(self) -> list[Proposal]:
         """The objects: what non-maximum suppression keeps, at most `max_objects`, the smallest first."""
@@ -184,14 +184,19 @@ class Search:
         return sorted(kept[: self._options.max_objects], key=lambda each: each.area)
 
     def _propose(self, prompt: ObjectPrompt, candidates: Candidates, rank: int) -> None:
-        logits = UpscaledLogits(candidates.logits_of(rank), candidates.extent, self._size)
-        if logits.support.is_empty:
+        # Raised, so that their support is that of the larger mask.
+        raised = UpscaledLogits(candidates.logits_of(rank) + _STABILITY_OFFSET, candidates.extent, self._size)
+        support = raised.support
+        if support.is_empty:
             return
-        mask = logits.mask(logits.support).view(np.uint8)
-        if area := cv2.countNonZero(mask):
+        values = raised.region(support)
+        mask = (values > _STABILITY_OFFSET).view(np.uint8)
+        smaller, larger = np.count_nonzero(values > 2 * _STABILITY_OFFSET), np.count_nonzero(values > 0)
+        area = cv2.countNonZero(mask)
+        if area and smaller > self._options.stability_threshold * larger:
             x, y, width, height = cv2.boundingRect(mask)
-            x, y = x + logits.support.x0, y + logits.support.y0
-            box = (x, y, x + width, y + height)
+            x, y = x + support.x0, y + support.y0
+            box = (x, y, x + width - 1, y + height - 1)
             self._proposals.append(Proposal(prompt, rank, float(candidates.scores[rank]), box, area))
 
 
@@ -299,13 +304,6 @@ class Proposals:
 def batches(items: Sequence[Item], length: int) -> list[Sequence[Item]]:
     """The items, at most so many at a time."""
     return [items[start : start + length] for start in range(0, len(items), length)]
-
-
-def _stability(candidates: Candidates, rank: int) -> float:
-    columns, rows = (max(1, round(side)) for side in candidates.extent)
-    logits = candidates.logits_of(rank)[:rows, :columns]
-    larger = np.count_nonzero(logits > -_STABILITY_OFFSET)
-    return np.count_nonzero(logits > _STABILITY_OFFSET) / larger if larger else 0.0
 
 
 def _suppress(boxes: Sequence[tuple[int, int, int, int]], iou: float) -> list[int]:
