@@ -21,6 +21,7 @@ _COMMANDS = {
     "demo": "Start a server and open the playground in a browser.",
     "segment": "Segment an image, or every image in a folder.",
     "prepare": "Have a server encode the images in a folder in advance.",
+    "mcp": "Offer segmentation to assistants, by the Model Context Protocol.",
     "models": "List, install and remove models.",
     "keys": "Create, list, limit, rotate and revoke API keys.",
     "accounts": "Create, list, limit and disable accounts.",

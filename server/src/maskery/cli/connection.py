@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -39,15 +39,20 @@ class Connection:
         Raises:
             UserError: there is no answer, the server refuses, or it is not a segmentation server.
         """
+        # A proxy sends requests for the same image to the server that knows it.
+        headers = {"x-request-timeout": str(self._timeout), "x-session-id": digest(image)[:32]}
+        return self._send(
+            "POST", path, answer, data={"request": request}, files={"image": ("image", image)}, headers=headers
+        )
+
+    def get(self, path: str, answer: type[Answer]) -> Answer:
+        """Errors are those of `post`."""
+        return self._send("GET", path, answer)
+
+    def _send(self, method: str, path: str, answer: type[Answer], **content: Any) -> Answer:
         url = self._url
         try:
-            response = self._client.post(
-                f"{url.rstrip('/')}{path}",
-                data={"request": request},
-                files={"image": ("image", image)},
-                # A proxy sends requests for the same image to the server that knows it.
-                headers={"x-request-timeout": str(self._timeout), "x-session-id": digest(image)[:32]},
-            )
+            response = self._client.request(method, f"{url.rstrip('/')}{path}", **content)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error).rstrip(".") or type(error).__name__
             raise UserError(f"no answer from {url}: {reason}{_scheme_advice(url, error)}.") from None

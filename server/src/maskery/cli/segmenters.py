@@ -11,6 +11,7 @@ from maskery.api.schemas.segmentation import ResponseFormat, SegmentationRespons
 from maskery.cli.connection import connect
 from maskery.engine import Prompt
 from maskery.errors import UserError
+from maskery.models import Registry
 from maskery.segmentation import (
     AutomaticOptions,
     Exif,
@@ -39,8 +40,11 @@ Segmenter = Callable[[bytes], SegmentationResponse]
 
 
 @contextmanager
-def local(request: Request) -> Iterator[Segmenter]:
+def local(request: Request, registry: Registry | None = None) -> Iterator[Segmenter]:
     """Segment in this process.
+
+    Args:
+        registry: of the models; None: a new one.
 
     Raises:
         ModelNotInstalled, StoreError: the model is not installed or cannot be loaded.
@@ -51,7 +55,7 @@ def local(request: Request) -> Iterator[Segmenter]:
     limits, size = image_limits(settings), request.options.size
     if size and size.pixels > limits.max_pixels:
         raise UserError(f"--size {size} has {size.pixels:,} pixels; the limit is {limits.max_pixels:,} pixels.")
-    model, prompt = make_registry(settings).get(request.model), request.prompt
+    model, prompt = (registry or make_registry(settings)).get(request.model), request.prompt
     if isinstance(prompt, AutomaticOptions):
         prompt.resolve(model, prompt_limits(settings))
 
