@@ -425,6 +425,22 @@ def test_labels_are_the_categories_of_a_coco_file_of_a_folder(folder: Path, tmp_
         assert red.sum() == annotations[0]["area"]
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
+def test_polygons_of_a_coco_file_reproduce_the_mask_with_its_holes(tmp_path: Path) -> None:
+    pixels = np.full((60, 90, 3), (40, 70, 160), np.uint8)
+    pixels[10:50, 20:70] = (220, 120, 30)
+    pixels[20:30, 30:40] = pixels[35:45, 50:60] = (40, 70, 160)
+    Image.fromarray(pixels).save(tmp_path / "ring.png")
+    prompt = ("--box", "18,8,72,52", "-p", "25,15", "-p", "35,25,0", "-p", "55,40,0", *GRABCUT)
+    succeeds("segment", tmp_path / "ring.png", *prompt, "-o", tmp_path / "mask.png")
+    succeeds("segment", tmp_path / "ring.png", *prompt, "--format", "coco-polygons", "-o", tmp_path / "coco.json")
+    coco = COCO(tmp_path / "coco.json")
+    [annotation] = coco.loadAnns(coco.getAnnIds())
+    values = read(tmp_path / "mask.png")
+    assert values[25, 35] == 0 == values[40, 55]
+    assert np.array_equal(coco.annToMask(annotation), values)
+
+
 def test_a_coco_file_of_one_image_can_go_to_standard_output(photo: Path) -> None:
     printed = succeeds("segment", photo, "-p", "20,20", *GRABCUT, "--format", "coco", "-o", "-")
     file = json.loads(printed)

@@ -53,12 +53,17 @@ _NO_LIMITS = ImageLimits(sys.maxsize, sys.maxsize)
 
 
 class Format(StrEnum):
-    """What is written: a PNG, JSON with a mask per segment, or a COCO file."""
+    """What is written: a PNG, JSON with a mask per segment, or a COCO file with RLE or polygons."""
 
     png = "png"
     rle = "rle"
     polygons = "polygons"
     coco = "coco"
+    coco_polygons = "coco-polygons"
+
+    @property
+    def is_coco(self) -> bool:
+        return self in (Format.coco, Format.coco_polygons)
 
 
 _RESPONSE_FORMATS: dict[Format, ResponseFormat] = {
@@ -66,6 +71,7 @@ _RESPONSE_FORMATS: dict[Format, ResponseFormat] = {
     Format.rle: "rle",
     Format.polygons: "polygons",
     Format.coco: "rle",
+    Format.coco_polygons: "polygons",
 }
 
 
@@ -120,7 +126,8 @@ def segment(
         Format,
         typer.Option(
             "--format",
-            help="png, JSON with COCO RLE or polygons of each segment, or a COCO file, one for all images of a folder.",
+            help="png; JSON with RLE or polygons of each segment; a COCO file with RLE or polygons, one for a whole "
+            "folder.",
         ),
     ] = Format.png,
     n: Annotated[
@@ -154,7 +161,8 @@ def segment(
 
     For a folder, the mask of cat.jpg is cat.jpg.png, or in other formats cat.jpg.json.
     With --n 2 the second candidate is mask-2.png, or for a folder cat.jpg-2.png.
-    With --format coco, the names of --label are the categories of one file.
+    With --format coco, the names of --label are the categories of one file. Tools that read no RLE, such as Label
+    Studio, need coco-polygons.
     Missing folders are created.
 
       maskery segment cat.jpg --point 220,120 -o mask.png --overlay overlay.png
@@ -174,8 +182,10 @@ def segment(
     if output_format is not Format.png and overlay:
         raise UserError("--overlay needs --format png.")
     if output_format is Format.png and whole:
-        raise UserError("--whole keeps overlaps, which one PNG cannot hold: add --format rle, polygons or coco.")
-    is_coco = output_format is Format.coco
+        raise UserError(
+            "--whole keeps overlaps, which one PNG cannot hold: add --format rle, polygons, coco or coco-polygons."
+        )
+    is_coco = output_format.is_coco
     if is_coco and n > 1:
         raise UserError("--format coco holds one mask of each object: leave out --n, or use --format rle.")
     if is_coco and size:
@@ -285,7 +295,7 @@ class _Task:
             raise UserError(self.prompt.explain(str(error))) from None
 
     def _files(self, image: Path, response: SegmentationResponse, output: Path) -> dict[Path, bytes]:
-        if self.format is Format.coco:
+        if self.format.is_coco:
             return {output: to_coco([("image" if image == STANDARD else image.name, response.data[0])])}
         if self.format is not Format.png:
             return {output: json.dumps([mask.model_dump() for mask in response.data]).encode()}
