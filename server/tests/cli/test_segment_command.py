@@ -453,7 +453,9 @@ def test_a_coco_file_of_one_image_can_go_to_standard_output(photo: Path) -> None
     [
         (("--label", "a", "--label", "b"), "2 --labels for 1 object"),
         (("--label", " "), "--label 1 is empty"),
+        (("--label", " "), "--label 1 is empty: name each object"),
         (("--format", "coco", "--n", "2"), "leave out --n"),
+        (("--format", "coco-polygons", "--size", "9x9"), "leave out --size"),
         (("--format", "coco", "--size", "9x9"), "leave out --size"),
         (("--format", "coco", "-o", "coco.png"), "name it coco.json"),
     ],

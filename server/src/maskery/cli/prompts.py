@@ -75,6 +75,8 @@ def read_prompt(
         raise UserError(
             f"{plural(len(labels), '--label')} for {plural(len(groups), 'object')}: name each of them, in order."
         )
+    if empty := next((number for number, label in enumerate(labels, start=1) if not label.strip()), 0):
+        raise UserError(f"--label {empty} is empty: name each object, or leave out --label.")
     corners = [[each for each in group if len(each) == 4] for group in groups]
     if any(len(boxes) > 1 for boxes in corners):
         raise UserError("an object has at most one box.")
