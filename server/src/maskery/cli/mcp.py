@@ -76,7 +76,7 @@ def mcp(
     The tools are segment_image and list_models, over standard input and output.
     The assistant starts this command itself. It needs the extra maskery[mcp].
 
-      maskery mcp --root ~/Pictures
+      maskery mcp --root ~/images
     """
     try:
         from mcp.server.mcpserver import MCPServer  # noqa: PLC0415 - an extra
@@ -176,11 +176,11 @@ def _result(data: bytes, response: SegmentationResponse) -> Any:
         f"{each.value}: {each.label or 'object'}, score {each.score:.2f}, {each.area} pixels, box {each.bbox}"
         for each in mask.segments
     ]
-    pictures = (_overlay(data, values), base64.b64encode(png).decode())
+    images = (_overlay(data, values), base64.b64encode(png).decode())
     return CallToolResult(
         content=[
             TextContent(type="text", text="\n".join(lines) or "No object was found."),
-            *(ImageContent(type="image", data=each, mime_type="image/png") for each in pictures),
+            *(ImageContent(type="image", data=each, mime_type="image/png") for each in images),
         ],
         structured_content={"width": mask.width, "height": mask.height, "segments": segments},
     )
