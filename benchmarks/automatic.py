@@ -59,7 +59,7 @@ def _maskery(folder: Path, precision: str) -> Callable[[int], int]:
     model = load("benchmark/sam", folder, "r", precision)
 
     def call(points: int) -> int:
-        options = AutomaticOptions(points, _PREDICTED_IOU, _STABILITY)
+        options = AutomaticOptions(points, _PREDICTED_IOU, _STABILITY).resolve(model)
         return len(segment_everything(model, model.encode(image()), options).masks[0].segments)
 
     return call

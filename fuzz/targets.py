@@ -8,6 +8,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ IMAGE_LIMITS = ImageLimits(max_bytes=2**20, max_pixels=500_000)
 PROMPT_LIMITS = PromptLimits(max_objects=64, max_points=256, max_mask_pixels=2_000_000)
 
 _SIZE = Size(60, 40)
+
+# Of a model, all that the checks read.
+_MODEL: Any = SimpleNamespace(name="fuzz", max_batch=16)
 
 
 def image(data: bytes) -> None:
@@ -62,7 +66,9 @@ def request(data: bytes) -> None:
 
 def _check_prompt(parsed: SegmentationRequest, image: Upload | Reference) -> None:
     prompt = to_job(parsed, image, IMAGE_LIMITS).prompt
-    if not isinstance(prompt, AutomaticOptions):
+    if isinstance(prompt, AutomaticOptions):
+        prompt.resolve(_MODEL, PROMPT_LIMITS)
+    else:
         prompt.check(_SIZE, PROMPT_LIMITS)
 
 

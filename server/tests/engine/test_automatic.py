@@ -20,7 +20,7 @@ def job(prompt: AutomaticOptions | Prompt = OPTIONS, size: Size | None = None) -
 async def test_the_engine_answers_as_the_model_alone_and_counts_objects(make_engine: MakeEngine, plain: Plain) -> None:
     timings = Timings()
     found = await segment(make_engine(), job(size=Size(20, 12)), timings)
-    assert_same(found, segment_everything(plain, embedding(7, Size(10, 6)), OPTIONS, Size(20, 12)))
+    assert_same(found, segment_everything(plain, embedding(7, Size(10, 6)), OPTIONS.resolve(plain), Size(20, 12)))
     assert timings.objects == len(found.masks[0].segments) == 1
     assert {"encode", "decode", "compose", "write"} <= timings.stages.keys()
 

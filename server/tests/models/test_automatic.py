@@ -20,7 +20,7 @@ def test_everything_a_random_network_finds_is_one_mask_and_the_same_each_time(
     write_model(tmp_path, architecture)
     model = load("team/small", tmp_path, "r", "f32", cache=CACHE)
     options = AutomaticOptions(8, pred_iou_threshold=0, stability_threshold=0, nms_iou=0.95, min_area=5)
-    first, second = (segment_everything(model, model.encode(image(SIZE)), options) for _ in range(2))
+    first, second = (segment_everything(model, model.encode(image(SIZE)), options.resolve(model)) for _ in range(2))
     (mask,) = first.masks
     assert mask.values is not None
     assert mask.segments

@@ -71,7 +71,7 @@ class Boxes:
 
 def run(model: Boxes, size: Size | None = None, **options: float) -> Segmentation:
     wanted = AutomaticOptions(**{"points_per_side": 16, "min_area": 0, **options})  # type: ignore[arg-type]
-    return segment_everything(model, Embedding({}, SIZE, 6), wanted, size)
+    return segment_everything(model, Embedding({}, SIZE, 6), wanted.resolve(model), size)
 
 
 def boxes_of(mask: Mask) -> list[Box]:

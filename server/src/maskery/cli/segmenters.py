@@ -21,6 +21,7 @@ from maskery.segmentation import (
     segment,
     segment_everything,
 )
+from maskery.segmentation.automatic import ResolvedOptions
 from maskery.settings import Settings
 
 
@@ -56,15 +57,14 @@ def local(request: Request, registry: Registry | None = None) -> Iterator[Segmen
     if size and size.pixels > limits.max_pixels:
         raise UserError(f"--size {size} has {size.pixels:,} pixels; the limit is {limits.max_pixels:,} pixels.")
     model, prompt = (registry or make_registry(settings)).get(request.model), request.prompt
-    if isinstance(prompt, AutomaticOptions):
-        prompt.resolve(model, prompt_limits(settings))
+    asked = prompt.resolve(model, prompt_limits(settings)) if isinstance(prompt, AutomaticOptions) else prompt
 
     def segment_locally(image: bytes) -> SegmentationResponse:
         file = ImageFile(image, request.exif, limits)
-        if isinstance(prompt, AutomaticOptions):
-            found = segment_everything(model, model.encode(file.decode()), prompt, size)
+        if isinstance(asked, ResolvedOptions):
+            found = segment_everything(model, model.encode(file.decode()), asked, size)
         else:
-            objects = prompt.check(file.size, prompt_limits(settings))
+            objects = asked.check(file.size, prompt_limits(settings))
             found = segment(model, file.decode(), objects, request.options)
         return to_response(found, request.response_format)
 

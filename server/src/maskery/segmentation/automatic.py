@@ -91,14 +91,14 @@ class AutomaticOptions:
                 f"{limits.max_points:,} are accepted",
                 "automatic.points_per_side",
             )
-        count = min(MAX_OBJECTS, limits.max_objects if limits else MAX_OBJECTS)
-        if self.max_objects is not None:
-            count = self.max_objects
-            if limits and count > limits.max_objects:
-                raise PromptError(
-                    f"automatic.max_objects is {count:,}; at most {limits.max_objects:,} objects are accepted",
-                    "automatic.max_objects",
-                )
+        count = self.max_objects
+        if count is None:
+            count = min(MAX_OBJECTS, limits.max_objects) if limits else MAX_OBJECTS
+        elif limits and count > limits.max_objects:
+            raise PromptError(
+                f"automatic.max_objects is {count:,}; at most {limits.max_objects:,} objects are accepted",
+                "automatic.max_objects",
+            )
         predicted_iou, stability = self.pred_iou_threshold, self.stability_threshold
         return ResolvedOptions(
             side,
@@ -252,20 +252,21 @@ class Layers:
 
 
 def segment_everything(
-    model: Model, embedding: Embedding, options: AutomaticOptions, size: Size | None = None
+    model: Model, embedding: Embedding, options: ResolvedOptions, size: Size | None = None
 ) -> Segmentation:
     """Segment everything in an image that has been encoded.
 
     Args:
+        options: as `AutomaticOptions.resolve` returns them for the model.
         size: of the mask; None: the image's own.
     """
-    resolved, proposals = options.resolve(model), Proposals(model)
+    proposals = Proposals(model)
     batch = min(model.max_batch, BATCH)
-    grid, search = resolved.grid(embedding.size), Search(embedding.size, resolved)
+    grid, search = options.grid(embedding.size), Search(embedding.size, options)
     for prompts in batches(grid, batch):
         search.add(prompts, proposals.decode(embedding, prompts))
     chosen = search.choose()
-    layers = Layers(size or embedding.size, resolved.min_area, len(chosen))
+    layers = Layers(size or embedding.size, options.min_area, len(chosen))
     for part in batches(chosen, batch):
         layers.paint(part, model.decode(embedding, [each.prompt for each in part]))
     return Segmentation((layers.mask(),), Usage(embedding.tokens, len(grid), search.decoded))
