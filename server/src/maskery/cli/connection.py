@@ -3,15 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import httpx
+import typer
 from pydantic import BaseModel, ValidationError
 
 from maskery.errors import UserError
 from maskery.segmentation import digest
 
 Answer = TypeVar("Answer", bound=BaseModel)
+
+#: Options of commands that segment by a server, or without one on this machine.
+ServerUrl = Annotated[
+    str | None, typer.Option(envvar="AIR_BASE_URL", help="Base URL of a server. Default: segment on this machine.")
+]
+ApiKey = Annotated[str | None, typer.Option(envvar=["MASKERY_API_KEY", "AIR_API_KEY"], help="API key for the server.")]
 
 _HOW_TO_GIVE_A_KEY = "give the key with --key, MASKERY_API_KEY or AIR_API_KEY"
 

@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from maskery import __version__
 from maskery.api.model_settings import make_registry
 from maskery.api.schemas.segmentation import ModelListSchema, SegmentationResponse
-from maskery.cli.connection import connect
+from maskery.cli.connection import ApiKey, ServerUrl, connect
 from maskery.cli.files import read_file
-from maskery.cli.overlay import draw_overlay
+from maskery.cli.overlay import ACCEPTED, draw_overlay
 from maskery.cli.segmenters import Request, local, remote
 from maskery.engine import Prompt
 from maskery.errors import UserError
 from maskery.models import DEFAULT_MODEL
-from maskery.segmentation import AutomaticOptions, ImageLimits, Options, Size, open_image, rle
+from maskery.segmentation import AutomaticOptions, Options, Size, open_image, rle
 from maskery.settings import Settings
 
 app = typer.Typer(add_completion=False)
@@ -33,9 +33,6 @@ _SHOWN_SIDE = 1024
 
 # Fields of the API in a message, by the object's index.
 _FIELD = re.compile(r"\b(segment_prompt|point_labels|boxes|labels)(?=\[)")
-
-# The image has been accepted already.
-_NO_LIMITS = ImageLimits(2**40, 2**40)
 
 _HOW = (
     "Segments objects in images. Coordinates are pixels from the top left corner of the image as displayed. A box "
@@ -64,12 +61,8 @@ def mcp(
     model: Annotated[
         str, typer.Option(help="The model that is used unless the assistant names another.")
     ] = DEFAULT_MODEL,
-    url: Annotated[
-        str | None, typer.Option(envvar="AIR_BASE_URL", help="Base URL of a server. Default: segment on this machine.")
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option(envvar=["MASKERY_API_KEY", "AIR_API_KEY"], help="API key for the server.")
-    ] = None,
+    url: ServerUrl = None,
+    key: ApiKey = None,
 ) -> None:
     """Offer segmentation to assistants, by the Model Context Protocol.
 
@@ -170,7 +163,9 @@ def _result(data: bytes, response: SegmentationResponse) -> Any:
     values: NDArray[Any] = np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED))
     segments: list[dict[str, Any]] = []
     for each in mask.segments:
-        counts = rle.encode((values == each.value), (0, 0), Size(mask.width, mask.height))
+        x, y, width, height = each.bbox or (0, 0, 0, 0)
+        crop = values[y : y + height, x : x + width] == each.value
+        counts = rle.encode(crop, (x, y), Size(mask.width, mask.height))
         segments.append({**each.model_dump(exclude={"rle", "polygons"}), "rle": dict(counts)})
     lines = [
         f"{each.value}: {each.label or 'object'}, score {each.score:.2f}, {each.area} pixels, box {each.bbox}"
@@ -188,7 +183,7 @@ def _result(data: bytes, response: SegmentationResponse) -> Any:
 
 def _overlay(data: bytes, values: NDArray[Any]) -> str:
     """The image with the mask drawn over it, at most 1,024 pixels a side: a PNG in base64."""
-    pixels = open_image(data, limits=_NO_LIMITS).pixels
+    pixels = open_image(data, limits=ACCEPTED).pixels
     shrink = min(1.0, _SHOWN_SIDE / max(pixels.shape[:2]))
     size = [max(1, round(side * shrink)) for side in pixels.shape[1::-1]]
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

@@ -1,11 +1,14 @@
 """Draw a mask over its image."""
 
 import colorsys
+import sys
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from maskery.segmentation import ImageLimits
 
 # The colours of `air`'s `Mask.overlay()` and of the playground; a test compares them.
 # Steps of the golden ratio around the colour wheel keep neighbouring values apart, however many there are.
@@ -15,6 +18,9 @@ _FIRST_HUE = 0.57
 _SATURATION_AND_BRIGHTNESS = ((0.85, 1.0), (0.65, 0.85), (1.0, 0.75))
 
 _ALPHA = 0.45
+
+#: To open an image that has been accepted already, under the limits of this machine or of a server.
+ACCEPTED = ImageLimits(sys.maxsize, sys.maxsize)
 
 
 def draw_overlay(image: NDArray[np.uint8], values: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:

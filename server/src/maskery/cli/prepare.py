@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from maskery.api.schemas.segmentation import PreparedSchema
-from maskery.cli.connection import connect
+from maskery.cli.connection import ApiKey, connect
 from maskery.cli.files import find_images, read_file
 from maskery.errors import UserError
 from maskery.models import DEFAULT_MODEL
@@ -28,9 +28,7 @@ def prepare(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of images.")],
     model: Annotated[str, typer.Option(help="The model to encode them for, as the server names it.")] = DEFAULT_MODEL,
     url: Annotated[str, typer.Option(envvar="AIR_BASE_URL", help="Base URL of the server.")] = "http://127.0.0.1:8484",
-    key: Annotated[
-        str | None, typer.Option(envvar=["MASKERY_API_KEY", "AIR_API_KEY"], help="API key for the server.")
-    ] = None,
+    key: ApiKey = None,
     exif: Annotated[
         Literal["apply", "ignore"], typer.Option(help="Whether to apply the images' EXIF orientation.")
     ] = "apply",

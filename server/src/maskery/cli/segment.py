@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from rich.progress import Progress
 
 from maskery.api.schemas.segmentation import MaskSchema, ResponseFormat, SegmentationResponse, SegmentSchema
 from maskery.cli.coco import to_coco
+from maskery.cli.connection import ApiKey, ServerUrl
 from maskery.cli.files import (
     STANDARD,
     candidate_path,
@@ -31,13 +31,13 @@ from maskery.cli.files import (
     read_file,
     write_file,
 )
-from maskery.cli.overlay import draw_overlay
+from maskery.cli.overlay import ACCEPTED, draw_overlay
 from maskery.cli.prompts import PromptOptions, read_prompt
 from maskery.cli.segmenters import Request, Segmenter, local, remote
 from maskery.errors import UserError
 from maskery.models import DEFAULT_MODEL
 from maskery.resources import processors
-from maskery.segmentation import MERGE_IOU, AutomaticOptions, Exif, ImageLimits, Options, PromptError, Size, open_image
+from maskery.segmentation import MERGE_IOU, AutomaticOptions, Exif, Options, PromptError, Size, open_image
 
 app = typer.Typer(add_completion=False)
 
@@ -47,9 +47,6 @@ _DAY = 86_400
 
 # Names of skipped files that are printed.
 _MAX_NAMES = 5
-
-# For the overlay: the image has been accepted already, under the limits of this machine or of a server.
-_NO_LIMITS = ImageLimits(sys.maxsize, sys.maxsize)
 
 
 class Format(StrEnum):
@@ -146,12 +143,8 @@ def segment(
         bool, typer.Option("--whole", help="Keep overlaps: each object's whole mask. Not with --format png.")
     ] = False,
     model: Annotated[str, typer.Option(help="Name of an installed model.")] = DEFAULT_MODEL,
-    url: Annotated[
-        str | None, typer.Option(envvar="AIR_BASE_URL", help="Base URL of a server. Default: segment on this machine.")
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option(envvar=["MASKERY_API_KEY", "AIR_API_KEY"], help="API key for the server.")
-    ] = None,
+    url: ServerUrl = None,
+    key: ApiKey = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the server's answer.")] = 60.0,
 ) -> None:
     """Segment an image into one categorical mask: 0 is background, 1 the first object, 2 the second, …
@@ -261,7 +254,7 @@ class _Task:
         if overlay:
             values = np.asarray(Image.open(io.BytesIO(files[output])))
             drawn = io.BytesIO()
-            Image.fromarray(draw_overlay(open_image(image, self.exif, _NO_LIMITS).pixels, values)).save(drawn, "PNG")
+            Image.fromarray(draw_overlay(open_image(image, self.exif, ACCEPTED).pixels, values)).save(drawn, "PNG")
             write_file(overlay, drawn.getvalue())
             lines.append(f"overlay: {overlay}")
         return lines
