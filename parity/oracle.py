@@ -187,7 +187,7 @@ class Oracle:
                 answer.pred_masks, [size], inputs["reshaped_input_sizes"].tolist(), binarize=False
             )
             kept = processor.filter_masks(grown[0], answer.iou_scores[0], size, crops[0], predicted_iou, stability)
-            masks += [processor_mask(each) for each in kept[0]]
+            masks += [np.asarray(_rle_to_mask(each), np.bool_) for each in kept[0]]
             scores.append(kept[1])
             boxes.append(kept[2])
         order = torch.argsort(torch.cat(scores), descending=True, stable=True)
@@ -196,11 +196,6 @@ class Oracle:
             if all(_box_iou(corners[index], corners[other]) <= nms_iou for other in chosen):
                 chosen.append(index)
         return [masks[index] for index in chosen]
-
-
-def processor_mask(rle: dict[str, Any]) -> np.ndarray:
-    """A mask of the processor's run lengths."""
-    return np.asarray(_rle_to_mask(rle), np.bool_)
 
 
 def _box_iou(one: torch.Tensor, other: torch.Tensor) -> float:
