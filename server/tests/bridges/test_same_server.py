@@ -14,6 +14,7 @@ from bridges.test_label_studio import predict as predict_label_studio
 from bridges.test_x_anylabeling import POINT
 from bridges.test_x_anylabeling import predict as predict_x_anylabeling
 from samples import png, squares
+from waiting import until
 
 from maskery.accounts import Limits
 
@@ -64,6 +65,10 @@ def test_an_image_is_encoded_once_for_all_tools(
         assert f'route="{route}"' in metrics
 
 
+def access_records(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name == "maskery.access"]
+
+
 def test_the_log_names_the_account_the_model_and_the_stages(
     connect: Callable[..., httpx.Client], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -71,7 +76,9 @@ def test_the_log_names_the_account_the_model_and_the_stages(
     with caplog.at_level(logging.INFO, "maskery.access"):
         for click in CLICKS.values():
             assert click(client).headers["x-session-id"]
-    lines = [record.__dict__ for record in caplog.records if record.name == "maskery.access"]
+        # A line is written after its response has been sent.
+        until(lambda: len(access_records(caplog)) == len(CLICKS))
+    lines = [record.__dict__ for record in access_records(caplog)]
     assert [line["account"] for line in lines] == ["labellers"] * 3
     assert [line["model"] for line in lines] == ["maskery/grabcut"] * 3
     assert [line["embedding"] for line in lines] == ["new", "known", "known"]
