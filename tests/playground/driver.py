@@ -130,9 +130,12 @@ class Driver:
             self.page.keyboard.press(key)
 
     def rows(self) -> list[tuple[str, str]]:
-        """Name and summary of each object in the list."""
+        """Label, or number, and summary of each object in the list."""
         return [
-            (row.locator(".name").input_value(), row.locator(".summary").inner_text())
+            (
+                row.locator(".name").input_value() or row.locator(".name").get_attribute("placeholder") or "",
+                row.locator(".summary").inner_text(),
+            )
             for row in self.page.locator("#objects > li").all()
         ]
 

@@ -4,12 +4,13 @@ import base64
 import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 
 from maskery import playground
@@ -19,7 +20,7 @@ SIZE = (600, 400)
 
 
 def prompt(page: Any) -> None:
-    """Segment two objects: the first has a negative point, the second a name."""
+    """Segment two objects: the first has a negative point, the second a label."""
     page.load()
     page.click(285, 60)
     page.click(285, 330, shift=True)
@@ -86,19 +87,42 @@ def test_the_overlay_colours_the_objects_only(prompted: Any, expected: Any, tmp_
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("encoding", ["rle", "polygons"])
 def test_coco_json_holds_the_masks(prompted: Any, expected: Any, tmp_path: Path, encoding: str) -> None:
-    exported = json.loads(prompted.export(encoding, tmp_path).read_text())
+    path = prompted.export(encoding, tmp_path)
+    assert path.name == f"coffee-coco-{encoding}.json"
+    exported = json.loads(path.read_text())
     mask = values(expected)
     assert exported["images"] == [{"id": 1, "file_name": "coffee.jpg", "width": 600, "height": 400}]
-    assert [category["name"] for category in exported["categories"]] == ["Object 1", "Spoon"]
-    assert len(exported["annotations"]) == 2
+    assert exported["categories"] == [{"id": 1, "name": "Spoon"}, {"id": 2, "name": "object"}]
+    assert [annotation["category_id"] for annotation in exported["annotations"]] == [2, 1]
     for annotation, segment in zip(exported["annotations"], expected["segments"], strict=True):
         assert annotation["area"] == segment["area"]
         assert annotation["bbox"] == segment["bbox"]
         assert annotation["score"] == segment["score"]
         encoded = annotation["segmentation"]
-        if isinstance(encoded, list):
-            encoded = coco.merge(coco.frPyObjects(encoded, 400, 600))
-        assert np.array_equal(coco.decode(encoded) > 0, mask == segment["value"])
+        if encoding == "rle":
+            assert np.array_equal(coco.decode(encoded) > 0, mask == segment["value"])
+        else:
+            # Simplified by up to one pixel.
+            assert sum(map(len, encoded)) < 400
+            decoded = coco.decode(coco.merge(coco.frPyObjects(encoded, 400, 600))) > 0
+            assert iou(decoded, mask == segment["value"]) > 0.97
+
+
+def iou(one: Any, other: Any) -> float:
+    return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))
+
+
+def test_yolo_files_hold_the_objects(prompted: Any, expected: Any, tmp_path: Path) -> None:
+    with zipfile.ZipFile(prompted.export("yolo", tmp_path)) as archive:
+        assert archive.testzip() is None
+        assert '0: "Spoon"\n  1: "object"' in archive.read("data.yaml").decode()
+        lines = archive.read("labels/coffee.txt").decode().splitlines()
+    assert [line.split()[0] for line in lines] == ["1", "0"]
+    for line, segment in zip(lines, expected["segments"], strict=True):
+        corners = np.array(line.split()[1:], float).reshape(-1, 2) * SIZE
+        drawing = Image.new("1", SIZE)
+        ImageDraw.Draw(drawing).polygon([tuple(corner) for corner in corners], fill=1)
+        assert iou(np.asarray(drawing), values(expected) == segment["value"]) > 0.95
 
 
 def test_the_python_code_makes_the_same_mask(prompted: Any, expected: Any, tmp_path: Path) -> None:

@@ -152,15 +152,22 @@ def test_images_can_be_dropped_and_pasted(page: Any) -> None:
         page.page.wait_for_function("kind => document.querySelector('#image-name').title === `${kind}.png`", arg=kind)
 
 
-def test_opening_an_image_deletes_the_previous_one_from_the_server(page: Any) -> None:
+def test_removing_an_image_from_the_project_deletes_it_from_the_server(page: Any) -> None:
     import httpx
 
     page.load()
     page.click(285, 60)
     image = page.requests[-1]["image_prompt"].removeprefix("id:")
-    with page.page.expect_response(lambda response: response.request.method == "DELETE"):
-        page.page.evaluate("location.hash = 'sample=chelsea'")
-    page.page.wait_for_function("() => document.querySelector('#image-name').title === 'chelsea.jpg'")
     headers = {"Authorization": f"Bearer {page.key}"}
-    assert httpx.get(f"{page.url}/v1/images/{image}", headers=headers).status_code == 404
+    page.page.evaluate("location.hash = 'sample=chelsea'")
+    page.page.wait_for_function("() => document.querySelector('#image-name').title === 'chelsea.jpg'")
     assert page.rows() == []
+    assert httpx.get(f"{page.url}/v1/images/{image}", headers=headers).status_code == 200
+    page.press("PageUp")
+    page.page.wait_for_function("() => document.querySelector('#image-name').title === 'coffee.jpg'")
+    assert len(page.rows()) == 1
+    page.page.click("#remove-image")
+    with page.page.expect_response(lambda response: response.request.method == "DELETE"):
+        page.page.click("#confirm-accept")
+    page.page.wait_for_function("() => document.querySelector('#image-name').title === 'chelsea.jpg'")
+    assert httpx.get(f"{page.url}/v1/images/{image}", headers=headers).status_code == 404

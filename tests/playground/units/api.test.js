@@ -8,6 +8,9 @@ import { sessionIdOf } from '../../../server/src/maskery/playground/api/session-
 import { joinRings, toCoco } from '../../../server/src/maskery/playground/export/coco.js';
 import { curlCode, pythonCode } from '../../../server/src/maskery/playground/export/code.js';
 import { exportName } from '../../../server/src/maskery/playground/export/names.js';
+import { toYolo } from '../../../server/src/maskery/playground/export/yolo.js';
+import { readZip, writeZip } from '../../../server/src/maskery/playground/files/zip.js';
+import { readProject, writeProject } from '../../../server/src/maskery/playground/project/project-file.js';
 
 const busy = (retryAfter) => new ApiError(503, 'busy', 'Busy.', retryAfter, null);
 
@@ -68,12 +71,63 @@ test('a hole is joined to its exterior by a line in both directions', () => {
   assert.deepEqual(joinRings([exterior, hole]), [0, 0, 9, 0, 9, 9, 7, 7, 7, 8, 8, 8, 8, 7, 7, 7, 9, 9, 0, 9]);
 });
 
-test('objects with the same name share a category, and empty masks have no annotation', () => {
-  const objects = ['Cup', 'Spoon', 'Cup'].map((name, index) => ({ id: index + 5, name }));
-  const segment = (value, bbox) => ({ value, bbox, area: 4, score: 0.5, prompts: [value - 1], rle: { size: [4, 4], counts: 'x' } });
-  const coco = toCoco({ name: 'a.jpg', width: 4, height: 4 }, objects, [segment(1, [0, 0, 2, 2]), segment(2, null), segment(3, [2, 2, 2, 2])]);
-  assert.deepEqual(coco.categories, [{ id: 1, name: 'Cup' }]);
-  assert.deepEqual(coco.annotations.map(({ id, category_id: category }) => [id, category]), [[1, 1], [2, 1]]);
+const annotation = (label, score = 0.5) => ({ label, area: 4, bbox: [0, 0, 2, 2], score, rle: { size: [4, 4], counts: 'x' }, polygons: [] });
+const labels = { items: [{ id: 3, name: 'Cup' }, { id: 7, name: 'Spoon' }], current: null, next: 8 };
+
+test('labels are the categories of COCO files, and objects without one share a category', () => {
+  const images = [
+    { image: { name: 'a.jpg', width: 4, height: 4 }, annotations: [annotation(7), annotation(null, null)] },
+    { image: { name: 'b.jpg', width: 4, height: 4 }, annotations: [annotation(99), annotation(7)] },
+  ];
+  const coco = toCoco(images, labels);
+  assert.deepEqual(coco.categories, [{ id: 3, name: 'Cup' }, { id: 7, name: 'Spoon' }, { id: 8, name: 'object' }]);
+  const ids = coco.annotations.map(({ id, image_id: image, category_id: category }) => [id, image, category]);
+  assert.deepEqual(ids, [[1, 1, 7], [2, 1, 8], [3, 2, 8], [4, 2, 7]]);
+  assert.equal('score' in coco.annotations[1], false);
+  assert.deepEqual(toCoco(images.slice(0, 0), labels).categories.length, 2);
+});
+
+test('a line of a YOLO file has the class and relative coordinates of an object with all of its parts', async () => {
+  const square = (x, y) => [[x, y], [x + 1, y], [x + 1, y + 1], [x, y + 1]];
+  const both = { ...annotation(7), polygons: [[square(0, 0)], [square(2, 2)]] };
+  const image = { name: 'a.b.jpg', width: 4, height: 8 };
+  const files = toYolo([{ image, annotations: [both] }, { image, annotations: [annotation(null)] }], labels);
+  assert.deepEqual(files.map(({ name }) => name), ['data.yaml', 'labels/a.b.txt', 'labels/a.b-2.txt']);
+  const [yaml, first] = await Promise.all(files.map(({ data }) => data.text()));
+  assert.match(yaml, /names:\n  0: "Cup"\n  1: "Spoon"\n  2: "object"\n$/);
+  const [number, ...coordinates] = first.trim().split(' ').map(Number);
+  assert.equal(number, 1);
+  assert.deepEqual(coordinates.slice(0, 6), [0, 0, 0.25, 0, 0.25, 0.125]);
+  assert.deepEqual(coordinates.slice(6, 16), [0.5, 0.25, 0.75, 0.25, 0.75, 0.375, 0.5, 0.375, 0.5, 0.25]);
+});
+
+test('ZIP files can be read again, and damaged ones are refused', async () => {
+  const entries = [{ name: 'a/ü.txt', data: new Blob(['one']) }, { name: 'b', data: new Blob([]) }];
+  const zip = await writeZip(entries);
+  const read = await readZip(zip);
+  assert.deepEqual(await Promise.all(read.map(async ({ name, data }) => [name, await data.text()])), [['a/ü.txt', 'one'], ['b', '']]);
+  const bytes = new Uint8Array(await zip.arrayBuffer());
+  const commented = new Blob([bytes.slice(0, -2), new Uint8Array([3, 0]), 'hey']);
+  assert.equal((await readZip(commented)).length, 2);
+  bytes[40] ^= 1;
+  await assert.rejects(readZip(new Blob([bytes])), /damaged/);
+  await assert.rejects(readZip(new Blob(['no'])), /not a ZIP file/);
+  await assert.rejects(readZip(zip.slice(30)), /damaged/);
+});
+
+test('a saved project has everything but undo', async () => {
+  const history = { past: [{}], present: { objects: [{ id: 1, label: 3 }], selected: 1, next: 2 }, future: [] };
+  const response = { requested: 'r', ids: [1], data: {} };
+  const image = { id: 'x', name: 'a/b.jpg', file: new Blob(['pixels']) };
+  const file = await writeProject([{ image, work: { history, model: 'm', done: true, response } }], labels);
+  const project = await readProject(file);
+  assert.deepEqual(project.labels, labels);
+  const [{ name, file: pixels, work }] = project.images;
+  assert.deepEqual([name, await pixels.text()], ['a/b.jpg', 'pixels']);
+  assert.deepEqual(work, { model: 'm', done: true, response, history: { past: [], present: history.present, future: [] } });
+  await assert.rejects(readProject(await writeZip([])), /no project.json/);
+  const other = await writeZip([{ name: 'project.json', data: new Blob(['{"format": "x"}']) }]);
+  await assert.rejects(readProject(other), /not saved by Maskery/);
 });
 
 test('file names and mask prompts are quoted in code', () => {

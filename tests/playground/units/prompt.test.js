@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { toFields } from '../../../server/src/maskery/playground/state/fields.js';
 import { EMPTY_HISTORY, reduceHistory } from '../../../server/src/maskery/playground/state/history.js';
 import { EMPTY, isComplete, reducePrompt } from '../../../server/src/maskery/playground/state/prompt.js';
+import { NO_LABELS, nameOf, reduceLabels } from '../../../server/src/maskery/playground/state/labels.js';
 import { INITIAL, Store, reduce } from '../../../server/src/maskery/playground/state/store.js';
 
 const point = (x, y, positive = true) => ({ type: 'point', x, y, positive });
@@ -19,7 +20,7 @@ test('the first point creates an object, and further points refine it', () => {
 
 test('there is at most one object without a prompt', () => {
   const prompt = after(point(1, 2), { type: 'new' }, { type: 'new' });
-  assert.deepEqual(prompt.objects.map((object) => object.name), ['Object 1', 'Object 2']);
+  assert.deepEqual(prompt.objects.map((object) => object.id), [1, 2]);
   assert.equal(prompt.selected, 2);
   const back = reducePrompt(reducePrompt(prompt, { type: 'select', id: 1 }), { type: 'new' });
   assert.equal(back.selected, 2);
@@ -78,9 +79,57 @@ test('a change discards the undone changes', () => {
   assert.equal(state.present.objects[0].points.length, 2);
 });
 
-test('opening an image clears the history', () => {
-  const state = reduce({ ...INITIAL, history: history(point(1, 1)) }, { type: 'image', image: {} });
-  assert.equal(state.history, EMPTY_HISTORY);
+test('opening an image shows its own history', () => {
+  const [first, second] = [history(point(1, 1)), history(point(2, 2), point(3, 3))];
+  const state = reduce({ ...INITIAL, history: first }, { type: 'image', image: { id: 'b' }, history: second, model: 'm' });
+  assert.equal(state.history, second);
+  assert.deepEqual([state.images.current, state.model, state.segmentation], ['b', 'm', null]);
+});
+
+const RLE = { size: [2, 2], counts: '04' };
+
+test('a fixed mask takes the place of points and box, and becomes the mask prompt when a point refines it', () => {
+  const fixed = after(point(1, 1), { type: 'box', box: [0, 0, 2, 2] }, { type: 'mask', id: 1, rle: RLE });
+  const [object] = fixed.objects;
+  assert.deepEqual([object.points, object.box, object.mask], [[], null, { rle: RLE, order: 1, score: null }]);
+  assert.ok(isComplete(object));
+  assert.equal(toFields(fixed.objects), null);
+  const refined = reducePrompt(fixed, point(0, 0, false));
+  assert.deepEqual(toFields(refined.objects).fields, { segment_prompt: [[[0, 0]]], point_labels: [[0]], mask_prompts: [RLE] });
+});
+
+test('the mask that was edited last is on top', () => {
+  const masks = [1, 2].map(() => ({ rle: RLE, label: null, score: 0.5 }));
+  let prompt = after({ type: 'new' }, { type: 'add-masks', masks });
+  assert.deepEqual(prompt.objects.map((object) => [object.id, object.mask.order, object.mask.score]), [[1, 1, 0.5], [2, 2, 0.5]]);
+  prompt = reducePrompt(prompt, { type: 'mask', id: 1, rle: RLE });
+  assert.deepEqual(prompt.objects.map((object) => object.mask.order), [3, 2]);
+});
+
+test('new objects get the label that was used last', () => {
+  const store = new Store();
+  store.edit(point(1, 1));
+  store.label(1, ' Cup ');
+  store.edit({ type: 'new' });
+  store.edit({ type: 'new' });
+  store.edit(point(2, 2));
+  assert.deepEqual(store.prompt.objects.map((object) => nameOf(store.state.labels, object)), ['Cup', 'Cup']);
+  store.label(2, '');
+  store.edit({ type: 'new' });
+  assert.deepEqual(store.prompt.objects.map((object) => nameOf(store.state.labels, object)), ['Cup', 'Object 2', 'Object 3']);
+  assert.equal(store.state.labels.items.length, 1);
+});
+
+test('labels have unique names, and objects of a deleted label have none', () => {
+  const act = (...actions) => actions.reduce(reduceLabels, NO_LABELS);
+  const labels = act({ type: 'add', name: 'Cup' }, { type: 'add', name: 'Spoon' }, { type: 'add', name: 'Cup ' });
+  assert.deepEqual(labels.items.map(({ id, name }) => [id, name]), [[1, 'Cup'], [2, 'Spoon']]);
+  assert.equal(reduceLabels(labels, { type: 'rename', id: 2, name: 'Cup' }), labels);
+  assert.equal(reduceLabels(labels, { type: 'rename', id: 2, name: '  ' }), labels);
+  const without = reduceLabels({ ...labels, current: 1 }, { type: 'delete', id: 1 });
+  assert.equal(without.current, null);
+  assert.equal(nameOf(without, { id: 7, label: 1 }), 'Object 7');
+  assert.equal(reduceLabels(without, { type: 'add', name: 'Cup' }).items[1].id, 3);
 });
 
 test('listeners are called in the order of the changes', () => {

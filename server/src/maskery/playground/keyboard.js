@@ -1,6 +1,12 @@
 /** Handles the shortcuts that work everywhere on the page. canvas/crosshair.js handles those of the canvas. */
 
-/** @typedef {{ keys: string[], description: string, run?: (event: KeyboardEvent) => void }} Shortcut */
+/**
+ * @typedef {object} Shortcut
+ * @property {string[]} keys
+ * @property {string[]} [shown] in the help, if not all keys
+ * @property {string} description
+ * @property {(event: KeyboardEvent) => void} [run]
+ */
 /** @typedef {{ title: string, shortcuts: Shortcut[] }} Group */
 
 /**

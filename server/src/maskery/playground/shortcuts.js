@@ -1,24 +1,30 @@
 /** All shortcuts, as the keyboard handler runs them and the help dialog lists them. */
 
+import { announce } from './dom.js';
+import { assignLabel } from './panels/labels.js';
 import { selectedObject } from './state/prompt.js';
 
 /** @typedef {import('./keyboard.js').Group} Group */
 /** @typedef {import('./state/store.js').Store} Store */
 /** @typedef {import('./state/store.js').ViewMode} ViewMode */
 /** @typedef {import('./canvas/stage.js').Stage} Stage */
+/** @typedef {import('./project/project.js').Project} Project */
 
 /** @type {ViewMode[]} */
 const VIEW_MODES = ['overlay', 'cutout', 'mask'];
+/** Of the first labels. */
+const NUMBER_KEYS = ['1', '2', '3', '4', '5', '6', '7', '8', '9'];
 /** CSS pixels within which the crosshair is on a point. */
 const REACH = 14;
 
 /**
  * @param {Store} store
  * @param {Stage} stage
+ * @param {Project} project
  * @param {{ open: () => void, help: () => void, cancel: () => void, focusCanvas: () => void }} page
  * @returns {Group[]}
  */
-export function shortcuts(store, stage, page) {
+export function shortcuts(store, stage, project, page) {
   /** @param {import('./state/store.js').Tool} tool */
   const selectTool = (tool) => () => store.dispatch({ type: 'tool', tool });
   /** @param {number} factor */
@@ -77,7 +83,7 @@ export function shortcuts(store, stage, page) {
             store.dispatch({ type: 'view-mode', viewMode });
           },
         },
-        { keys: ['+', '='], description: 'Zoom in', run: zoom(1.25) },
+        { keys: ['+', '='], shown: ['+'], description: 'Zoom in', run: zoom(1.25) },
         { keys: ['-'], description: 'Zoom out', run: zoom(0.8) },
         {
           keys: ['0'],
@@ -108,11 +114,49 @@ export function shortcuts(store, stage, page) {
         },
         { keys: ['Ctrl+z'], description: 'Undo', run: () => store.edit({ type: 'undo' }) },
         { keys: ['Ctrl+Shift+z', 'Ctrl+y'], description: 'Redo', run: () => store.edit({ type: 'redo' }) },
-        { keys: ['o'], description: 'Open an image', run: page.open },
+        {
+          keys: NUMBER_KEYS,
+          shown: ['1 … 9'],
+          description: 'Label the object, and new ones',
+          run: (event) => labelByKey(store, Number(event.key)),
+        },
+      ],
+    },
+    {
+      title: 'Images',
+      shortcuts: [
+        { keys: ['o'], description: 'Open images', run: page.open },
+        { keys: ['PageDown', '.'], description: 'Next image', run: () => void project.go(1) },
+        { keys: ['PageUp', ','], description: 'Previous image', run: () => void project.go(-1) },
+        { keys: ['d'], description: 'Mark the image as done, and show the next one', run: () => finish(store, project) },
         { keys: ['?'], description: 'Show this list', run: page.help },
       ],
     },
   ];
+}
+
+/**
+ * @param {Store} store
+ * @param {number} number of the label, from 1
+ */
+function labelByKey(store, number) {
+  const label = store.state.labels.items[number - 1];
+  if (label) assignLabel(store, label.id);
+}
+
+/**
+ * Mark the image as done, or as not done if it was.
+ *
+ * @param {Store} store
+ * @param {Project} project
+ */
+function finish(store, project) {
+  const { items, current } = store.state.images;
+  const item = items.find((each) => each.id === current);
+  if (!item) return;
+  project.setDone(item.id, !item.done);
+  announce(item.done ? `${item.name} is not done.` : `${item.name} is done.`);
+  if (!item.done) void project.go(1);
 }
 
 /**

@@ -24,16 +24,14 @@ import { upload } from './upload.js';
  * @property {number} area
  * @property {[number, number, number, number] | null} bbox x, y, width, height
  * @property {Rle} [rle]
- * @property {[number, number][][][]} [polygons]
  */
 
 /** @typedef {{ b64_json: string | null, width: number, height: number, segments: Segment[] }} MaskData */
 /** @typedef {{ data: MaskData[] }} SegmentationResponse */
 
 /**
- * @typedef {PromptFields & {
- *   model: string, image_prompt: string, size?: string, n?: number,
- *   response_format?: 'b64_json' | 'rle' | 'polygons',
+ * @typedef {(PromptFields | { automatic: true }) & {
+ *   model: string, image_prompt: string, size?: string, n?: number, response_format?: 'rle',
  * }} SegmentationFields
  */
 

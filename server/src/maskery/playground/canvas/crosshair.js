@@ -1,6 +1,7 @@
 /** Keyboard input on the canvas: arrow keys move a crosshair, which acts like a pointer. */
 
 import { announce } from '../dom.js';
+import { nameOf } from '../state/labels.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
 /** @typedef {import('../state/prompt.js').Box} Box */
@@ -141,7 +142,7 @@ export class Crosshair {
 
   /** @param {Position} position */
   #describe(position) {
-    const { image, segmentation, history } = this.#store.state;
+    const { image, segmentation, history, labels } = this.#store.state;
     let on = '';
     if (image && segmentation) {
       const { width, height, values } = segmentation.mask;
@@ -149,7 +150,7 @@ export class Crosshair {
       const row = Math.floor((position.y * height) / image.height);
       const id = segmentation.ids[(values[row * width + column] ?? 0) - 1];
       const object = history.present.objects.find((each) => each.id === id);
-      if (object) on = `, on ${object.name}`;
+      if (object) on = `, on ${nameOf(labels, object)}`;
     }
     return `${position.x}, ${position.y}${on}`;
   }

@@ -1,28 +1,28 @@
 /** Draws masks, on the stage and for exports. */
 
 import { cssColour } from '../mask/colours.js';
+import { colourIdOf } from '../state/labels.js';
 
 /** @typedef {import('../mask/segmentation.js').Segmentation} Segmentation */
 /** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
 /** @typedef {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} Context */
 /** @typedef {{ x: number, y: number, width: number, height: number }} Area */
 
-/** @typedef {{ id: number, shape: Path2D }} Shape */
+/** @typedef {{ id: number, colour: number, shape: Path2D }} Shape with the id that determines its colour */
 
 /**
  * The shapes of the objects that are not hidden, in drawing order.
  *
  * @param {Segmentation | null} segmentation
  * @param {ObjectPrompt[]} objects
+ * @param {import('../state/labels.js').Labels} labels
  * @returns {Shape[]}
  */
-export function visibleShapes(segmentation, objects) {
-  const shapes = [];
-  for (const { id, hidden } of objects) {
-    const shape = segmentation?.shapes.get(id);
-    if (shape && !hidden) shapes.push({ id, shape });
-  }
-  return shapes;
+export function visibleShapes(segmentation, objects, labels) {
+  return objects.flatMap((object) => {
+    const shape = segmentation?.shapes.get(object.id);
+    return shape && !object.hidden ? [{ id: object.id, colour: colourIdOf(labels, object), shape }] : [];
+  });
 }
 
 /**
@@ -50,14 +50,14 @@ export function onMask(context, segmentation, area, draw) {
  */
 export function drawOverlay(context, shapes, unit, selected) {
   context.lineJoin = 'round';
-  for (const { id, shape } of shapes) {
+  for (const { id, colour, shape } of shapes) {
     const emphasised = id === selected;
-    context.fillStyle = cssColour(id, emphasised ? 0.34 : 0.27);
+    context.fillStyle = cssColour(colour, emphasised ? 0.34 : 0.27);
     context.fill(shape);
     context.strokeStyle = emphasised ? 'rgb(255 255 255 / 0.9)' : 'rgb(0 0 0 / 0.35)';
     context.lineWidth = (emphasised ? 4.5 : 3.5) * unit;
     context.stroke(shape);
-    context.strokeStyle = cssColour(id);
+    context.strokeStyle = cssColour(colour);
     context.lineWidth = (emphasised ? 2.25 : 1.75) * unit;
     context.stroke(shape);
   }
@@ -68,8 +68,8 @@ export function drawOverlay(context, shapes, unit, selected) {
  * @param {Shape[]} shapes
  */
 export function drawFlat(context, shapes) {
-  for (const { id, shape } of shapes) {
-    context.fillStyle = cssColour(id);
+  for (const { colour, shape } of shapes) {
+    context.fillStyle = cssColour(colour);
     context.fill(shape);
   }
 }

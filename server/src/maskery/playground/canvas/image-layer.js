@@ -25,9 +25,10 @@ export class ImageLayer {
     this.#detail = new Detail(onLoad);
   }
 
-  /** @param {import('../image/image.js').SourceImage} image */
+  /** @param {import('../image/image.js').SourceImage | null} image */
   show(image) {
     this.#detail.show(image);
+    if (!image) this.resize(this.#canvas.width, this.#canvas.height);
   }
 
   /**
@@ -52,7 +53,7 @@ export class ImageLayer {
    * @param {boolean} moving whether to prefer speed to quality
    */
   draw(state, area, ratio, moving) {
-    const { image, segmentation, history, viewMode } = state;
+    const { image, segmentation, history, labels, viewMode } = state;
     if (!image) return;
     this.#requestDetail(image, area);
     const masks = viewMode === 'cutout' ? [segmentation, ...history.present.objects] : [];
@@ -65,7 +66,7 @@ export class ImageLayer {
       fill(context, area, '#0b0b0c');
     } else if (viewMode === 'cutout') {
       fill(context, area, checkerboard(context, area, 12 * ratio));
-      const shapes = visibleShapes(segmentation, history.present.objects);
+      const shapes = visibleShapes(segmentation, history.present.objects, labels);
       context.save();
       context.clip(segmentation ? union(shapes, segmentation, area) : new Path2D());
       this.#drawImage(image, area, moving);

@@ -1,7 +1,5 @@
 /** Draws points, boxes and the crosshair, in sizes that do not depend on the zoom. */
 
-import { cssColour } from '../mask/colours.js';
-
 /** @typedef {import('../state/prompt.js').Point} Point */
 /** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
 /** @typedef {import('./view.js').View} View */
@@ -15,11 +13,12 @@ const SMALL = 4.5;
  * @param {CanvasRenderingContext2D} context
  * @param {View} view
  * @param {ObjectPrompt} object
+ * @param {string} colour
  * @param {boolean} selected
  */
-export function drawPrompt(context, view, object, selected) {
-  if (object.box) drawBox(context, view, object.box, cssColour(object.id), selected);
-  for (const point of object.points) drawPoint(context, view, point, object.id, selected);
+export function drawPrompt(context, view, object, colour, selected) {
+  if (object.box) drawBox(context, view, object.box, colour, selected);
+  for (const point of object.points) drawPoint(context, view, point, colour, selected);
 }
 
 /**
@@ -50,10 +49,10 @@ export function drawBox(context, view, box, colour, emphasised) {
  * @param {CanvasRenderingContext2D} context
  * @param {View} view
  * @param {Point} point
- * @param {number} id
+ * @param {string} colour
  * @param {boolean} selected
  */
-function drawPoint(context, view, point, id, selected) {
+function drawPoint(context, view, point, colour, selected) {
   const { x, y } = pixelCentre(view, point);
   const radius = selected ? LARGE : SMALL;
   context.beginPath();
@@ -62,11 +61,11 @@ function drawPoint(context, view, point, id, selected) {
   context.fill();
   context.beginPath();
   context.arc(x, y, radius + 0.75, 0, 2 * Math.PI);
-  context.fillStyle = point.positive ? '#fff' : cssColour(id);
+  context.fillStyle = point.positive ? '#fff' : colour;
   context.fill();
   context.beginPath();
   context.arc(x, y, radius - 1.25, 0, 2 * Math.PI);
-  context.fillStyle = point.positive ? cssColour(id) : '#fff';
+  context.fillStyle = point.positive ? colour : '#fff';
   context.fill();
   if (!selected) return;
   context.strokeStyle = '#111';

@@ -1,6 +1,8 @@
 /** Draws the image, the masks and the prompts whenever the state or the view changes. */
 
 import { byId } from '../dom.js';
+import { cssColour } from '../mask/colours.js';
+import { colourIdOf } from '../state/labels.js';
 import { selectedObject } from '../state/prompt.js';
 import { ImageLayer } from './image-layer.js';
 import { drawFlat, drawOverlay, onMask, visibleShapes } from './draw.js';
@@ -48,10 +50,10 @@ export class Stage {
       this.invalidate();
     });
     store.subscribe((state, before) => {
-      if (state.image !== before.image && state.image) {
+      if (state.image !== before.image) {
         this.crosshair = null;
         this.draft = null;
-        this.view.show(state.image);
+        if (state.image) this.view.show(state.image);
         this.#imageLayer.show(state.image);
         before.image?.bitmap.close();
       }
@@ -140,9 +142,9 @@ export class Stage {
    * @param {number} ratio
    */
   #drawMasks(area, ratio) {
-    const { segmentation, history, viewMode } = this.#store.state;
+    const { segmentation, history, labels, viewMode } = this.#store.state;
     if (!segmentation) return;
-    const shapes = visibleShapes(segmentation, history.present.objects);
+    const shapes = visibleShapes(segmentation, history.present.objects, labels);
     onMask(this.#context, segmentation, area, (unit) => {
       if (viewMode === 'mask') drawFlat(this.#context, shapes);
       if (viewMode === 'overlay') drawOverlay(this.#context, shapes, unit * ratio, history.present.selected);
@@ -154,7 +156,10 @@ export class Stage {
     const visible = objects.filter((object) => !object.hidden);
     // The selected object is drawn last, on top.
     visible.sort((one, other) => Number(one.id === selected) - Number(other.id === selected));
-    for (const object of visible) drawPrompt(this.#context, this.view, object, object.id === selected);
+    for (const object of visible) {
+      const colour = cssColour(colourIdOf(this.#store.state.labels, object));
+      drawPrompt(this.#context, this.view, object, colour, object.id === selected);
+    }
   }
 
   /** Move the animated ring to the last point. The style sheet shows it only when a request takes long. */

@@ -1,52 +1,109 @@
-/** Exports COCO JSON: one image, a category per name, an annotation per object. */
+/** COCO JSON: images, the labels as categories, and an annotation per object. */
 
-/** @typedef {import('../api/client.js').Segment} Segment */
-/** @typedef {import('../image/image.js').SourceImage} SourceImage */
-/** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
-/** @typedef {[number, number][]} Ring */
+import { toPolygons } from '../mask/polygons.js';
+import { encodeRle } from '../mask/rle.js';
+import { visibleObjects } from './masks.js';
+
+/** @typedef {import('../image/image.js').ImageFile} ImageFile */
+/** @typedef {import('../mask/polygons.js').Polygon} Polygon */
+/** @typedef {import('../mask/polygons.js').Ring} Ring */
+/** @typedef {import('../state/labels.js').Labels} Labels */
+/** @typedef {import('../state/prompt.js').Rle} Rle */
+/** @typedef {import('./masks.js').Masks} Masks */
+
+/** How far simplified polygons may lie from the edges of pixels. */
+const TOLERANCE = 1;
+
+/** The category of objects without a label. */
+const UNLABELLED = 'object';
 
 /**
- * @param {Pick<SourceImage, 'name' | 'width' | 'height'>} image
- * @param {ObjectPrompt[]} objects in the order of the request
- * @param {Segment[]} segments with RLE or polygons
+ * @typedef {object} Annotation of an object with pixels in the mask
+ * @property {number | null} label id
+ * @property {number} area in pixels
+ * @property {[number, number, number, number]} bbox x, y, width, height
+ * @property {number | null} score
+ * @property {Rle | null} rle
+ * @property {Polygon[]} polygons
  */
-export function toCoco(image, objects, segments) {
-  const nonEmpty = segments.filter((segment) => segment.bbox);
-  const nameOf = (/** @type {Segment} */ segment) => objects[segment.value - 1]?.name ?? `Object ${segment.value}`;
-  const names = [...new Set(nonEmpty.map(nameOf))];
+
+/** @typedef {{ image: ImageFile, annotations: Annotation[] }} Annotated */
+
+/**
+ * @param {Masks} masks
+ * @param {'rle' | 'polygons'} encoding
+ * @returns {Annotated}
+ */
+export function annotate(masks, encoding) {
+  const { mask } = masks.segmentation;
+  const annotations = visibleObjects(masks).map(({ object: { label }, value, area, bbox, score }) => {
+    const rle = encoding === 'rle' ? encodeRle(mask, value, bbox) : null;
+    const polygons = encoding === 'polygons' ? toPolygons(mask, value, bbox, TOLERANCE) : [];
+    return { label, area, bbox, score, rle, polygons };
+  });
+  return { image: masks.image, annotations };
+}
+
+/**
+ * @param {Annotated[]} images
+ * @param {Labels} labels
+ */
+export function toCoco(images, labels) {
+  const { names, idOf } = categories(images, labels);
   return {
     info: { description: 'Made with Maskery' },
-    images: [{ id: 1, file_name: image.name, width: image.width, height: image.height }],
-    categories: names.map((name, index) => ({ id: index + 1, name })),
-    annotations: nonEmpty.map((segment, index) => ({
-      id: index + 1,
-      image_id: 1,
-      category_id: names.indexOf(nameOf(segment)) + 1,
-      segmentation: segment.rle ?? (segment.polygons ?? []).map(joinRings),
-      area: segment.area,
-      bbox: segment.bbox,
-      iscrowd: 0,
-      score: segment.score,
-    })),
+    images: images.map(({ image: { name, width, height } }, index) => ({ id: index + 1, file_name: name, width, height })),
+    categories: names,
+    annotations: images
+      .flatMap(({ annotations }, index) => annotations.map((annotation) => ({ ...annotation, image: index + 1 })))
+      .map(({ image, label, rle, polygons, area, bbox, score }, index) => ({
+        id: index + 1,
+        image_id: image,
+        category_id: idOf(label),
+        segmentation: rle ?? polygons.map(joinRings),
+        area,
+        bbox,
+        iscrowd: 0,
+        ...(score !== null && { score }),
+      })),
   };
 }
 
 /**
- * Join the exterior ring and the holes of a polygon into one ring, because COCO polygons have no holes. Each hole is
- * connected to the nearest vertex of the exterior by a line that is traversed in both directions and encloses no area.
+ * The labels as categories, with their ids, so that the files of several exports agree; and one for objects without a
+ * label, if there are any.
+ *
+ * @param {Annotated[]} images
+ * @param {Labels} labels
+ */
+export function categories(images, labels) {
+  const names = labels.items.map(({ id, name }) => ({ id, name }));
+  const isKnown = (/** @type {number | null} */ label) => names.some(({ id }) => id === label);
+  const unlabelled = { id: labels.next, name: UNLABELLED };
+  const fallback = names.find(({ name }) => name === UNLABELLED) ?? unlabelled;
+  const isNeeded = images.some(({ annotations }) => annotations.some(({ label }) => !isKnown(label)));
+  return {
+    names: isNeeded && fallback === unlabelled ? [...names, unlabelled] : names,
+    idOf: (/** @type {number | null} */ label) => (label !== null && isKnown(label) ? label : fallback.id),
+  };
+}
+
+/**
+ * Join rings into one, because COCO polygons have no holes. Each further ring is connected to the nearest vertex of the
+ * first by a line that is traversed in both directions and encloses no area.
  *
  * @param {Ring[]} rings the exterior first
  * @returns {number[]} x, y, x, y …
  */
 export function joinRings(rings) {
-  const [exterior = [], ...holes] = rings;
+  const [exterior = [], ...others] = rings;
   /** @type {Map<number, Ring[]>} by the index of the vertex that they are connected to */
   const connected = new Map();
-  for (const hole of holes) {
-    const start = hole[0];
+  for (const ring of others) {
+    const start = ring[0];
     if (!start) continue;
     const vertex = nearestVertex(exterior, start);
-    connected.set(vertex, [...(connected.get(vertex) ?? []), [...hole, start]]);
+    connected.set(vertex, [...(connected.get(vertex) ?? []), [...ring, start]]);
   }
   return exterior.flatMap((vertex, index) => {
     const detours = connected.get(index) ?? [];

@@ -10,7 +10,7 @@ import { exportName } from './names.js';
  * @property {string} file name of the image
  * @property {boolean} ignoreExif whether the file's EXIF orientation is ignored
  * @property {string} model
- * @property {PromptFields} fields
+ * @property {PromptFields & { labels?: (string | null)[] }} fields
  * @property {boolean} needsKey whether the server needs an API key
  */
 

@@ -2,19 +2,18 @@
 
 import { drawOverlay, onMask, visibleShapes } from '../canvas/draw.js';
 import { context2d, fullBitmap } from '../image/image.js';
+import { visibleObjects } from './masks.js';
 
-/** @typedef {import('../mask/segmentation.js').Segmentation} Segmentation */
-/** @typedef {import('../image/image.js').SourceImage} SourceImage */
-/** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
+/** @typedef {import('../state/labels.js').Labels} Labels */
+/** @typedef {import('./masks.js').Masks} Masks */
 
 /**
- * The image with the objects in their colours, as a PNG file.
+ * The image with the visible objects in their colours, as a PNG file.
  *
- * @param {SourceImage} image
- * @param {Segmentation} segmentation at full resolution
- * @param {ObjectPrompt[]} objects hidden ones are left out
+ * @param {Masks} masks
+ * @param {Labels} labels
  */
-export async function overlayPng(image, segmentation, objects) {
+export async function overlayPng({ image, objects, segmentation }, labels) {
   const canvas = new OffscreenCanvas(image.width, image.height);
   const context = context2d(canvas);
   const area = { x: 0, y: 0, width: image.width, height: image.height };
@@ -22,24 +21,24 @@ export async function overlayPng(image, segmentation, objects) {
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   const unit = Math.max(1, Math.min(image.width, image.height) / 600);
-  onMask(context, segmentation, area, () => drawOverlay(context, visibleShapes(segmentation, objects), unit, null));
+  const shapes = visibleShapes(segmentation, objects, labels);
+  onMask(context, segmentation, area, () => drawOverlay(context, shapes, unit, null));
   return canvas.convertToBlob({ type: 'image/png' });
 }
 
 /**
- * The objects on a transparent background, cropped to their bounding box, as a PNG file.
+ * The visible objects on a transparent background, cropped to their bounding box, as a PNG file.
  *
- * @param {SourceImage} image
- * @param {Segmentation} segmentation at full resolution
- * @param {ObjectPrompt[]} objects hidden ones are left out
+ * @param {Masks} masks
  */
-export async function cutoutPng(image, segmentation, objects) {
+export async function cutoutPng(masks) {
+  const { image, segmentation } = masks;
   const { values, width, height } = segmentation.mask;
-  const hidden = new Set(objects.filter((object) => object.hidden).map((object) => object.id));
+  const visible = visibleObjects(masks).filter(({ object }) => !object.hidden);
+  if (!visible.length) throw new Error('There is nothing to cut out: all objects are hidden or empty.');
   const shown = new Uint8Array(segmentation.ids.length + 1);
-  segmentation.ids.forEach((id, index) => (shown[index + 1] = hidden.has(id) ? 0 : 1));
-  const area = boundingBox(segmentation, shown);
-  if (!area) throw new Error('There is nothing to cut out: all objects are hidden or empty.');
+  for (const { value } of visible) shown[value] = 1;
+  const area = hull(visible.map(({ bbox }) => bbox));
   const mask = new ImageData(area.width, area.height);
   for (let y = 0; y < area.height; y += 1) {
     for (let x = 0; x < area.width; x += 1) {
@@ -56,13 +55,8 @@ export async function cutoutPng(image, segmentation, objects) {
   return canvas.convertToBlob({ type: 'image/png' });
 }
 
-/**
- * @param {Segmentation} segmentation
- * @param {Uint8Array} shown by the mask's value
- */
-function boundingBox(segmentation, shown) {
-  const boxes = segmentation.segments.flatMap(({ value, bbox }) => (bbox && shown[value] ? [bbox] : []));
-  if (!boxes.length) return null;
+/** @param {[number, number, number, number][]} boxes x, y, width, height */
+function hull(boxes) {
   const x = Math.min(...boxes.map((box) => box[0]));
   const y = Math.min(...boxes.map((box) => box[1]));
   return {

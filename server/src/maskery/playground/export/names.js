@@ -5,7 +5,28 @@
  * @param {string} suffix
  */
 export function exportName(image, suffix) {
-  return `${image.replace(/\.[^.]*$/, '') || 'image'}-${suffix}`;
+  return `${stem(image)}-${suffix}`;
+}
+
+/** @param {string} image name of the image's file */
+function stem(image) {
+  return image.replace(/\.[^.]*$/, '') || 'image';
+}
+
+/**
+ * Names without their endings. Of images with the same name, the second is `cat-2`.
+ *
+ * @param {string[]} images names of their files
+ */
+export function uniqueNames(images) {
+  /** @type {Set<string>} */
+  const used = new Set();
+  return images.map((image) => {
+    let name = stem(image);
+    for (let number = 2; used.has(name); number += 1) name = `${stem(image)}-${number}`;
+    used.add(name);
+    return name;
+  });
 }
 
 /**

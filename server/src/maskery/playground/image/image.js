@@ -1,15 +1,19 @@
-/** An image as the page keeps it: its file, and a decoded copy that is small enough to draw at every frame. */
+/** An image as the page shows it: its file, and a decoded copy that is small enough to draw at every frame. */
 
 import { uploadMode } from './orientation.js';
 
 /**
- * @typedef {object} SourceImage
+ * @typedef {object} ImageFile
+ * @property {string} id in the project
  * @property {Blob} file as opened
  * @property {string} name of the file
  * @property {number} width in pixels, of the image as shown
  * @property {number} height in pixels, of the image as shown
- * @property {ImageBitmap} bitmap as shown, with at most MAX_BITMAP_PIXELS pixels
  * @property {import('./orientation.js').UploadMode} uploadMode
+ */
+
+/**
+ * @typedef {ImageFile & { bitmap: ImageBitmap }} SourceImage with its pixels as shown, at most MAX_BITMAP_PIXELS of them
  */
 
 const MAX_BITMAP_PIXELS = 5_000_000;
@@ -24,24 +28,56 @@ export class UnsupportedImage extends Error {
 }
 
 /**
+ * Decode a file that is new to the project.
+ *
+ * @param {string} id
  * @param {Blob} file
  * @param {string} name
  * @returns {Promise<SourceImage>}
  * @throws {UnsupportedImage}
  */
-export async function openImage(file, name) {
+export async function openImage(id, file, name) {
   // An image element would have another size if the file's EXIF data has a resolution.
   const full = await decode(file).catch(() => {
     throw new UnsupportedImage(name);
   });
   const { width, height } = full;
-  return { file, name, width, height, bitmap: await downscale(full), uploadMode: await uploadMode(file) };
+  return { id, file, name, width, height, bitmap: await downscale(full), uploadMode: await uploadMode(file) };
+}
+
+/**
+ * Decode a file of the project again.
+ *
+ * @param {ImageFile} image
+ * @returns {Promise<SourceImage>}
+ */
+export async function decodeImage({ id, file, name, width, height, uploadMode: mode }) {
+  const bitmap = await downscale(await decode(file));
+  return { id, file, name, width, height, uploadMode: mode, bitmap };
+}
+
+/**
+ * A small copy as a JPEG file.
+ *
+ * @param {SourceImage} image
+ * @param {number} side in pixels, of the longer side
+ */
+export async function createThumbnail({ bitmap }, side) {
+  const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
+  const canvas = new OffscreenCanvas(Math.max(1, Math.round(bitmap.width * scale)), Math.max(1, Math.round(bitmap.height * scale)));
+  const context = context2d(canvas);
+  // JPEG has no transparency; the server composes transparent pixels on white too.
+  context.fillStyle = '#fff';
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = 'high';
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  return canvas.convertToBlob({ type: 'image/jpeg', quality: 0.8 });
 }
 
 /**
  * The pixels as shown, as a PNG file without metadata.
  *
- * @param {SourceImage} image
+ * @param {ImageFile} image
  * @returns {Promise<Blob>}
  */
 export async function encodeAsShown(image) {
@@ -55,7 +91,7 @@ export async function encodeAsShown(image) {
 /**
  * Decode the image at full resolution. The caller closes the bitmap.
  *
- * @param {SourceImage} image
+ * @param {ImageFile} image
  */
 export function fullBitmap(image) {
   return decode(image.file);

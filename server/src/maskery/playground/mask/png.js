@@ -1,16 +1,20 @@
 /**
- * Decodes the PNG of a categorical mask.
+ * Decodes and encodes the PNG of a categorical mask.
  *
  * A canvas is not used, because browsers with protection against fingerprinting alter the pixels that it returns.
  */
+
+import { crc32 } from '../files/crc32.js';
 
 /** @typedef {{ width: number, height: number, values: Uint8Array | Uint16Array }} CategoricalMask */
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const GRAY = 0;
+// Palettes colour the values of masks, such as those of Pascal VOC.
+const PALETTE = 3;
 
 /**
- * @param {Uint8Array<ArrayBuffer>} bytes a PNG with one channel of 8 or 16 bits
+ * @param {Uint8Array<ArrayBuffer>} bytes a PNG with one channel of 8 or 16 bits, or with a palette of 8 bits
  * @returns {Promise<CategoricalMask>}
  */
 export async function decodePng(bytes) {
@@ -25,13 +29,52 @@ export async function decodePng(bytes) {
   return { width, height, values };
 }
 
+/**
+ * @param {CategoricalMask} mask
+ * @returns {Promise<Uint8Array<ArrayBuffer>>} a PNG with one channel of 8 bits, or of 16 if the values need them
+ */
+export async function encodePng({ width, height, values }) {
+  const sampleBytes = values instanceof Uint8Array ? 1 : 2;
+  const stride = width * sampleBytes;
+  // Each row starts with the number of its filter: none.
+  const rows = new Uint8Array((stride + 1) * height);
+  for (let y = 0; y < height; y += 1) {
+    const row = values.subarray(y * width, (y + 1) * width);
+    const from = y * (stride + 1) + 1;
+    if (sampleBytes === 1) rows.set(row, from);
+    else row.forEach((value, x) => rows.set([value >> 8, value & 255], from + 2 * x));
+  }
+  const header = new DataView(new ArrayBuffer(13));
+  header.setUint32(0, width);
+  header.setUint32(4, height);
+  header.setUint8(8, 8 * sampleBytes);
+  const stream = new Blob([rows]).stream().pipeThrough(new CompressionStream('deflate'));
+  const data = new Uint8Array(await new Response(stream).arrayBuffer());
+  const chunks = [chunk('IHDR', new Uint8Array(header.buffer)), chunk('IDAT', data), chunk('IEND', new Uint8Array())];
+  return new Uint8Array(await new Blob([new Uint8Array(SIGNATURE), ...chunks]).arrayBuffer());
+}
+
+/**
+ * @param {string} kind
+ * @param {Uint8Array<ArrayBuffer>} data
+ */
+function chunk(kind, data) {
+  const bytes = new Uint8Array(12 + data.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, data.length);
+  bytes.set([...kind].map((character) => character.charCodeAt(0)), 4);
+  bytes.set(data, 8);
+  view.setUint32(8 + data.length, crc32(bytes.subarray(4, 8 + data.length)));
+  return bytes;
+}
+
 /** @param {Uint8Array<ArrayBuffer>} bytes */
 function readChunks(bytes) {
   if (SIGNATURE.some((byte, index) => bytes[index] !== byte)) throw new Error('The mask is not a PNG.');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [width, height] = [view.getUint32(16), view.getUint32(20)];
   const [depth, colour, interlace] = [view.getUint8(24), view.getUint8(25), view.getUint8(28)];
-  if (colour !== GRAY || interlace || (depth !== 8 && depth !== 16)) {
+  if ((colour !== GRAY && colour !== PALETTE) || interlace || (depth !== 8 && depth !== 16)) {
     throw new Error('The mask is not a PNG with one channel.');
   }
   /** @type {Uint8Array<ArrayBuffer>[]} */

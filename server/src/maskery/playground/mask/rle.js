@@ -1,4 +1,4 @@
-/** Decodes COCO's compressed run-length encoding: lengths in column order, background first. */
+/** COCO's compressed run-length encoding: lengths in column order, background first. */
 
 /** @typedef {import('../state/prompt.js').Rle} Rle */
 
@@ -54,4 +54,52 @@ export function sampled(rle, columns, rows) {
     }
   }
   return out;
+}
+
+/**
+ * The pixels of a mask that have a value.
+ *
+ * @param {import('./png.js').CategoricalMask} mask
+ * @param {number} value
+ * @param {[number, number, number, number]} bounds x, y, width, height of the pixels with this value
+ * @returns {Rle}
+ */
+export function encodeRle({ width, height, values }, value, [left, top, columns, rows]) {
+  /** @type {number[]} */
+  const lengths = [];
+  let [inside, since] = [false, 0];
+  const change = (/** @type {number} */ at) => {
+    lengths.push(at - since);
+    [inside, since] = [!inside, at];
+  };
+  for (let x = left; x < left + columns; x += 1) {
+    for (let y = top; y < top + rows; y += 1) {
+      if ((values[y * width + x] === value) !== inside) change(x * height + y);
+    }
+    // The next pixel is outside, unless the column below and the next one are within the bounds, too.
+    const next = x * height + top + rows;
+    const goesOn = rows === height && x + 1 < left + columns;
+    if (inside && !goesOn) change(top + rows < height ? next : (x + 1) * height);
+  }
+  if (since < width * height) change(width * height);
+  return { size: [height, width], counts: compress(lengths) };
+}
+
+/**
+ * Five bits of a length per character (pycocotools, `rleToString`).
+ *
+ * @param {number[]} lengths
+ */
+export function compress(lengths) {
+  let counts = '';
+  lengths.forEach((length, index) => {
+    let value = index > 2 ? length - (lengths[index - 2] ?? 0) : length;
+    for (let more = true; more; ) {
+      const bits = value & 0x1f;
+      value >>= 5;
+      more = bits & 0x10 ? value !== -1 : value !== 0;
+      counts += String.fromCharCode((bits | (more ? 0x20 : 0)) + 48);
+    }
+  });
+  return counts;
 }

@@ -4,6 +4,7 @@ import { isAbort } from '../api/errors.js';
 import { byId, createElement } from '../dom.js';
 import { colourOf } from '../mask/colours.js';
 import { sampled } from '../mask/rle.js';
+import { colourIdOf } from '../state/labels.js';
 import { toFields } from '../state/fields.js';
 import { selectedObject } from '../state/prompt.js';
 
@@ -125,7 +126,8 @@ export class Candidates {
     canvas.height = Math.max(1, Math.round(image.height * scale));
     const mask = sampled(rle, canvas.width, canvas.height);
     const tint = new ImageData(canvas.width, canvas.height);
-    const [red, green, blue] = colourOf(id);
+    const object = this.#store.prompt.objects.find((each) => each.id === id);
+    const [red, green, blue] = colourOf(object ? colourIdOf(this.#store.state.labels, object) : id);
     mask.forEach((inside, index) => tint.data.set(inside ? [red, green, blue, 90] : [12, 12, 14, 165], 4 * index));
     const layer = new OffscreenCanvas(canvas.width, canvas.height);
     layer.getContext('2d')?.putImageData(tint, 0, 0);

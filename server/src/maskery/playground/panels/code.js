@@ -2,6 +2,7 @@
 
 import { announce, byId } from '../dom.js';
 import { curlCode, pythonCode } from '../export/code.js';
+import { labelOf } from '../state/labels.js';
 import { toFields } from '../state/fields.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
@@ -35,7 +36,9 @@ export function connectCode(store, needsKey) {
     if (!prompt || !image) return;
     const url = new URL('.', document.baseURI).href.replace(/\/$/, '');
     const ignoreExif = image.uploadMode === 'ignore';
-    const request = { url, file: image.name, ignoreExif, model, fields: prompt.fields, needsKey: needsKey() };
+    const names = prompt.objects.map((object) => labelOf(store.state.labels, object)?.name ?? null);
+    const fields = { ...prompt.fields, ...(names.some((name) => name !== null) && { labels: names }) };
+    const request = { url, file: image.name, ignoreExif, model, fields, needsKey: needsKey() };
     const language = languages.find((input) => input.checked)?.value;
     text.textContent = language === 'curl' ? curlCode(request) : pythonCode(request);
   }

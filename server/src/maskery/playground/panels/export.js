@@ -1,22 +1,26 @@
-/** The buttons that export files. */
+/** The buttons that export files: of the image that is shown, or of all images. */
 
-import { byId } from '../dom.js';
-import { toCoco } from '../export/coco.js';
+import { writeZip } from '../files/zip.js';
+import { annotate, toCoco } from '../export/coco.js';
 import { cutoutPng, overlayPng } from '../export/images.js';
-import { download, exportName } from '../export/names.js';
-import { readSegmentation } from '../mask/segmentation.js';
-import { toFields } from '../state/fields.js';
+import { fullMasks } from '../export/masks.js';
+import { download, exportName, uniqueNames } from '../export/names.js';
+import { toYolo } from '../export/yolo.js';
+import { byId } from '../dom.js';
+import { encodePng } from '../mask/png.js';
+import { isComplete } from '../state/prompt.js';
 
-/** @typedef {import('../state/store.js').Store} Store */
+/** @typedef {import('../export/masks.js').Masks} Masks */
+/** @typedef {import('../project/project.js').Project} Project */
 /** @typedef {import('../session/session.js').Session} Session */
-/** @typedef {import('../image/image.js').SourceImage} SourceImage */
-/** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
-/** @typedef {import('../state/fields.js').PromptFields} PromptFields */
-/** @typedef {{ image: SourceImage, objects: ObjectPrompt[], fields: PromptFields }} Source */
+/** @typedef {import('../state/store.js').Store} Store */
 
 export class ExportPanel {
   #store;
   #session;
+  #project;
+  #scope = byId('export-scope', HTMLFieldSetElement);
+  #all = byId('export-all', HTMLInputElement);
   #buttons = [...document.querySelectorAll('#exports button')].filter(
     (button) => button instanceof HTMLButtonElement,
   );
@@ -24,34 +28,38 @@ export class ExportPanel {
   /**
    * @param {Store} store
    * @param {Session} session
+   * @param {Project} project
    */
-  constructor(store, session) {
+  constructor(store, session, project) {
     this.#store = store;
     this.#session = session;
-    this.#onClick('export-mask', (source) => this.#exportMask(source));
-    this.#onClick('export-cutout', (source) => this.#exportDrawing(source, cutoutPng, 'cutout.png'));
-    this.#onClick('export-overlay', (source) => this.#exportDrawing(source, overlayPng, 'overlay.png'));
-    this.#onClick('export-rle', (source) => this.#exportCoco(source, 'rle'));
-    this.#onClick('export-polygons', (source) => this.#exportCoco(source, 'polygons'));
-    store.subscribe((state, before) => {
-      if (state.segmentation !== before.segmentation || state.history !== before.history) this.#render();
+    this.#project = project;
+    this.#onClick('export-mask', () => this.#exportEach(maskPng, 'mask.png'));
+    this.#onClick('export-cutout', () => this.#exportEach(cutoutPng, 'cutout.png'));
+    this.#onClick('export-overlay', () => this.#exportEach((masks) => overlayPng(masks, store.state.labels), 'overlay.png'));
+    this.#onClick('export-rle', () => this.#exportCoco('rle'));
+    this.#onClick('export-polygons', () => this.#exportCoco('polygons'));
+    this.#onClick('export-yolo', async () => {
+      const images = await this.#each((masks) => annotate(masks, 'polygons'));
+      download(await writeZip(toYolo(images, store.state.labels)), this.#nameFor('yolo.zip'));
     });
+    store.subscribe((state, before) => {
+      if (state.images !== before.images || state.history !== before.history) this.#render();
+    });
+    this.#scope.addEventListener('change', () => this.#render());
     this.#render();
   }
 
   /**
    * @param {string} id
-   * @param {(source: Source) => Promise<void>} run
+   * @param {() => Promise<void>} run
    */
   #onClick(id, run) {
     const button = byId(id, HTMLButtonElement);
     button.addEventListener('click', async () => {
-      const { image } = this.#store.state;
-      const prompt = toFields(this.#store.prompt.objects);
-      if (!image || !prompt) return;
       button.setAttribute('aria-busy', 'true');
       try {
-        await run({ image, ...prompt });
+        await run();
       } catch (error) {
         this.#session.fail(error);
       } finally {
@@ -60,58 +68,68 @@ export class ExportPanel {
     });
   }
 
-  /** @param {Source} source */
-  async #exportMask(source) {
-    const { png } = await this.#fullSegmentation(source);
-    download(new Blob([png], { type: 'image/png' }), exportName(source.image.name, 'mask.png'));
-  }
-
   /**
-   * @param {Source} source
-   * @param {typeof cutoutPng} draw
-   * @param {string} suffix of the file's name
-   */
-  async #exportDrawing(source, draw, suffix) {
-    const segmentation = await this.#fullSegmentation(source);
-    download(await draw(source.image, segmentation, source.objects), exportName(source.image.name, suffix));
-  }
-
-  /**
-   * @param {Source} source
-   * @param {'rle' | 'polygons'} format
-   */
-  async #exportCoco({ image, objects, fields }, format) {
-    const response = await this.#segment(fields, { response_format: format });
-    const coco = toCoco(image, objects, response.data[0]?.segments ?? []);
-    const blob = new Blob([JSON.stringify(coco)], { type: 'application/json' });
-    download(blob, exportName(image.name, 'coco.json'));
-  }
-
-  /**
-   * The segmentation at full resolution: the one that is shown, or, for a large image, a new one.
+   * Convert the masks of the image that is shown, or of all images that have objects. One after the other, as a browser
+   * has not the memory for the masks of all images at once.
    *
-   * @param {Source} source
+   * @template Result
+   * @param {(masks: Masks) => Result | Promise<Result>} convert
+   * @returns {Promise<Result[]>}
    */
-  async #fullSegmentation({ image, objects, fields }) {
-    const shown = this.#store.state.segmentation;
-    const ids = objects.map((object) => object.id);
-    const isCurrent = shown && this.#session.isCurrent && shown.ids.join() === ids.join();
-    if (isCurrent && shown.mask.width === image.width && shown.mask.height === image.height) return shown;
-    const [mask] = (await this.#segment(fields, {})).data;
-    if (!mask) throw new Error('The response has no mask.');
-    return readSegmentation(mask, ids);
+  async #each(convert) {
+    const { current } = this.#store.state.images;
+    const results = [];
+    for (const image of this.#project.images) {
+      if (!this.#isForAll && image.id !== current) continue;
+      const masks = await fullMasks(this.#session, image, this.#project.workOf(image.id));
+      if (masks) results.push(await convert(masks));
+    }
+    return results;
   }
 
   /**
-   * @param {PromptFields} fields
-   * @param {import('../session/session.js').Options} options
+   * A file per image; of all images, one ZIP file.
+   *
+   * @param {(masks: Masks) => Promise<Blob>} encode
+   * @param {string} suffix of the files' names
    */
-  #segment(fields, options) {
-    return this.#session.segment(fields, options, 'Exporting', new AbortController().signal);
+  async #exportEach(encode, suffix) {
+    const files = await this.#each(async (masks) => ({ name: masks.image.name, data: await encode(masks) }));
+    const names = uniqueNames(files.map(({ name }) => name));
+    if (this.#isForAll) {
+      const entries = files.map(({ data }, index) => ({ name: `${names[index]}-${suffix}`, data }));
+      download(await writeZip(entries), `maskery-${suffix.replace('.png', 's.zip')}`);
+    } else if (files[0]) download(files[0].data, exportName(files[0].name, suffix));
+  }
+
+  /** @param {'rle' | 'polygons'} encoding */
+  async #exportCoco(encoding) {
+    const images = await this.#each((masks) => annotate(masks, encoding));
+    const content = JSON.stringify(toCoco(images, this.#store.state.labels));
+    download(new Blob([content], { type: 'application/json' }), this.#nameFor(`coco-${encoding}.json`));
+  }
+
+  /** @param {string} suffix */
+  #nameFor(suffix) {
+    return this.#isForAll ? `maskery-${suffix}` : exportName(this.#store.state.image?.name ?? '', suffix);
+  }
+
+  get #isForAll() {
+    return this.#all.checked && !this.#scope.hidden;
   }
 
   #render() {
-    const disabled = !this.#store.state.image || !toFields(this.#store.prompt.objects);
-    for (const button of this.#buttons) button.disabled = disabled;
+    const { images, history } = this.#store.state;
+    this.#scope.hidden = images.items.length < 2;
+    const isReady = this.#isForAll
+      ? images.items.some((item) => item.objects > 0)
+      : images.current !== null && history.present.objects.some(isComplete);
+    for (const button of this.#buttons) button.disabled = !isReady;
+    byId('export-code', HTMLButtonElement).disabled ||= !history.present.objects.some((object) => isComplete(object) && !object.mask);
   }
+}
+
+/** @param {Masks} masks */
+async function maskPng({ segmentation: { png, mask } }) {
+  return new Blob([png ?? (await encodePng(mask))], { type: 'image/png' });
 }

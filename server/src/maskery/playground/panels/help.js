@@ -11,10 +11,8 @@ const LABELS = { Escape: 'Esc', Delete: 'Del' };
 export function renderHelp(groups) {
   byId('help-groups', HTMLElement).replaceChildren(
     ...groups.map(({ title, shortcuts }) => {
-      const rows = shortcuts.flatMap(({ keys, description }) => {
-        // '=' is '+' without Shift on many keyboards.
-        const shown = keys.filter((key) => key !== '=').map(createKey);
-        const separated = shown.flatMap((key, index) => (index ? [' or ', key] : [key]));
+      const rows = shortcuts.flatMap(({ keys, shown = keys, description }) => {
+        const separated = shown.map(createKey).flatMap((key, index) => (index ? [' or ', key] : [key]));
         return [createElement('dt', {}, ...separated), createElement('dd', {}, description)];
       });
       return createElement('section', {}, createElement('h3', {}, title), createElement('dl', {}, ...rows));

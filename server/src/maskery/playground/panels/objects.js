@@ -2,6 +2,7 @@
 
 import { byId, createElement, icon } from '../dom.js';
 import { cssColour } from '../mask/colours.js';
+import { colourIdOf, labelOf, nameOf } from '../state/labels.js';
 import { isComplete, isBlank } from '../state/prompt.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
@@ -11,6 +12,7 @@ import { isComplete, isBlank } from '../state/prompt.js';
 /**
  * @typedef {object} Row
  * @property {HTMLLIElement} item
+ * @property {HTMLElement} swatch
  * @property {HTMLInputElement} name
  * @property {HTMLElement} summary
  * @property {HTMLMeterElement} score
@@ -34,9 +36,13 @@ export class ObjectList {
     this.#store = store;
     this.#add.addEventListener('click', () => store.edit({ type: 'new' }));
     store.subscribe((state, before) => {
-      const { history, segmentation, image } = before;
+      const { history, segmentation, image, labels } = before;
       const isBusyChanged = Boolean(state.busy) !== Boolean(before.busy);
-      const isChanged = state.history !== history || state.segmentation !== segmentation || state.image !== image;
+      const isChanged =
+        state.history !== history ||
+        state.segmentation !== segmentation ||
+        state.image !== image ||
+        state.labels !== labels;
       if (isChanged || isBusyChanged) this.#render(state);
     });
     this.#render(store.state);
@@ -65,9 +71,9 @@ export class ObjectList {
   /** @param {number} id */
   #createRow(id) {
     const swatch = createElement('span', { class: 'swatch', 'aria-hidden': 'true' });
-    swatch.style.setProperty('--colour', cssColour(id));
     const attributes = { class: 'name', type: 'text', maxlength: '60', spellcheck: 'false', autocomplete: 'off' };
-    const name = createElement('input', attributes);
+    // The label, with completion.
+    const name = createElement('input', { ...attributes, list: 'label-names' });
     const summary = createElement('span', { class: 'summary' });
     const score = createElement('meter', { min: '0', max: '1', class: 'score' });
     const hide = createElement('button', { class: 'icon-button', type: 'button' }, icon('eye'));
@@ -77,7 +83,7 @@ export class ObjectList {
     item.addEventListener('click', () => this.#store.edit({ type: 'select', id }));
     name.addEventListener('focus', () => this.#store.edit({ type: 'select', id }));
     name.addEventListener('change', () => {
-      this.#store.edit({ type: 'rename', id, name: name.value.trim() || `Object ${id}` });
+      this.#store.label(id, name.value);
     });
     name.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' || event.key === 'Escape') name.blur();
@@ -93,7 +99,7 @@ export class ObjectList {
       // The focused button has been removed: move the focus to one that remains.
       this.#add.focus();
     });
-    const row = { item, name, summary, score, hide, remove };
+    const row = { item, swatch, name, summary, score, hide, remove };
     this.#rows.set(id, row);
     return row;
   }
@@ -106,22 +112,26 @@ export class ObjectList {
  * @param {State} state
  */
 function fill(row, object, selected, state) {
-  const { item, name, summary, score, hide, remove } = row;
+  const { item, swatch, name, summary, score, hide, remove } = row;
+  const title = nameOf(state.labels, object);
   const result = state.segmentation?.results.get(object.id);
   item.classList.toggle('is-selected', selected);
   item.classList.toggle('is-hidden', object.hidden);
-  if (document.activeElement !== name) name.value = object.name;
-  name.setAttribute('aria-label', selected ? 'Name of the selected object' : `Name of object ${object.id}`);
+  swatch.style.setProperty('--colour', cssColour(colourIdOf(state.labels, object)));
+  if (document.activeElement !== name) name.value = labelOf(state.labels, object)?.name ?? '';
+  name.placeholder = `Object ${object.id}`;
+  name.setAttribute('aria-label', selected ? 'Label of the selected object' : `Label of object ${object.id}`);
   summary.textContent = describe(object, state);
-  score.hidden = !result || result.sameAs !== null || !isComplete(object);
-  score.value = result?.score ?? 0;
-  score.title = `Score ${(result?.score ?? 0).toFixed(2)}: the model's estimate of the mask's quality, 0 to 1`;
-  score.setAttribute('aria-label', `Score of ${object.name}`);
-  hide.setAttribute('aria-label', `Hide ${object.name}`);
+  const value = result?.score ?? null;
+  score.hidden = value === null || result?.sameAs !== null || !isComplete(object);
+  score.value = value ?? 0;
+  score.title = `Score ${(value ?? 0).toFixed(2)}: the model's estimate of the mask's quality, 0 to 1`;
+  score.setAttribute('aria-label', `Score of ${title}`);
+  hide.setAttribute('aria-label', `Hide ${title}`);
   hide.setAttribute('aria-pressed', String(object.hidden));
   hide.title = object.hidden ? 'Show (H)' : 'Hide (H)';
   hide.replaceChildren(icon(object.hidden ? 'eye-off' : 'eye'));
-  remove.setAttribute('aria-label', `Delete ${object.name}`);
+  remove.setAttribute('aria-label', `Delete ${title}`);
   remove.title = 'Delete (Delete)';
 }
 
@@ -138,11 +148,14 @@ export function describe(object, state) {
   if (!result || !state.image) return state.busy ? '…' : 'No mask yet';
   if (result.sameAs !== null) {
     const other = state.history.present.objects.find((each) => each.id === result.sameAs);
-    return `Same as ${other?.name ?? 'another object'}`;
+    return `Same as ${other ? nameOf(state.labels, other) : 'another object'}`;
   }
-  if (result.fraction === 0) return 'No object found';
-  const pixels = Math.round(result.fraction * state.image.width * state.image.height);
-  return `${result.score.toFixed(2)} · ${percent(result.fraction)} · ${count(pixels)}${SPACE}px`;
+  if (!result.area) return object.mask ? 'Empty, or covered by other objects' : 'No object found';
+  const { width, height } = state.segmentation?.mask ?? state.image;
+  const fraction = result.area / (width * height);
+  const pixels = Math.round(fraction * state.image.width * state.image.height);
+  const origin = result.score === null ? 'Edited' : result.score.toFixed(2);
+  return `${origin} · ${percent(fraction)} · ${count(pixels)}${SPACE}px`;
 }
 
 /** @param {number} fraction */

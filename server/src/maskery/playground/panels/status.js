@@ -2,6 +2,7 @@
 
 import { announce, byId } from '../dom.js';
 import { describe } from './objects.js';
+import { nameOf } from '../state/labels.js';
 import { selectedObject } from '../state/prompt.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
@@ -34,7 +35,7 @@ export class Status {
       if (state.notice !== before.notice) this.#showNotice(state.notice);
       if (state.segmentation !== before.segmentation && state.segmentation) {
         const object = selectedObject(state.history.present);
-        if (object) announce(`${object.name}: ${describe(object, state)}`);
+        if (object) announce(`${nameOf(state.labels, object)}: ${describe(object, state)}`);
       }
     });
   }

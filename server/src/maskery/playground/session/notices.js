@@ -16,6 +16,18 @@ const TITLES = {
   504: 'Timed out.',
 };
 
+/** A file that cannot be imported. */
+export class UnsupportedFile extends Error {
+  /**
+   * @param {string} name of the file
+   * @param {string} reason a sentence
+   */
+  constructor(name, reason) {
+    super(`${name} cannot be imported. ${reason}`);
+    this.name = 'UnsupportedFile';
+  }
+}
+
 /**
  * @param {unknown} error
  * @param {{ retry: () => void, choose: () => void }} actions
@@ -26,6 +38,9 @@ export function toNotice(error, { retry, choose }) {
   const chooseAction = { label: 'Choose another image', run: choose };
   if (error instanceof UnsupportedImage) {
     return { kind: 'error', title: 'Unsupported image.', text: error.message, action: chooseAction };
+  }
+  if (error instanceof UnsupportedFile) {
+    return { kind: 'error', title: 'Not imported.', text: error.message, action: null };
   }
   if (error instanceof ServerUnreachable) {
     const text = 'Check that maskery serve is running.';

@@ -3,10 +3,11 @@
 import { ApiError } from '../api/errors.js';
 import { withRetries } from '../api/retry.js';
 import { encodeAsShown } from '../image/image.js';
+import { SILENT } from './progress.js';
 
 /** @typedef {import('../api/client.js').Client} Client */
 /** @typedef {import('../api/client.js').PreparedImage} PreparedImage */
-/** @typedef {import('../image/image.js').SourceImage} SourceImage */
+/** @typedef {import('../image/image.js').ImageFile} ImageFile */
 /** @typedef {import('./progress.js').ProgressReporter} ProgressReporter */
 
 export class PreparedImages {
@@ -21,7 +22,7 @@ export class PreparedImages {
 
   /**
    * @param {Client} client
-   * @param {SourceImage} image
+   * @param {ImageFile} image
    * @param {ProgressReporter} progress
    */
   constructor(client, image, progress) {
@@ -35,11 +36,12 @@ export class PreparedImages {
    * The image prepared for a model. Concurrent calls share one upload.
    *
    * @param {string} model
+   * @param {boolean} [isShown] whether the user sees the progress
    */
-  get(model) {
+  get(model, isShown = true) {
     let prepared = this.#prepared.get(model);
     if (!prepared) {
-      prepared = this.#prepare(model);
+      prepared = this.#prepare(model, isShown ? this.#progress.begin('Uploading the image') : SILENT);
       this.#prepared.set(model, prepared);
       // After a failure the next call uploads again.
       prepared.catch(() => this.#prepared.delete(model));
@@ -58,17 +60,25 @@ export class PreparedImages {
     if (current === dropped) this.#prepared.delete(model);
   }
 
+  /** Cancel uploads. The next `get` starts again. */
+  cancel() {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+  }
+
   /** Cancel uploads, and delete the image from the server. */
-  close() {
+  delete() {
     this.#abort.abort();
     for (const prepared of this.#prepared.values()) {
       prepared.then((image) => this.#client.deleteImage(image)).catch(() => {});
     }
   }
 
-  /** @param {string} model */
-  async #prepare(model) {
-    const task = this.#progress.begin('Uploading the image');
+  /**
+   * @param {string} model
+   * @param {import('./progress.js').Task} task
+   */
+  async #prepare(model, task) {
     try {
       const prepared = await this.#uploadReadable(model, task);
       if (prepared.width === this.#image.width && prepared.height === this.#image.height) return prepared;

@@ -13,6 +13,9 @@ import { ServerUnreachable } from '../api/errors.js';
  * @property {() => void} end
  */
 
+/** @type {Task} of an operation that the user does not wait for */
+export const SILENT = { update() {}, rename() {}, onRetry() {}, end() {} };
+
 export class ProgressReporter {
   #store;
   #retryNow;
@@ -63,7 +66,7 @@ export class ProgressReporter {
   }
 
   #show() {
-    this.#store.dispatch({ type: 'busy', busy: this.#running.at(-1) ?? null });
+    this.#store.dispatch({ type: 'busy', busy: this.#running[0] ?? null });
   }
 
   /**

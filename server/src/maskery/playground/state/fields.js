@@ -15,7 +15,7 @@ import { isComplete } from './prompt.js';
  */
 
 /**
- * The objects whose prompts are complete, and their fields; null if there are none.
+ * The objects that the model is to segment, and their fields; null if there are none.
  *
  * A field is left out if all objects have its default.
  *
@@ -23,7 +23,7 @@ import { isComplete } from './prompt.js';
  * @returns {{ objects: ObjectPrompt[], fields: PromptFields } | null}
  */
 export function toFields(objects) {
-  const complete = objects.filter(isComplete);
+  const complete = objects.filter((object) => isComplete(object) && !object.mask);
   if (!complete.length) return null;
   /** @type {PromptFields} */
   const fields = { segment_prompt: complete.map((object) => object.points.map(({ x, y }) => [x, y])) };

@@ -1,24 +1,37 @@
 /**
- * The prompt: objects, each with positive and negative points, a box and a mask prompt. A pure reducer.
+ * The objects of an image. A pure reducer.
+ *
+ * An object is described by positive and negative points, a box and a mask prompt, for which the model finds a mask; or
+ * it has a mask that is kept as it is: edited by hand, imported, or found by the model among everything in the image.
  *
  * Coordinates are pixels of the image as shown. Points are pixels; the sides of boxes lie between pixels.
  */
 
 /** @typedef {{ x: number, y: number, positive: boolean }} Point negative: not on the object */
 /** @typedef {[number, number, number, number]} Box left, top, right, bottom */
-/** @typedef {{ size: [number, number], counts: string }} Rle COCO's compressed run-length encoding */
+/** @typedef {{ size: [number, number], counts: string }} Rle COCO's compressed run-length encoding: height, width */
+
+/**
+ * @typedef {object} FixedMask a mask that is kept as it is
+ * @property {Rle} rle
+ * @property {number} order of two fixed masks that overlap, the one with the higher order is on top
+ * @property {number | null} score of the model that found it; null if it was edited or imported
+ */
 
 /**
  * @typedef {object} ObjectPrompt
- * @property {number} id determines the colour
- * @property {string} name
+ * @property {number} id determines the colour if there is no label
+ * @property {number | null} label id of its label
  * @property {Point[]} points
  * @property {Box | null} box
- * @property {Rle | null} maskPrompt the candidate that was selected
+ * @property {Rle | null} maskPrompt the candidate that was selected, or the mask before it was refined by points
+ * @property {FixedMask | null} mask in place of points, box and mask prompt
  * @property {boolean} hidden
  */
 
 /** @typedef {{ objects: ObjectPrompt[], selected: number | null, next: number }} Prompt */
+
+/** @typedef {{ rle: Rle, label: number | null, score: number | null }} NewMask */
 
 /**
  * @typedef {{ type: 'point', x: number, y: number, positive: boolean }
@@ -28,7 +41,9 @@
  *   | { type: 'remove-point', id: number, index: number }
  *   | { type: 'remove-last' }
  *   | { type: 'mask-prompt', id: number, maskPrompt: Rle | null }
- *   | { type: 'rename', id: number, name: string }
+ *   | { type: 'mask', id: number, rle: Rle }
+ *   | { type: 'add-masks', masks: NewMask[] }
+ *   | { type: 'label', id: number, label: number | null }
  *   | { type: 'hide', id: number, hidden: boolean }
  *   | { type: 'delete', id: number }
  *   | { type: 'select', id: number }} PromptAction
@@ -42,20 +57,21 @@ export const EMPTY = { objects: [], selected: null, next: 1 };
  *
  * @param {Prompt} prompt
  * @param {PromptAction} action
+ * @param {number | null} [label] of new objects
  * @returns {Prompt}
  */
-export function reducePrompt(prompt, action) {
+export function reducePrompt(prompt, action, label = null) {
   switch (action.type) {
     case 'point':
-      return change(withSelected(prompt), (object) => ({
-        ...object,
+      return change(withSelected(prompt, label), (object) => ({
+        ...refinable(object),
         points: [...object.points, { x: action.x, y: action.y, positive: action.positive }],
       }));
     case 'box':
-      return change(withSelected(prompt), (object) => ({ ...object, box: action.box }));
+      return change(withSelected(prompt, label), (object) => ({ ...refinable(object), box: action.box }));
     case 'new': {
       const blank = prompt.objects.find(isBlank);
-      return blank ? { ...prompt, selected: blank.id } : withNew(prompt);
+      return blank ? { ...prompt, selected: blank.id } : withNew(prompt, { label });
     }
     case 'move-point':
       return changeOne(prompt, action.id, (object) => ({
@@ -76,8 +92,16 @@ export function reducePrompt(prompt, action) {
     }
     case 'mask-prompt':
       return changeOne(prompt, action.id, (object) => ({ ...object, maskPrompt: action.maskPrompt }));
-    case 'rename':
-      return changeOne(prompt, action.id, (object) => ({ ...object, name: action.name }));
+    case 'mask': {
+      const mask = { rle: action.rle, order: nextOrder(prompt), score: null };
+      return changeOne(prompt, action.id, (object) => ({ ...object, points: [], box: null, maskPrompt: null, mask }));
+    }
+    case 'add-masks':
+      return action.masks.reduce((added, { rle, label: own, score }) => {
+        return withNew(added, { label: own, mask: { rle, order: nextOrder(added), score } });
+      }, withoutBlank(prompt));
+    case 'label':
+      return changeOne(prompt, action.id, (object) => ({ ...object, label: action.label }));
     case 'hide':
       return changeOne(prompt, action.id, (object) => ({ ...object, hidden: action.hidden }));
     case 'delete':
@@ -89,16 +113,17 @@ export function reducePrompt(prompt, action) {
 
 /** @param {ObjectPrompt} object */
 export function isBlank(object) {
-  return object.points.length === 0 && !object.box && !object.maskPrompt;
+  return object.points.length === 0 && !object.box && !object.maskPrompt && !object.mask;
 }
 
 /**
- * Whether the prompt can be sent: negative points alone do not locate an object.
+ * Whether the prompt locates an object: negative points alone do not.
  *
  * @param {ObjectPrompt} object
  */
 export function isComplete(object) {
-  return object.box !== null || object.maskPrompt !== null || object.points.some((point) => point.positive);
+  const { box, maskPrompt, mask, points } = object;
+  return box !== null || maskPrompt !== null || mask !== null || points.some((point) => point.positive);
 }
 
 /**
@@ -109,20 +134,48 @@ export function selectedObject(prompt) {
   return prompt.objects.find((object) => object.id === prompt.selected);
 }
 
+/**
+ * The object as one that the model segments: a fixed mask becomes its mask prompt.
+ *
+ * @param {ObjectPrompt} object
+ * @returns {ObjectPrompt}
+ */
+function refinable(object) {
+  return object.mask ? { ...object, mask: null, maskPrompt: object.mask.rle } : object;
+}
+
 /** @param {Prompt} prompt */
-function withSelected(prompt) {
-  return selectedObject(prompt) ? prompt : withNew(prompt);
+function nextOrder(prompt) {
+  return 1 + Math.max(0, ...prompt.objects.map((object) => object.mask?.order ?? 0));
+}
+
+/**
+ * @param {Prompt} prompt
+ * @param {number | null} label of a new object
+ */
+function withSelected(prompt, label) {
+  return selectedObject(prompt) ? prompt : withNew(prompt, { label });
+}
+
+/**
+ * @param {Prompt} prompt
+ * @param {Partial<ObjectPrompt>} properties
+ * @returns {Prompt}
+ */
+function withNew(prompt, properties) {
+  const id = prompt.next;
+  /** @type {ObjectPrompt} */
+  const blank = { id, label: null, points: [], box: null, maskPrompt: null, mask: null, hidden: false };
+  return { objects: [...prompt.objects, { ...blank, ...properties }], selected: id, next: id + 1 };
 }
 
 /**
  * @param {Prompt} prompt
  * @returns {Prompt}
  */
-function withNew(prompt) {
-  const id = prompt.next;
-  /** @type {ObjectPrompt} */
-  const object = { id, name: `Object ${id}`, points: [], box: null, maskPrompt: null, hidden: false };
-  return { objects: [...prompt.objects, object], selected: id, next: id + 1 };
+function withoutBlank(prompt) {
+  const blank = prompt.objects.find(isBlank);
+  return blank ? withoutObject(prompt, blank.id) : prompt;
 }
 
 /**
@@ -151,7 +204,7 @@ function changeOne(prompt, id, update) {
 function withoutLast(object) {
   if (object.points.length) return { ...object, points: object.points.slice(0, -1) };
   if (object.box) return { ...object, box: null };
-  return { ...object, maskPrompt: null };
+  return { ...object, maskPrompt: null, mask: null };
 }
 
 /**
@@ -165,6 +218,6 @@ function withoutObject(prompt, id) {
   const objects = prompt.objects.filter((object) => object.id !== id);
   const neighbour = objects[Math.min(index, objects.length - 1)];
   const selected = prompt.selected === id ? (neighbour?.id ?? null) : prompt.selected;
-  // When no object is left, names and colours start from the first again.
+  // When no object is left, numbers and colours start from the first again.
   return { objects, selected, next: objects.length ? prompt.next : 1 };
 }

@@ -1,9 +1,15 @@
 /** The state of the page. Actions change it, and listeners are called after each change. */
 
 import { EMPTY_HISTORY, reduceHistory } from './history.js';
+import { NO_IMAGES, reduceImages } from './images.js';
+import { NO_LABELS, labelNamed, reduceLabels } from './labels.js';
 
 /** @typedef {import('./history.js').History} History */
 /** @typedef {import('./history.js').HistoryAction} HistoryAction */
+/** @typedef {import('./images.js').Images} Images */
+/** @typedef {import('./images.js').ImagesAction} ImagesAction */
+/** @typedef {import('./labels.js').Labels} Labels */
+/** @typedef {import('./labels.js').LabelsAction} LabelsAction */
 /** @typedef {import('../image/image.js').SourceImage} SourceImage */
 /** @typedef {import('../mask/segmentation.js').Segmentation} Segmentation */
 
@@ -27,8 +33,11 @@ import { EMPTY_HISTORY, reduceHistory } from './history.js';
 
 /**
  * @typedef {object} State
- * @property {History} history
- * @property {SourceImage | null} image
+ * @property {Images} images of the project
+ * @property {Labels} labels of the project
+ * @property {string} unsaved why the browser does not keep the project; empty if it does
+ * @property {SourceImage | null} image the one that is shown
+ * @property {History} history of its objects
  * @property {string} model empty until the models have been loaded
  * @property {string[]} models
  * @property {number} maxObjects in one request
@@ -41,7 +50,10 @@ import { EMPTY_HISTORY, reduceHistory } from './history.js';
 
 /**
  * @typedef {{ type: 'prompt', action: HistoryAction }
- *   | { type: 'image', image: SourceImage }
+ *   | { type: 'images', action: ImagesAction }
+ *   | { type: 'labels', action: LabelsAction }
+ *   | { type: 'unsaved', unsaved: string }
+ *   | { type: 'image', image: SourceImage | null, history: History, model: string }
  *   | { type: 'models', models: string[], model: string }
  *   | { type: 'limits', maxObjects: number }
  *   | { type: 'model', model: string }
@@ -54,8 +66,11 @@ import { EMPTY_HISTORY, reduceHistory } from './history.js';
 
 /** @type {State} */
 export const INITIAL = {
-  history: EMPTY_HISTORY,
+  images: NO_IMAGES,
+  labels: NO_LABELS,
+  unsaved: '',
   image: null,
+  history: EMPTY_HISTORY,
   model: '',
   models: [],
   maxObjects: 255,
@@ -74,11 +89,22 @@ export const INITIAL = {
 export function reduce(state, action) {
   switch (action.type) {
     case 'prompt': {
-      const history = reduceHistory(state.history, action.action);
+      const history = reduceHistory(state.history, action.action, state.labels.current);
       return history === state.history ? state : { ...state, history };
     }
-    case 'image':
-      return { ...state, image: action.image, history: EMPTY_HISTORY, segmentation: null, busy: null, notice: null };
+    case 'images':
+      return { ...state, images: reduceImages(state.images, action.action) };
+    case 'labels': {
+      const labels = reduceLabels(state.labels, action.action);
+      return labels === state.labels ? state : { ...state, labels };
+    }
+    case 'unsaved':
+      return state.unsaved === action.unsaved ? state : { ...state, unsaved: action.unsaved };
+    case 'image': {
+      const { image, history, model } = action;
+      const images = reduceImages(state.images, { type: 'show', id: image?.id ?? null });
+      return { ...state, images, image, history, model, segmentation: null, notice: null };
+    }
     case 'models':
       return { ...state, models: action.models, model: action.model };
     case 'limits':
@@ -145,6 +171,19 @@ export class Store {
    */
   edit(action) {
     this.dispatch({ type: 'prompt', action });
+  }
+
+  /**
+   * Label an object. The label is created if there is none with this name, and new objects get it, too.
+   *
+   * @param {number} id of the object
+   * @param {string} name of the label; empty: none
+   */
+  label(id, name) {
+    this.dispatch({ type: 'labels', action: { type: 'add', name } });
+    const label = labelNamed(this.#state.labels, name)?.id ?? null;
+    this.dispatch({ type: 'labels', action: { type: 'select', id: label } });
+    this.edit({ type: 'label', id, label });
   }
 
   /** @param {Listener} listener */
