@@ -83,7 +83,7 @@ def test_tab_reaches_all_controls_and_the_focus_is_visible(page: Any) -> None:
         )
         seen.add(name)
         assert style != "none" or name == "", name
-    assert {"canvas", "view-mode", "tool", "add", "open", "help-button", "new-object"} <= seen
+    assert {"canvas", "view-mode", "tool", "add", "open", "help-button", "everything"} <= seen
 
 
 def test_shortcuts_are_inactive_while_a_name_is_edited(page: Any) -> None:

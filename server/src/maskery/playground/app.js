@@ -3,8 +3,10 @@
 import { Client } from './api/client.js';
 import { KeyStore, consumeFragment } from './api/key.js';
 import { retryNow } from './api/retry.js';
+import { Brush } from './canvas/brush.js';
 import { Crosshair } from './canvas/crosshair.js';
 import { Pointer } from './canvas/pointer.js';
+import { PolygonTool } from './canvas/polygon.js';
 import { Stage } from './canvas/stage.js';
 import { byId } from './dom.js';
 import { SAMPLES, fetchSample, listenForFiles } from './image/sources.js';
@@ -12,8 +14,11 @@ import { listenForKeys } from './keyboard.js';
 import { Candidates } from './panels/candidates.js';
 import { connectCode } from './panels/code.js';
 import { Confirmation } from './panels/confirmation.js';
+import { connectEditBar } from './panels/edit-bar.js';
+import { connectEverything } from './panels/everything.js';
 import { ExportPanel } from './panels/export.js';
 import { Filmstrip } from './panels/filmstrip.js';
+import { Guidance } from './panels/guidance.js';
 import { renderHelp } from './panels/help.js';
 import { KeyDialog } from './panels/key-dialog.js';
 import { LabelList } from './panels/labels.js';
@@ -26,6 +31,7 @@ import { connectWelcome } from './panels/welcome.js';
 import { Importer } from './project/importer.js';
 import { Project } from './project/project.js';
 import { ProgressReporter } from './session/progress.js';
+import { MaskEditor } from './session/mask-editor.js';
 import { Session } from './session/session.js';
 import { shortcuts } from './shortcuts.js';
 import { Store } from './state/store.js';
@@ -42,9 +48,11 @@ const folderInput = byId('folder', HTMLInputElement);
 const choose = () => fileInput.click();
 const progress = new ProgressReporter(store, retryNow);
 const stage = new Stage(canvas, store);
-const pointer = new Pointer(canvas, stage, store);
-const crosshair = new Crosshair(canvas, stage, store);
 const session = new Session(store, client, progress, { askKey: (reason) => keyDialog.ask(reason), choose });
+const editor = new MaskEditor(store, session);
+const edit = { brush: new Brush(stage, editor), polygon: new PolygonTool(store, stage, editor) };
+const pointer = new Pointer(canvas, stage, store, edit);
+const crosshair = new Crosshair(canvas, stage, store, edit);
 const project = new Project(store, session, progress);
 const importer = new Importer(store, session, project);
 const keyDialog = new KeyDialog(client, keyStore, {
@@ -60,14 +68,17 @@ new Candidates(store, session);
 new ExportPanel(store, session, project);
 new ProjectPanel(store, session, project, importer, confirmation);
 new Filmstrip(store, project, confirmation);
+new Guidance(store);
+connectEverything(store, session);
 connectToolbar(store, stage);
+connectEditBar(store, stage, edit.brush, editor);
 connectModels(store);
 connectCode(store, () => client.needsKey);
 connectWelcome(store, (files) => void add(files), choose, () => folderInput.click());
 listenForFiles(byId('stage', HTMLElement), [fileInput, folderInput], (files) => void openFiles(files));
 
 const help = byId('help-dialog', HTMLDialogElement);
-const groups = shortcuts(store, stage, project, {
+const groups = shortcuts(store, stage, project, edit, {
   open: choose,
   help: () => help.showModal(),
   cancel: () => void (pointer.cancel() || crosshair.cancel()),

@@ -7,6 +7,8 @@ import { selectedObject } from './state/prompt.js';
 /** @typedef {import('./keyboard.js').Group} Group */
 /** @typedef {import('./state/store.js').Store} Store */
 /** @typedef {import('./state/store.js').ViewMode} ViewMode */
+/** @typedef {import('./canvas/brush.js').Brush} Brush */
+/** @typedef {import('./canvas/polygon.js').PolygonTool} PolygonTool */
 /** @typedef {import('./canvas/stage.js').Stage} Stage */
 /** @typedef {import('./project/project.js').Project} Project */
 
@@ -21,10 +23,11 @@ const REACH = 14;
  * @param {Store} store
  * @param {Stage} stage
  * @param {Project} project
+ * @param {{ brush: Brush, polygon: PolygonTool }} edit
  * @param {{ open: () => void, help: () => void, cancel: () => void, focusCanvas: () => void }} page
  * @returns {Group[]}
  */
-export function shortcuts(store, stage, project, page) {
+export function shortcuts(store, stage, project, edit, page) {
   /** @param {import('./state/store.js').Tool} tool */
   const selectTool = (tool) => () => store.dispatch({ type: 'tool', tool });
   /** @param {number} factor */
@@ -52,7 +55,7 @@ export function shortcuts(store, stage, project, page) {
         { keys: ['Click'], description: 'Add a point on the object' },
         { keys: ['Shift+Click', 'Right click'], description: 'Add a negative point, which is not on the object' },
         { keys: ['Drag'], description: 'Draw a box around the object, or move a point' },
-        { keys: ['Alt+Click'], description: 'Remove a point' },
+        { keys: ['Alt+Click'], description: 'Remove a point, or a corner of a polygon' },
         { keys: ['Wheel', 'Pinch'], description: 'Zoom; hold Space and drag to pan' },
       ],
     },
@@ -60,10 +63,10 @@ export function shortcuts(store, stage, project, page) {
       title: 'Without a mouse',
       shortcuts: [
         { keys: ['Arrows'], description: 'Move the crosshair; Shift: by one pixel, Alt: pan the image' },
-        { keys: ['Enter'], description: 'Add a point at the crosshair, or a corner of a box' },
-        { keys: ['Shift+Enter'], description: 'Add a negative point' },
-        { keys: ['x'], description: 'Remove the point under the crosshair', run: () => removePoint(store, stage) },
-        { keys: ['Escape'], description: 'Cancel drawing a box', run: page.cancel },
+        { keys: ['Enter'], description: 'Add a point or a corner at the crosshair; put the brush down, or lift it' },
+        { keys: ['Shift+Enter'], description: 'Add a negative point; close the polygon' },
+        { keys: ['x'], description: 'Remove the point under the crosshair', run: () => removePoint(store, stage, edit.polygon) },
+        { keys: ['Escape'], description: 'Cancel what is being drawn', run: page.cancel },
         { keys: ['f'], description: 'Focus the image', run: page.focusCanvas },
       ],
     },
@@ -73,6 +76,11 @@ export function shortcuts(store, stage, project, page) {
         { keys: ['i'], description: 'Include: clicks are on the object', run: selectTool('include') },
         { keys: ['e'], description: 'Exclude: clicks are not on the object', run: selectTool('exclude') },
         { keys: ['b'], description: 'Box around the object', run: selectTool('box') },
+        { keys: ['p'], description: 'Brush: paint the object; Shift erases', run: selectTool('brush') },
+        { keys: ['r'], description: 'Eraser', run: selectTool('erase') },
+        { keys: ['q'], description: 'Smaller brush', run: () => edit.brush.resize(-1) },
+        { keys: ['w'], description: 'Larger brush', run: () => edit.brush.resize(1) },
+        { keys: ['g'], description: 'Polygon: draw one, or move the corners of the object', run: selectTool('polygon') },
         { keys: ['m'], description: 'Pan the image', run: selectTool('move') },
         {
           keys: ['v'],
@@ -105,7 +113,7 @@ export function shortcuts(store, stage, project, page) {
         {
           keys: ['Backspace'],
           description: 'Remove the last point of the object',
-          run: () => store.edit({ type: 'remove-last' }),
+          run: () => void (edit.polygon.removeLast() || store.edit({ type: 'remove-last' })),
         },
         {
           keys: ['Delete'],
@@ -171,11 +179,16 @@ function toggleHidden(store, id) {
 /**
  * @param {Store} store
  * @param {Stage} stage
+ * @param {PolygonTool} polygon
  */
-function removePoint(store, stage) {
+function removePoint(store, stage, polygon) {
   const object = selectedObject(store.prompt);
   const crosshair = stage.crosshair;
   if (!object || !crosshair) return;
+  if (store.state.tool === 'polygon') {
+    polygon.remove({ x: crosshair.x + 0.5, y: crosshair.y + 0.5 });
+    return;
+  }
   const reach = Math.max(1, REACH / stage.view.scale);
   const distances = object.points.map(({ x, y }) => Math.hypot(x - crosshair.x, y - crosshair.y));
   const index = distances.indexOf(Math.min(...distances));

@@ -5,6 +5,8 @@ import { nameOf } from '../state/labels.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
 /** @typedef {import('../state/prompt.js').Box} Box */
+/** @typedef {import('./brush.js').Brush} Brush */
+/** @typedef {import('./polygon.js').PolygonTool} PolygonTool */
 /** @typedef {import('./stage.js').Stage} Stage */
 /** @typedef {import('./view.js').Position} Position */
 
@@ -19,6 +21,8 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 export class Crosshair {
   #stage;
   #store;
+  #brush;
+  #polygon;
   /** @type {Position | null} the first corner of a box */
   #corner = null;
   #timer = 0;
@@ -27,10 +31,13 @@ export class Crosshair {
    * @param {HTMLCanvasElement} canvas
    * @param {Stage} stage
    * @param {Store} store
+   * @param {{ brush: Brush, polygon: PolygonTool }} tools
    */
-  constructor(canvas, stage, store) {
+  constructor(canvas, stage, store, { brush, polygon }) {
     this.#stage = stage;
     this.#store = store;
+    this.#brush = brush;
+    this.#polygon = polygon;
     canvas.addEventListener('keydown', (event) => this.#onKey(event));
     canvas.addEventListener('blur', () => this.#hide());
     store.subscribe((state, before) => {
@@ -38,9 +45,10 @@ export class Crosshair {
     });
   }
 
-  /** Cancel drawing a box. Returns whether one was being drawn. */
+  /** Cancel what is being drawn. Returns whether there was something. */
   cancel() {
-    if (!this.#corner) return false;
+    const hadTool = this.#brush.cancel() || this.#polygon.cancel();
+    if (!this.#corner) return hadTool;
     this.#corner = null;
     this.#stage.draft = null;
     this.#stage.invalidate();
@@ -80,9 +88,12 @@ export class Crosshair {
     const { tool } = this.#store.state;
     const { x, y } = this.#stage.crosshair;
     if (tool === 'move') return;
+    const centre = { x: x + 0.5, y: y + 0.5 };
     // The announcement of the position would interrupt those of the action and its result.
     clearTimeout(this.#timer);
-    if (tool !== 'box') {
+    if (tool === 'brush' || tool === 'erase') this.#paint(centre, (tool === 'erase') !== inverted);
+    else if (tool === 'polygon') this.#setCorner(centre, inverted);
+    else if (tool !== 'box') {
       const positive = (tool === 'include') !== inverted;
       this.#store.edit({ type: 'point', x, y, positive });
       announce(`${positive ? 'Point' : 'Negative point'} added at ${x}, ${y}.`);
@@ -99,6 +110,40 @@ export class Crosshair {
     this.#stage.invalidate();
   }
 
+  /**
+   * Put the brush down, or lift it.
+   *
+   * @param {Position} position
+   * @param {boolean} erase
+   */
+  #paint(position, erase) {
+    if (this.#brush.isDown) {
+      this.#brush.end();
+      announce('Brush lifted.');
+    } else {
+      this.#brush.start(position, erase);
+      announce('Brush down. Move the crosshair to paint, and press Enter to lift it.');
+    }
+  }
+
+  /**
+   * Take hold of a corner, leave it, or add one.
+   *
+   * @param {Position} position
+   * @param {boolean} closes whether the polygon is closed
+   */
+  #setCorner(position, closes) {
+    if (this.#polygon.isHolding) {
+      this.#polygon.release();
+      announce('Corner moved.');
+    } else if (closes) this.#polygon.close();
+    else if (this.#polygon.grab(position)) announce('Corner held. Move the crosshair and press Enter to leave it.');
+    else {
+      this.#polygon.click(position, false);
+      announce('Corner set. Shift+Enter closes the polygon.');
+    }
+  }
+
   /** @param {Position} position */
   #set({ x, y }) {
     const { image } = this.#store.state;
@@ -109,6 +154,9 @@ export class Crosshair {
     this.#stage.crosshair = position;
     this.#stage.view.reveal(position);
     if (this.#corner) this.#stage.draft = this.#box(this.#corner, position);
+    const centre = { x: position.x + 0.5, y: position.y + 0.5 };
+    if (this.#brush.isDown) this.#brush.move(centre);
+    this.#polygon.move(centre);
     this.#stage.viewChanged();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => announce(this.#describe(position)), ANNOUNCE_DELAY);

@@ -4,6 +4,8 @@ import { pixelCentre } from './marks.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
 /** @typedef {import('../state/prompt.js').Box} Box */
+/** @typedef {import('./brush.js').Brush} Brush */
+/** @typedef {import('./polygon.js').PolygonTool} PolygonTool */
 /** @typedef {import('./stage.js').Stage} Stage */
 /** @typedef {import('./view.js').Position} Position */
 
@@ -11,6 +13,9 @@ import { pixelCentre } from './marks.js';
  * @typedef {{ kind: 'press', start: Position, exclude: boolean, remove: boolean, held: Held | null }
  *   | { kind: 'box', start: Position }
  *   | { kind: 'point', held: Held }
+ *   | { kind: 'stroke' }
+ *   | { kind: 'corner' }
+ *   | { kind: 'click', start: Position, exclude: boolean, remove: boolean }
  *   | { kind: 'pan', last: Position }
  *   | { kind: 'pinch' }
  *   | { kind: 'none' }} Gesture
@@ -27,6 +32,8 @@ export class Pointer {
   #canvas;
   #stage;
   #store;
+  #brush;
+  #polygon;
   /** @type {Map<number, Position>} */
   #pointers = new Map();
   /** @type {Gesture} */
@@ -37,15 +44,20 @@ export class Pointer {
    * @param {HTMLCanvasElement} canvas
    * @param {Stage} stage
    * @param {Store} store
+   * @param {{ brush: Brush, polygon: PolygonTool }} tools
    */
-  constructor(canvas, stage, store) {
+  constructor(canvas, stage, store, { brush, polygon }) {
     this.#canvas = canvas;
     this.#stage = stage;
     this.#store = store;
+    this.#brush = brush;
+    this.#polygon = polygon;
     canvas.addEventListener('pointerdown', (event) => this.#onDown(event));
     canvas.addEventListener('pointermove', (event) => this.#onMove(event));
     canvas.addEventListener('pointerup', (event) => this.#onUp(event));
     canvas.addEventListener('pointercancel', (event) => this.#onCancel(event));
+    canvas.addEventListener('pointerleave', () => this.#hover(null));
+    canvas.addEventListener('dblclick', () => store.state.tool === 'polygon' && polygon.close());
     canvas.addEventListener('wheel', (event) => this.#onWheel(event), { passive: false });
     canvas.addEventListener('contextmenu', (event) => event.preventDefault());
     canvas.addEventListener('keydown', (event) => this.#onSpace(event, true));
@@ -54,7 +66,8 @@ export class Pointer {
 
   /** Cancel the current gesture. Returns whether there was one. */
   cancel() {
-    if (this.#gesture.kind === 'none') return false;
+    const hadTool = this.#brush.cancel() || this.#polygon.cancel();
+    if (this.#gesture.kind === 'none') return hadTool;
     this.#gesture = { kind: 'none' };
     this.#stage.draft = null;
     this.#stage.invalidate();
@@ -82,7 +95,20 @@ export class Pointer {
       return;
     }
     if (event.button !== 0 && event.button !== 2) return;
-    const exclude = (tool === 'exclude') !== (event.shiftKey || event.button === 2);
+    const inverted = event.shiftKey || event.button === 2;
+    if (tool === 'brush' || tool === 'erase') {
+      this.#brush.start(this.#stage.view.toImage(position), (tool === 'erase') !== inverted);
+      this.#gesture = { kind: 'stroke' };
+      return;
+    }
+    if (tool === 'polygon') {
+      const isHeld = !event.altKey && this.#polygon.grab(this.#stage.view.toImage(position));
+      this.#gesture = isHeld
+        ? { kind: 'corner' }
+        : { kind: 'click', start: position, exclude: inverted, remove: event.altKey };
+      return;
+    }
+    const exclude = (tool === 'exclude') !== inverted;
     this.#gesture = { kind: 'press', start: position, exclude, remove: event.altKey, held: this.#heldAt(position) };
   }
 
@@ -90,8 +116,15 @@ export class Pointer {
   #onMove(event) {
     const position = this.#position(event);
     const before = this.#pointers.get(event.pointerId);
+    this.#hover(event.pointerType === 'touch' ? null : position);
     if (!before) {
-      this.#canvas.classList.toggle('is-over-point', this.#heldAt(position) !== null);
+      const { tool } = this.#store.state;
+      const isOverPoint =
+        tool === 'polygon'
+          ? this.#polygon.isOnCorner(this.#stage.view.toImage(position))
+          : isPrompting(tool) && this.#heldAt(position) !== null;
+      this.#canvas.classList.toggle('is-over-point', isOverPoint);
+      this.#polygon.move(this.#stage.view.toImage(position));
       return;
     }
     const others = [...this.#pointers].filter(([id]) => id !== event.pointerId);
@@ -104,6 +137,14 @@ export class Pointer {
       this.#stage.view.panBy(position.x - gesture.last.x, position.y - gesture.last.y);
       gesture.last = position;
       this.#stage.viewChanged();
+    } else if (gesture.kind === 'stroke') {
+      // Fast movements have several positions per event.
+      const events = event.getCoalescedEvents?.() ?? [];
+      for (const each of events.length ? events : [event]) {
+        this.#brush.move(this.#stage.view.toImage(this.#position(each)));
+      }
+    } else if (gesture.kind === 'corner') {
+      this.#polygon.move(this.#stage.view.toImage(position));
     } else if (gesture.kind === 'press') {
       const slack = event.pointerType === 'mouse' ? SLACK_MOUSE : SLACK_TOUCH;
       if (distance(gesture.start, position) > slack) {
@@ -128,7 +169,14 @@ export class Pointer {
     this.#gesture = { kind: 'none' };
     this.#stage.draft = null;
     if (gesture.kind === 'press') this.#click(gesture);
-    else if (gesture.kind === 'box') {
+    else if (gesture.kind === 'stroke') this.#brush.end();
+    else if (gesture.kind === 'corner') this.#polygon.release();
+    else if (gesture.kind === 'click') {
+      const start = this.#stage.view.toImage(gesture.start);
+      if (!gesture.remove) this.#polygon.click(start, gesture.exclude);
+      else this.#polygon.remove(start);
+    }
+    if (gesture.kind === 'box') {
       const box = this.#box(gesture.start, position);
       if (box) this.#store.edit({ type: 'box', box });
     } else if (gesture.kind === 'point') {
@@ -153,6 +201,14 @@ export class Pointer {
     if (this.#store.state.tool === 'box') return;
     const { x, y, inside } = this.#stage.pixelAt(start);
     if (inside) this.#store.edit({ type: 'point', x, y, positive: !exclude });
+  }
+
+  /** @param {Position | null} position of a mouse or pen */
+  #hover(position) {
+    const { tool, image } = this.#store.state;
+    const hover = image && (tool === 'brush' || tool === 'erase') ? position : null;
+    if (hover || this.#brush.hover) this.#stage.invalidate();
+    this.#brush.hover = hover;
   }
 
   /** @param {WheelEvent} event */
@@ -234,6 +290,15 @@ export class Pointer {
   #position(event) {
     return { x: event.offsetX, y: event.offsetY };
   }
+}
+
+/**
+ * Whether a tool adds to the prompt.
+ *
+ * @param {import('../state/store.js').Tool} tool
+ */
+function isPrompting(tool) {
+  return tool === 'include' || tool === 'exclude' || tool === 'box';
 }
 
 /**

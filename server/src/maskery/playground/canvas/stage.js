@@ -33,6 +33,8 @@ export class Stage {
   #settleTimer = 0;
   #moving = false;
   #isNewMask = false;
+  /** @type {((context: CanvasRenderingContext2D) => void)[]} */
+  #layers = [];
 
   /**
    * @param {HTMLCanvasElement} canvas
@@ -60,6 +62,15 @@ export class Stage {
       this.#isNewMask ||= state.segmentation !== before.segmentation;
       this.invalidate();
     });
+  }
+
+  /**
+   * Add something that is drawn above the image, in CSS pixels of the stage.
+   *
+   * @param {(context: CanvasRenderingContext2D) => void} draw
+   */
+  addLayer(draw) {
+    this.#layers.push(draw);
   }
 
   /** Redraw at the next frame. */
@@ -126,9 +137,10 @@ export class Stage {
     this.#drawMasks(area, ratio);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     if (state.viewMode === 'overlay') this.#drawPrompts();
+    for (const draw of this.#layers) draw(context);
     if (this.draft) drawBox(context, this.view, this.draft, '#fff', true);
     if (this.crosshair) {
-      drawCrosshair(context, this.view, this.crosshair, state.tool === 'exclude' ? 'exclude' : 'include');
+      drawCrosshair(context, this.view, this.crosshair, state.tool === 'exclude' || state.tool === 'erase' ? 'exclude' : 'include');
     }
     this.#positionPulse();
     // For tests and benchmarks: the position of the image, and the time at which a mask was painted.

@@ -2,14 +2,14 @@
 
 import { toPolygons } from '../mask/polygons.js';
 import { encodeRle } from '../mask/rle.js';
-import { visibleObjects } from './masks.js';
+import { visibleObjects } from '../session/full-masks.js';
 
 /** @typedef {import('../image/image.js').ImageFile} ImageFile */
 /** @typedef {import('../mask/polygons.js').Polygon} Polygon */
 /** @typedef {import('../mask/polygons.js').Ring} Ring */
 /** @typedef {import('../state/labels.js').Labels} Labels */
 /** @typedef {import('../state/prompt.js').Rle} Rle */
-/** @typedef {import('./masks.js').Masks} Masks */
+/** @typedef {import('../session/full-masks.js').Masks} Masks */
 
 /** How far simplified polygons may lie from the edges of pixels. */
 const TOLERANCE = 1;

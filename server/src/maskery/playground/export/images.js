@@ -2,10 +2,10 @@
 
 import { drawOverlay, onMask, visibleShapes } from '../canvas/draw.js';
 import { context2d, fullBitmap } from '../image/image.js';
-import { visibleObjects } from './masks.js';
+import { visibleObjects } from '../session/full-masks.js';
 
 /** @typedef {import('../state/labels.js').Labels} Labels */
-/** @typedef {import('./masks.js').Masks} Masks */
+/** @typedef {import('../session/full-masks.js').Masks} Masks */
 
 /**
  * The image with the visible objects in their colours, as a PNG file.

@@ -3,14 +3,14 @@
 import { writeZip } from '../files/zip.js';
 import { annotate, toCoco } from '../export/coco.js';
 import { cutoutPng, overlayPng } from '../export/images.js';
-import { fullMasks } from '../export/masks.js';
+import { fullMasks } from '../session/full-masks.js';
 import { download, exportName, uniqueNames } from '../export/names.js';
 import { toYolo } from '../export/yolo.js';
 import { byId } from '../dom.js';
 import { encodePng } from '../mask/png.js';
 import { isComplete } from '../state/prompt.js';
 
-/** @typedef {import('../export/masks.js').Masks} Masks */
+/** @typedef {import('../session/full-masks.js').Masks} Masks */
 /** @typedef {import('../project/project.js').Project} Project */
 /** @typedef {import('../session/session.js').Session} Session */
 /** @typedef {import('../state/store.js').Store} Store */

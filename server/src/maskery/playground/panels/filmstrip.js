@@ -46,7 +46,7 @@ export class Filmstrip {
 
   /** @param {Images} images */
   #render({ items, current }) {
-    this.#strip.hidden = items.length === 0;
+    this.#strip.hidden = items.length < 2;
     for (const [id, { item }] of this.#frames) {
       if (items.some((each) => each.id === id)) continue;
       item.remove();
@@ -67,10 +67,10 @@ export class Filmstrip {
 
   /** @param {ImageItem} image */
   #createFrame({ id, thumbnail }) {
-    const picture = createElement('img', { src: thumbnail, alt: '', width: '72', height: '54', loading: 'lazy' });
+    const preview = createElement('img', { src: thumbnail, alt: '', width: '72', height: '54', loading: 'lazy' });
     const count = createElement('span', { class: 'frame-count', 'aria-hidden': 'true' });
     const check = createElement('span', { class: 'frame-check', 'aria-hidden': 'true' }, icon('check'));
-    const show = createElement('button', { class: 'frame', type: 'button' }, picture, count, check);
+    const show = createElement('button', { class: 'frame', type: 'button' }, preview, count, check);
     show.addEventListener('click', () => void this.#project.show(id));
     const item = createElement('li', {}, show);
     /** @type {Frame} */

@@ -27,14 +27,13 @@ export class ObjectList {
   #store;
   #list = byId('objects', HTMLUListElement);
   #empty = byId('no-objects', HTMLElement);
-  #add = byId('new-object', HTMLButtonElement);
+  #add = byId('add', HTMLButtonElement);
   /** @type {Map<number, Row>} */
   #rows = new Map();
 
   /** @param {Store} store */
   constructor(store) {
     this.#store = store;
-    this.#add.addEventListener('click', () => store.edit({ type: 'new' }));
     store.subscribe((state, before) => {
       const { history, segmentation, image, labels } = before;
       const isBusyChanged = Boolean(state.busy) !== Boolean(before.busy);

@@ -66,7 +66,7 @@ export class Project {
     });
   }
 
-  /** Load the project of the last visit. */
+  /** Load the project that the browser has kept. */
   async start() {
     try {
       this.#storage = await openStorage();

@@ -1,4 +1,4 @@
-/** Keeps a project in the browser between visits, in IndexedDB. */
+/** Keeps a project in the browser, in IndexedDB. */
 
 /** @typedef {import('../api/client.js').MaskData} MaskData */
 /** @typedef {import('../image/orientation.js').UploadMode} UploadMode */

@@ -40,8 +40,9 @@
  *   | { type: 'move-point', id: number, index: number, x: number, y: number }
  *   | { type: 'remove-point', id: number, index: number }
  *   | { type: 'remove-last' }
+ *   | { type: 'split', id: number }
  *   | { type: 'mask-prompt', id: number, maskPrompt: Rle | null }
- *   | { type: 'mask', id: number, rle: Rle }
+ *   | { type: 'mask', id: number | null, rle: Rle }
  *   | { type: 'add-masks', masks: NewMask[] }
  *   | { type: 'label', id: number, label: number | null }
  *   | { type: 'hide', id: number, hidden: boolean }
@@ -90,10 +91,17 @@ export function reducePrompt(prompt, action, label = null) {
       if (!object || isBlank(object)) return prompt;
       return changeOne(prompt, object.id, withoutLast);
     }
+    case 'split': {
+      const point = prompt.objects.find((object) => object.id === action.id)?.points.at(-1);
+      if (!point) return prompt;
+      return withNew(changeOne(prompt, action.id, withoutLast), { label, points: [point] });
+    }
     case 'mask-prompt':
       return changeOne(prompt, action.id, (object) => ({ ...object, maskPrompt: action.maskPrompt }));
     case 'mask': {
       const mask = { rle: action.rle, order: nextOrder(prompt), score: null };
+      // Without an id, a new object.
+      if (action.id === null) return withNew(prompt, { label, mask });
       return changeOne(prompt, action.id, (object) => ({ ...object, points: [], box: null, maskPrompt: null, mask }));
     }
     case 'add-masks':

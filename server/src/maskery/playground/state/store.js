@@ -13,7 +13,7 @@ import { NO_LABELS, labelNamed, reduceLabels } from './labels.js';
 /** @typedef {import('../image/image.js').SourceImage} SourceImage */
 /** @typedef {import('../mask/segmentation.js').Segmentation} Segmentation */
 
-/** @typedef {'include' | 'exclude' | 'box' | 'move'} Tool */
+/** @typedef {'include' | 'exclude' | 'box' | 'brush' | 'erase' | 'polygon' | 'move'} Tool */
 /** @typedef {'overlay' | 'cutout' | 'mask'} ViewMode */
 
 /**

@@ -1,13 +1,13 @@
-/** The masks of an image at full resolution, for exports. */
+/** The masks of an image at full resolution, for exports and for editing. */
 
 import { readSegmentation, withFixedMasks } from '../mask/segmentation.js';
-import { maskSize, requestKey } from '../session/session.js';
+import { maskSize, requestKey } from './session.js';
 import { toFields } from '../state/fields.js';
 
 /** @typedef {import('../image/image.js').ImageFile} ImageFile */
 /** @typedef {import('../mask/segmentation.js').Segmentation} Segmentation */
 /** @typedef {import('../project/storage.js').WorkRecord} WorkRecord */
-/** @typedef {import('../session/session.js').Session} Session */
+/** @typedef {import('./session.js').Session} Session */
 /** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
 
 /** @typedef {{ image: ImageFile, objects: ObjectPrompt[], segmentation: Segmentation }} Masks */
@@ -15,7 +15,7 @@ import { toFields } from '../state/fields.js';
 /**
  * @param {Session} session
  * @param {ImageFile} image
- * @param {WorkRecord} work
+ * @param {Pick<WorkRecord, 'history' | 'model' | 'response'>} work
  * @returns {Promise<Masks | null>} null if the image has no objects
  */
 export async function fullMasks(session, image, { history, model, response }) {
