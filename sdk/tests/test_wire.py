@@ -55,6 +55,7 @@ def test_options_are_sent_at_the_top_level_unless_left_out(twin, stub):
         "size": "640x480",
         "exif": "ignore",
         "response_format": "rle",
+        "polygon_tolerance": 1.5,
         "compose": False,
         "merge_iou": 0.8,
         "user": "ann",

@@ -57,6 +57,7 @@ class SegmentArguments:
     size: str | tuple[int, int] | None = None
     exif: Exif | None = None
     response_format: ResponseFormat | None = None
+    polygon_tolerance: float | None = None
     compose: bool | None = None
     merge_iou: float | None = None
     user: str | None = None
@@ -134,6 +135,7 @@ def _fields(arguments: SegmentArguments) -> dict[str, Any]:
         "size": size(arguments.size),
         "exif": arguments.exif,
         "response_format": arguments.response_format,
+        "polygon_tolerance": arguments.polygon_tolerance,
         "compose": arguments.compose,
         "merge_iou": arguments.merge_iou,
         "user": arguments.user,

@@ -37,6 +37,7 @@ class Images(SegmentationOnly):
         size: str | tuple[int, int] | None = None,
         exif: Literal["apply", "ignore"] | None = None,
         response_format: Literal["b64_json", "rle", "polygons"] | None = None,
+        polygon_tolerance: float | None = None,
         compose: bool | None = None,
         merge_iou: float | None = None,
         user: str | None = None,
@@ -71,6 +72,8 @@ class Images(SegmentationOnly):
             exif: "apply" (the server's default) turns the image as its EXIF orientation says; "ignore" does not. A PIL
                 image is sent as its pixels are, and turned only with "apply". A prepared image has its own.
             response_format: "b64_json" (a PNG), "rle" or "polygons".
+            polygon_tolerance: how far the rings of polygons may lie from the edges of the mask's pixels, in pixels; 0
+                (the server's default): exact. 1 leaves out most corners.
             compose: False returns each object's whole mask, so that they may overlap; needs "rle" or "polygons".
             merge_iou: objects whose masks have at least this IoU, 0 to 1, become one; 1 keeps all apart.
             user: your name for the end user, for the server's log.
@@ -94,7 +97,8 @@ class Images(SegmentationOnly):
         return self._segment(
             SegmentArguments(
                 image, segment_prompt, model, timeout, extra_headers, extra_body, point_labels, boxes, mask_prompts,
-                labels, automatic, n, size, exif, response_format, compose, merge_iou, user, kwargs,
+                labels, automatic, n, size, exif, response_format, polygon_tolerance,
+                compose, merge_iou, user, kwargs,
             )
         )  # fmt: skip
 
@@ -260,6 +264,7 @@ class AsyncImages(SegmentationOnly):
         size: str | tuple[int, int] | None = None,
         exif: Literal["apply", "ignore"] | None = None,
         response_format: Literal["b64_json", "rle", "polygons"] | None = None,
+        polygon_tolerance: float | None = None,
         compose: bool | None = None,
         merge_iou: float | None = None,
         user: str | None = None,
@@ -272,7 +277,8 @@ class AsyncImages(SegmentationOnly):
         return await self._segment(
             SegmentArguments(
                 image, segment_prompt, model, timeout, extra_headers, extra_body, point_labels, boxes, mask_prompts,
-                labels, automatic, n, size, exif, response_format, compose, merge_iou, user, kwargs,
+                labels, automatic, n, size, exif, response_format, polygon_tolerance,
+                compose, merge_iou, user, kwargs,
             )
         )  # fmt: skip
 

@@ -124,6 +124,8 @@ def test_numbers_that_json_does_not_have(client: httpx.Client, body: dict[str, A
         ({"size": "99999x99999"}, "invalid_field", "size"),
         ({"exif": "maybe"}, "invalid_field", "exif"),
         ({"response_format": "url"}, "invalid_field", "response_format"),
+        ({"polygon_tolerance": 1}, "invalid_field", "polygon_tolerance"),
+        ({"polygon_tolerance": -1, "response_format": "polygons"}, "invalid_field", "polygon_tolerance"),
         ({"compose": "no"}, "invalid_field", "compose"),
         ({"compose": False}, "invalid_field", "compose"),
         ({"merge_iou": 0}, "invalid_field", "merge_iou"),

@@ -16,9 +16,11 @@ from maskery.segmentation.pillow import FILE_SUFFIXES, READABLE
 from maskery.segmentation.png import to_png
 from maskery.segmentation.prompt import ObjectPrompt, PromptLimits, parse_prompt
 from maskery.segmentation.segmenter import Options, Segmentation, Usage, assemble, segment, segment_embedding
+from maskery.segmentation.simplify import MAX_TOLERANCE
 
 __all__ = [
     "FILE_SUFFIXES",
+    "MAX_TOLERANCE",
     "MERGE_IOU",
     "READABLE",
     "AutomaticDefaults",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from maskery.segmentation import polygons, rle
 from maskery.segmentation.image import Size
+from maskery.segmentation.simplify import simplify
 from maskery.segmentation.upscale import Region
 
 Values = NDArray[np.uint8] | NDArray[np.uint16]
@@ -47,9 +48,9 @@ class Segment:
         """COCO RLE within a mask of this size."""
         return rle.encode(self.pixels(self.region), self.region[:2], size)
 
-    def polygons(self) -> list[polygons.Polygon]:
-        """Polygons along the pixels' edges; see `polygons.trace`."""
-        return polygons.trace(self.pixels(self.region), self.region[:2])
+    def polygons(self, tolerance: float = 0.0) -> list[polygons.Polygon]:
+        """Polygons along the pixels' edges, see `polygons.trace`; simplified by a tolerance in pixels."""
+        return simplify(polygons.trace(self.pixels(self.region), self.region[:2]), tolerance)
 
 
 @dataclass(frozen=True, eq=False)

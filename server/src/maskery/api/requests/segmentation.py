@@ -104,6 +104,9 @@ def to_job(
             "polygons.",
             "compose",
         )
+    if request.polygon_tolerance is not None and request.response_format != "polygons":
+        message = "polygon_tolerance simplifies polygons: set response_format to polygons, or leave it out."
+        raise ApiError(422, "invalid_field", message, "polygon_tolerance")
     return Job(
         model=request.model,
         image=image,

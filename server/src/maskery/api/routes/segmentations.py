@@ -32,7 +32,7 @@ async def create_segmentation(request: Request, container: ContainerDependency, 
         record.user, record.model = fields.user, fields.model
         record.session_id = image.session_id if isinstance(image, Upload) else None
         job = to_job(fields, image, engine.limits.image, caller.account, quota_hook(container, caller))
-        form = fields.response_format or "b64_json"
-        return await engine.segment(job, lambda segmentation: render(segmentation, form), timings)
+        form, tolerance = fields.response_format or "b64_json", fields.polygon_tolerance or 0.0
+        return await engine.segment(job, lambda segmentation: render(segmentation, form, tolerance), timings)
 
     return Response(await process(request, container, parse_request, segment), media_type="application/json")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from maskery.segmentation import Exif, PromptLimits
+from maskery.segmentation import MAX_TOLERANCE, Exif, PromptLimits
 
 _POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 _GROUPS = {"type": "array", "minItems": 1, "items": {"type": ["array", "null"], "items": _POINT}}
@@ -152,6 +152,13 @@ class SegmentationRequest(BaseModel):
     response_format: ResponseFormat | None = Field(
         None, description="One PNG, or COCO RLE or polygons per segment; default b64_json."
     )
+    polygon_tolerance: float | None = Field(
+        None,
+        ge=0,
+        le=MAX_TOLERANCE,
+        description="With response_format polygons: how far simplified rings may lie from the exact ones, in pixels of "
+        "the mask; default 0: exact.",
+    )
     compose: bool | None = Field(
         None,
         description="true (default): one mask in which each pixel belongs to at most one object; false: every "
@@ -219,7 +226,7 @@ class SegmentSchema(BaseModel):
         None,
         exclude_if=_is_none,
         description="With response_format polygons: per connected part, a list of rings of corners [x, y] along pixel "
-        "edges; the outer ring first, then the holes.",
+        "edges, or simplified by polygon_tolerance; the outer ring first, then the holes.",
     )
 
 

@@ -83,7 +83,8 @@ export function simplifyRings(rings, tolerance) {
   const tolerances = rings.map(() => tolerance);
   for (;;) {
     const crossing = findCrossing(simplified);
-    if (!crossing.size) return simplified;
+    // Exact rings may touch one another.
+    if (![...crossing].some((index) => tolerances[index])) return simplified;
     for (const index of crossing) {
       const finer = (tolerances[index] ?? 0) / 2;
       // Corners are at whole pixels: less than a quarter of one changes nothing that could cross.
@@ -175,7 +176,7 @@ export function distanceToSegment([x, y], [x0, y0], [x1, y1]) {
  */
 function findCrossing(rings) {
   const edges = rings.flatMap((ring, index) =>
-    ring.map((start, position) => ({ index, position, start, end: at(ring, position + 1), last: ring.length - 1 })),
+    ring.map((start, position) => ({ index, start, end: at(ring, position + 1) })),
   );
   // Sweep from left to right, so that only edges whose columns overlap are compared.
   edges.sort((one, other) => Math.min(one.start[0], one.end[0]) - Math.min(other.start[0], other.end[0]));
@@ -187,11 +188,7 @@ function findCrossing(rings) {
     const left = Math.min(edge.start[0], edge.end[0]);
     open = open.filter((other) => Math.max(other.start[0], other.end[0]) >= left);
     for (const other of open) {
-      const gap = Math.abs(edge.position - other.position);
-      const areNeighbours = edge.index === other.index && (gap === 1 || gap === edge.last);
-      if (!areNeighbours && cross(edge.start, edge.end, other.start, other.end)) {
-        crossing.add(edge.index).add(other.index);
-      }
+      if (meet(edge.start, edge.end, other.start, other.end)) crossing.add(edge.index).add(other.index);
     }
     open.push(edge);
   }
@@ -199,20 +196,24 @@ function findCrossing(rings) {
 }
 
 /**
- * Whether two edges have a point in common other than a corner of both: exact rings may touch at corners.
+ * Whether the edges a-b and c-d have a point in common that is not a corner of both: exact rings touch where pixels do.
  *
  * @param {Corner} a
  * @param {Corner} b
  * @param {Corner} c
  * @param {Corner} d
  */
-function cross(a, b, c, d) {
+function meet(a, b, c, d) {
   const [abc, abd, cda, cdb] = [side(a, b, c), side(a, b, d), side(c, d, a), side(c, d, b)];
-  if (abc !== abd && cda !== cdb && abc * abd <= 0 && cda * cdb <= 0) {
-    const touches = same(a, c) || same(a, d) || same(b, c) || same(b, d);
-    return !touches;
+  if (!abc && !abd) {
+    // Edges on one line have an overlap, or share only a corner.
+    const overlap = (/** @type {0 | 1} */ axis) =>
+      Math.min(Math.max(a[axis], b[axis]), Math.max(c[axis], d[axis])) -
+      Math.max(Math.min(a[axis], b[axis]), Math.min(c[axis], d[axis]));
+    return Math.max(overlap(0), overlap(1)) > 0;
   }
-  return false;
+  if (same(a, c) || same(a, d) || same(b, c) || same(b, d)) return false;
+  return abc * abd <= 0 && cda * cdb <= 0;
 }
 
 /**
