@@ -57,8 +57,8 @@ def _simplify(ring: Corners, tolerance: float) -> Corners:
         return ring
     # The first chords are between two corners that are far from each other.
     first = _farthest(ring, _farthest(ring, 0))
-    points = np.roll(ring, -first, axis=0)
-    points = np.concatenate([points, points[:1]]).astype(float)
+    turned = np.roll(ring, -first, axis=0)
+    points = np.concatenate([turned, turned[:1]]).astype(np.float64)
     kept = np.array([0, _farthest(points[:-1], 0), len(ring)])
     while True:
         chords = np.repeat(np.arange(len(kept) - 1), np.diff(kept))
@@ -86,7 +86,8 @@ def _distances(
     along, to = end - start, points - start
     length = (along**2).sum(axis=1)
     share = np.clip((to * along).sum(axis=1) / np.maximum(length, 1e-12), 0, 1)
-    return np.hypot(*(to - share[:, None] * along).T)
+    away: NDArray[np.float64] = to - share[:, None] * along
+    return np.hypot(away[:, 0], away[:, 1])
 
 
 def _find_crossing(rings: Sequence[Corners]) -> set[int]:
@@ -139,8 +140,10 @@ def _meet(a: NDArray[np.int64], b: NDArray[np.int64], c: NDArray[np.int64], d: N
 def _side(a: NDArray[np.int64], b: NDArray[np.int64], point: NDArray[np.int64]) -> NDArray[np.int64]:
     """On which side of the line from a to b a point lies: -1, 0 or 1."""
     along, to = b - a, point - a
-    return np.sign(along[:, 0] * to[:, 1] - along[:, 1] * to[:, 0])
+    sides: NDArray[np.int64] = np.sign(along[:, 0] * to[:, 1] - along[:, 1] * to[:, 0])
+    return sides
 
 
 def _same(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
-    return (one == other).all(axis=1)
+    same: NDArray[np.bool_] = (one == other).all(axis=1)
+    return same

@@ -90,13 +90,13 @@ export function dropIslands({ width, height, values }) {
 }
 
 /**
- * Visit the pixels that are connected to a first one.
+ * Take the pixels that are connected to a first one.
  *
  * @param {number} start
  * @param {number} width
  * @param {number} height
  * @param {boolean} diagonals whether pixels that share only a corner are connected
- * @param {(at: number) => boolean} take whether a pixel belongs to the part; marks it as visited
+ * @param {(at: number) => boolean} take whether a pixel belongs to the part; then marks it
  * @returns {number} of pixels
  */
 function spread(start, width, height, diagonals, take) {
