@@ -433,9 +433,13 @@ def test_polygons_of_a_coco_file_reproduce_the_mask_with_its_holes(tmp_path: Pat
     Image.fromarray(pixels).save(tmp_path / "ring.png")
     prompt = ("--box", "18,8,72,52", "-p", "25,15", "-p", "35,25,0", "-p", "55,40,0", *GRABCUT)
     succeeds("segment", tmp_path / "ring.png", *prompt, "-o", tmp_path / "mask.png")
-    succeeds("segment", tmp_path / "ring.png", *prompt, "--format", "coco-polygons", "-o", tmp_path / "coco.json")
+    succeeds("segment", tmp_path / "ring.png", *prompt, "--format", "coco-polygons", "-o", tmp_path / "simple.json")
+    exact = ("--format", "coco-polygons", "--polygon-tolerance", 0, "-o", tmp_path / "coco.json")
+    succeeds("segment", tmp_path / "ring.png", *prompt, *exact)
     coco = COCO(tmp_path / "coco.json")
     [annotation] = coco.loadAnns(coco.getAnnIds())
+    [simple] = json.loads((tmp_path / "simple.json").read_text())["annotations"]
+    assert len(simple["segmentation"][0]) < len(annotation["segmentation"][0]), "by default simplified by one pixel"
     values = read(tmp_path / "mask.png")
     assert values[25, 35] == 0 == values[40, 55]
     assert np.array_equal(coco.annToMask(annotation), values)

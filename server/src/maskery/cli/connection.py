@@ -1,5 +1,6 @@
 """A server, as commands call it."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -22,8 +23,16 @@ ApiKey = Annotated[str | None, typer.Option(envvar=["MASKERY_API_KEY", "AIR_API_
 
 _HOW_TO_GIVE_A_KEY = "give the key with --key, MASKERY_API_KEY or AIR_API_KEY"
 
+# A busy server is asked again so often, and after so many seconds at most.
+_RETRIES = 8
+_LONGEST_DELAY = 15.0
+
 # A proxy must not see requests to this machine, nor their key.
 _WITHOUT_PROXY = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
+
+
+class ServerUnavailableError(UserError):
+    """The server does not answer, or refuses the key: so it will for every image."""
 
 
 class Connection:
@@ -44,7 +53,8 @@ class Connection:
         """Post an image file and the other fields in JSON.
 
         Raises:
-            UserError: there is no answer, the server refuses, or it is not a segmentation server.
+            ServerUnavailableError: there is no answer, or the key is refused.
+            UserError: the server refuses the image or the prompt, or it is not a segmentation server.
         """
         # A proxy sends requests for the same image to the server that knows it.
         headers = {"x-request-timeout": str(self._timeout), "x-session-id": digest(image)[:32]}
@@ -58,12 +68,32 @@ class Connection:
 
     def _send(self, method: str, path: str, answer: type[Answer], **content: Any) -> Answer:
         url = self._url
+        for _ in range(_RETRIES):
+            response = self._request(method, path, **content)
+            delay = _delay(response)
+            if delay is None:
+                break
+            time.sleep(delay)
+        return _read(response, url, answer)
+
+    def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
+        url = self._url
         try:
-            response = self._client.request(method, f"{url.rstrip('/')}{path}", **content)
+            return self._client.request(method, f"{url.rstrip('/')}{path}", **content)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error).rstrip(".") or type(error).__name__
-            raise UserError(f"no answer from {url}: {reason}{_scheme_advice(url, error)}.") from None
-        return _read(response, url, answer)
+            raise ServerUnavailableError(f"no answer from {url}: {reason}{_scheme_advice(url, error)}.") from None
+
+
+def _delay(response: httpx.Response) -> float | None:
+    """Seconds after which a busy server wants the request again; None if it is not busy, or for longer."""
+    if response.status_code not in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
+        return None
+    try:
+        delay = float(response.headers.get("retry-after", "1"))
+    except ValueError:
+        return None
+    return delay if 0 <= delay <= _LONGEST_DELAY else None
 
 
 @contextmanager
@@ -126,5 +156,5 @@ def _read(response: httpx.Response, url: str, answer: type[Answer]) -> Answer:
             "asked for nor an error message."
         ) from None
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        message = f"{message} Here, {_HOW_TO_GIVE_A_KEY}."
+        raise ServerUnavailableError(f"{message} Here, {_HOW_TO_GIVE_A_KEY}.")
     raise UserError(message)

@@ -2,7 +2,9 @@
 
 import os
 import sys
+import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from maskery.errors import UserError
@@ -35,28 +37,54 @@ def write_file(path: Path, data: bytes) -> None:
             sys.stdout.buffer.flush()
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            _replace(path, data)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}.") from None
 
 
-def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files of a folder that are images by their names, and its other files. Hidden files are in neither.
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file as a whole: an interrupted command leaves the earlier one, not half of the new one."""
+    if path.exists() and not path.is_file():
+        # A device or a pipe, such as /dev/null.
+        path.write_bytes(data)
+        return
+    target = path.resolve()
+    new = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        new.write_bytes(data)
+        new.replace(target)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
 
-    Raises:
-        UserError: there are no images, or the folder cannot be read.
+
+@dataclass(frozen=True)
+class FolderContent:
+    """What a folder holds, in the order of the names. Hidden files and folders are left out.
+
+    Attributes:
+        images: files that are images by their names.
+        others: other files.
+        folders: folders in the folder.
     """
+
+    images: list[Path]
+    others: list[Path]
+    folders: list[Path]
+
+
+def list_folder(folder: Path) -> FolderContent:
+    """Raises UserError."""
     try:
         # macOS writes a hidden file `._cat.jpg` beside `cat.jpg` on foreign file systems; it is not an image.
         # A link to a missing file is kept, so that it is reported as one that cannot be read.
-        visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-        files = sorted(path for path in visible if path.is_file() or not path.exists())
+        visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"cannot read {folder}: {error.strerror}.") from None
+    files = [path for path in visible if path.is_file() or not path.exists()]
     images = [path for path in files if path.suffix.lower() in FILE_SUFFIXES]
-    if not images:
-        raise UserError(f"{folder} holds no images.")
-    return images, [path for path in files if path.suffix.lower() not in FILE_SUFFIXES]
+    others = [path for path in files if path.suffix.lower() not in FILE_SUFFIXES]
+    return FolderContent(images, others, [path for path in visible if path.is_dir()])
 
 
 def candidate_path(output: Path, candidate: int) -> Path:

@@ -128,10 +128,10 @@ class Tools:
     def segment(self, image: str, objects: list[ObjectArgument], everything: bool, model: str | None) -> Any:
         """A CallToolResult: a text, the overlay, the mask; and the segments with their RLE as structured content."""
         data = read_file(self._path(image))
-        request = Request(model or self._model, _prompt(objects, everything), Options(), "apply", "b64_json")
+        request = Request(model or self._model, Options(), "apply", "b64_json")
         opened = remote(request, self._url, self._key, _TIMEOUT) if self._url else local(request, self._registry)
         with opened as segmenter:
-            return _result(data, segmenter(data))
+            return _result(data, segmenter(data, _prompt(objects, everything)))
 
     def _path(self, image: str) -> Path:
         path = (self._root / Path(image).expanduser()).resolve()

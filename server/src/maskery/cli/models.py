@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from maskery.api.model_settings import image_limits, registry_factory
-from maskery.cli.files import find_images, read_file
+from maskery.cli.files import list_folder, read_file
 from maskery.cli.tables import new_table, print_table
 from maskery.errors import UserError
 from maskery.models import CATALOG, CompileCache, Registry, Store
@@ -107,7 +107,7 @@ def quantize(
         )
     limits = image_limits(Settings.load())
     loaded: list[Image] = []
-    for path in find_images(images)[0]:
+    for path in list_folder(images).images:
         with suppress(NotAnImage):
             if len(loaded) < MAX_IMAGES:
                 loaded.append(open_image(read_file(path), limits=limits))

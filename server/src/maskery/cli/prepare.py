@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from maskery.api.schemas.segmentation import PreparedSchema
 from maskery.cli.connection import ApiKey, connect
-from maskery.cli.files import find_images, read_file
+from maskery.cli.files import list_folder, read_file
 from maskery.errors import UserError
 from maskery.models import DEFAULT_MODEL
 
@@ -48,7 +48,9 @@ def prepare(
     # A range of typer's would let "nan" through.
     if not 0 < timeout <= _DAY:
         raise UserError(f"--timeout takes a number of seconds above 0, at most {_DAY:,}.")
-    images, _ = find_images(folder)
+    images = list_folder(folder).images
+    if not images:
+        raise UserError(f"{folder} holds no images.")
     request = json.dumps({"model": model, "exif": exif})
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     with connect(url.strip(), key, timeout) as connection, Progress(console=console) as progress:

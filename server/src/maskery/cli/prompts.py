@@ -4,13 +4,13 @@ import base64
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maskery.cli.files import read_file
 from maskery.engine import Prompt
 from maskery.errors import UserError
-from maskery.segmentation import AutomaticOptions
+from maskery.segmentation import AutomaticOptions, Size
 from maskery.segmentation.messages import plural
 
 # A field of a request in a message, such as `segment_prompt[0][1]`.
@@ -25,7 +25,8 @@ class PromptOptions:
 
     Attributes:
         prompt: the fields of a request, or how everything in the image is found.
-        objects: for each object its --object option as written; empty for the object of --point and --box.
+        objects: for each object its --object option as written, or its place in a file of prompts; empty for the
+            object of --point and --box.
     """
 
     prompt: Prompt | AutomaticOptions
@@ -39,17 +40,60 @@ class PromptOptions:
         field, index, point = match.groups()
         if field == "mask_prompts":
             return "--mask-prompt"
-        if field == "labels":
-            return f"--label {int(index) + 1}"
         if index is None:
             return "the prompt"
         option = self.objects[int(index)]
+        if field == "labels":
+            return f"the label of {option}" if option else f"--label {int(index) + 1}"
         if field == "boxes":
             return f"the box of {option}" if option else "--box"
         points = f"the points of {option}" if option else "--point"
         if field == "point_labels":
             return f"the labels of {points}"
         return f"point {int(point) + 1} of {option or points}" if point else points
+
+
+def place(prompt: Prompt, size: Size, relative: bool) -> Prompt:
+    """The prompt of an image of this size. Boxes are clipped to the image, as those of datasets exceed it by rounding.
+
+    Args:
+        relative: whether coordinates are fractions of the image's sides, 0 to 1.
+
+    Raises:
+        UserError: a relative coordinate is not between 0 and 1, or a box is outside the image; with the field's path.
+    """
+    sides = (size.width, size.height)
+
+    def scale(values: Sequence[float], path: str) -> list[float]:
+        if not relative:
+            return list(values)
+        if wrong := next((value for value in values if not 0 <= value <= 1), None):
+            raise UserError(f"{path} has the coordinate {wrong:g}; with --relative, coordinates are between 0 and 1.")
+        return [value * sides[index % 2] for index, value in enumerate(values)]
+
+    def clip(box: list[float], path: str) -> list[float]:
+        clipped = [min(max(value, 0), sides[index % 2]) for index, value in enumerate(box)]
+        if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+            shown = ", ".join(f"{value:g}" for value in box)
+            raise UserError(f"{path} is [{shown}], without an area in the image, which is {size}.")
+        return clipped
+
+    def move(point: Sequence[float], path: str) -> list[float]:
+        placed = scale(point, path)
+        # The right and the lower side of the image belong to its last pixels.
+        return [min(value, side - 1) for value, side in zip(placed, sides, strict=True)] if relative else placed
+
+    return replace(
+        prompt,
+        segment_prompt=[
+            [move(point, f"segment_prompt[{index}][{number}]") for number, point in enumerate(points)]
+            for index, points in enumerate(prompt.segment_prompt)
+        ],
+        boxes=[
+            clip(scale(box, f"boxes[{index}]"), f"boxes[{index}]") if box else None
+            for index, box in enumerate(prompt.boxes)
+        ],
+    )
 
 
 def read_prompt(

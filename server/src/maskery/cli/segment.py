@@ -4,44 +4,51 @@ import base64
 import io
 import json
 import re
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
 from PIL import Image
-from rich.console import Console
-from rich.progress import Progress
 
 from maskery.api.schemas.segmentation import MaskSchema, ResponseFormat, SegmentationResponse, SegmentSchema
 from maskery.cli.coco import to_coco
-from maskery.cli.connection import ApiKey, ServerUrl
+from maskery.cli.connection import ApiKey, ServerUnavailableError, ServerUrl
 from maskery.cli.files import (
     STANDARD,
     candidate_path,
     check_file,
     check_names,
     check_outputs,
-    find_images,
+    list_folder,
     read_file,
     write_file,
 )
+from maskery.cli.folders import for_each
+from maskery.cli.journal import Journal, key_of
 from maskery.cli.overlay import ACCEPTED, draw_overlay
-from maskery.cli.prompts import PromptOptions, read_prompt
-from maskery.cli.segmenters import Request, Segmenter, local, remote
+from maskery.cli.prompt_files import read_prompts
+from maskery.cli.prompts import PromptOptions, place, read_prompt
+from maskery.cli.segmenters import Request, Segmenter, local, remote, to_fields
+from maskery.engine import Prompt
 from maskery.errors import UserError
 from maskery.models import DEFAULT_MODEL
-from maskery.resources import processors
-from maskery.segmentation import MERGE_IOU, AutomaticOptions, Exif, Options, PromptError, Size, open_image
+from maskery.segmentation import (
+    MAX_TOLERANCE,
+    MERGE_IOU,
+    AutomaticOptions,
+    ImageFile,
+    Options,
+    PromptError,
+    Size,
+    open_image,
+)
 
 app = typer.Typer(add_completion=False)
-
-Result = TypeVar("Result")
 
 _DAY = 86_400
 
@@ -76,9 +83,7 @@ _RESPONSE_FORMATS: dict[Format, ResponseFormat] = {
 def segment(
     image: Annotated[
         str,
-        typer.Argument(
-            metavar="IMAGE", help="An image, a folder of images that all get the same prompt, or - for standard input."
-        ),
+        typer.Argument(metavar="IMAGE", help="An image, a folder of images, or - for standard input."),
     ],
     point: Annotated[
         list[str] | None,
@@ -103,6 +108,16 @@ def segment(
             help="With --everything: points of the grid along each side; more of them find smaller objects.",
         ),
     ] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="The prompts of a folder's images: CSV, JSON lines, or the boxes of a COCO file.",
+        ),
+    ] = None,
+    relative: Annotated[
+        bool, typer.Option("--relative", help="Coordinates are fractions of the image's width and height, 0 to 1.")
+    ] = False,
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="TEXT", help="The name of an object. May be repeated, for each object in order."),
@@ -142,6 +157,14 @@ def segment(
     whole: Annotated[
         bool, typer.Option("--whole", help="Keep overlaps: each object's whole mask. Not with --format png.")
     ] = False,
+    polygon_tolerance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="How far simplified polygons may lie from the mask's edges; 0 is exact. Default: 0, and 1 with "
+            "--format coco-polygons.",
+        ),
+    ] = None,
     model: Annotated[str, typer.Option(help="Name of an installed model.")] = DEFAULT_MODEL,
     url: ServerUrl = None,
     key: ApiKey = None,
@@ -158,9 +181,18 @@ def segment(
     Studio, need coco-polygons.
     Missing folders are created.
 
+    --prompts gives each image of a folder its own objects; its boxes are clipped to the image. A CSV file has the
+    columns image, x, y, positive, x0, y0, x1, y1, label, object; a line of JSON lines is
+    {"image": "cat.jpg", "objects": [{"points": [[220, 120]], "box": null, "label": "cat"}]}.
+
+    An interrupted run of a folder is continued by the same command. The exit status is 0, 2 if an image failed, or 130
+    after an interruption.
+
       maskery segment cat.jpg --point 220,120 -o mask.png --overlay overlay.png
 
       maskery segment desk.jpg --point 450,600 --object "120,80 130,95 200,90,0"
+
+      maskery segment photos --prompts boxes.csv --format coco -o coco.json
     """
     if url is not None and not url.strip():
         raise UserError(
@@ -183,7 +215,13 @@ def segment(
         raise UserError("--format coco holds one mask of each object: leave out --n, or use --format rle.")
     if is_coco and size:
         raise UserError("--format coco holds masks of the image's own size: leave out --size, or use --format rle.")
-    check_names(image, {"--mask-prompt": mask_prompt, "-o": output, "--overlay": overlay})
+    is_polygons = _RESPONSE_FORMATS[output_format] == "polygons"
+    tolerance = (1.0 if is_coco else 0.0) if polygon_tolerance is None else polygon_tolerance
+    if polygon_tolerance is not None and not (is_polygons and 0 <= tolerance <= MAX_TOLERANCE):
+        raise UserError(
+            f"--polygon-tolerance takes pixels, 0 to {MAX_TOLERANCE:g}, with --format polygons or coco-polygons."
+        )
+    check_names(image, {"--mask-prompt": mask_prompt, "--prompts": prompts, "-o": output, "--overlay": overlay})
     source, start = Path(image), Path(mask_prompt) if mask_prompt else None
     if STANDARD == source == start:
         raise UserError("the image and --mask-prompt are both standard input: name a file for one of them.")
@@ -194,28 +232,36 @@ def segment(
         check_file("-o", masks, suffix, source, start)
     else:
         check_outputs(source, masks, overlays, suffix, n, start)
+    given: dict[str, object] = {
+        "--point": point,
+        "--box": box,
+        "--mask-prompt": start,
+        "--object": objects,
+        "--label": label,
+    }
+    own: dict[str, PromptOptions] | None = None
     if everything:
-        given: dict[str, object] = {
-            "--point": point,
-            "--box": box,
-            "--mask-prompt": start,
-            "--object": objects,
-            "--label": label,
-        }
-        given |= {"--whole": whole, "--n": n > 1}
+        given |= {"--prompts": prompts, "--relative": relative, "--whole": whole, "--n": n > 1}
         if wrong := next((option for option, value in given.items() if value), None):
             raise UserError(f"--everything finds the objects by itself: leave out {wrong}.")
         prompt = PromptOptions(AutomaticOptions(points_per_side), ())
+    elif prompts:
+        if not source.is_dir():
+            raise UserError(f"--prompts has the prompts of a folder's images, but {image} is no folder.")
+        given |= {"--points-per-side": points_per_side}
+        if wrong := next((option for option, value in given.items() if value), None):
+            raise UserError(f"--prompts has the prompts of all images: leave out {wrong}.")
+        own, prompt = read_prompts(Path(prompts)), PromptOptions(Prompt([]), ())
     elif points_per_side:
         raise UserError("--points-per-side is the grid of --everything: add --everything, or leave it out.")
     else:
         prompt = read_prompt(point or [], box, start, objects or [], label or [])
     request = Request(
         model,
-        prompt.prompt,
         Options(n, _read_size(size), not whole, merge_iou),
         exif,
         _RESPONSE_FORMATS[output_format],
+        tolerance if is_polygons else 0.0,
     )
     opened = remote(request, url.strip(), key, timeout) if url else local(request)
     with ExitStack() as stack:
@@ -223,7 +269,7 @@ def segment(
             segmenter = stack.enter_context(opened)
         except PromptError as error:
             raise UserError(prompt.explain(str(error))) from None
-        task = _Task(segmenter, prompt, output_format, exif)
+        task = _Task(segmenter, request, output_format, prompt, own, relative)
         if source.is_dir() and is_coco:
             task.segment_folder_to_coco(source, masks)
         elif source.is_dir():
@@ -235,57 +281,110 @@ def segment(
 
 @dataclass(frozen=True)
 class _Task:
-    """One request for every image."""
+    """One request for every image.
+
+    Attributes:
+        prompts: for each image its own, by the name of its file; None: `prompt` for all of them.
+        relative: whether coordinates are fractions of the image's sides.
+    """
 
     segmenter: Segmenter
-    prompt: PromptOptions
+    request: Request
     format: Format
-    exif: Exif
+    prompt: PromptOptions
+    prompts: Mapping[str, PromptOptions] | None
+    relative: bool
+
+    @property
+    def suffix(self) -> str:
+        return ".png" if self.format is Format.png else ".json"
 
     def segment_file(self, path: Path, output: Path, overlay: Path | None) -> list[str]:
         """Segment one image and write its files. Returns lines for the user."""
         image = read_file(path)
-        response = self._segment(image)
+        return self._write(path, image, self._segment(image, self.prompt), output, overlay)
+
+    def segment_folder(self, folder: Path, output: Path, overlays: Path | None) -> None:
+        """Segment the images of a folder and write their files."""
+        journal = Journal(output / ".progress.jsonl")
+
+        def write(name: str) -> tuple[None, bool]:
+            image, prompt, key = self._read(folder, name)
+            files = [output / f"{name}{self.suffix}", *([overlays / f"{name}.png"] if overlays else [])]
+            if journal.find(key) and all(map(Path.exists, files)):
+                return None, True
+            self._write(Path(name), image, self._segment(image, prompt), files[0], files[1] if overlays else None)
+            journal.add(key, True)
+            return None, False
+
+        for_each(self._names(folder), write, lambda _: f"masks in {output}", journal)
+
+    def segment_folder_to_coco(self, folder: Path, output: Path) -> None:
+        """Segment the images of a folder and write one COCO file."""
+        journal = Journal(output.with_name(f"{output.name}.progress.jsonl") if output != STANDARD else None)
+
+        def read(name: str) -> tuple[tuple[str, MaskSchema], bool]:
+            image, prompt, key = self._read(folder, name)
+            if done := journal.find(key):
+                return (name, MaskSchema.model_validate(done)), True
+            mask = self._segment(image, prompt).data[0]
+            journal.add(key, mask.model_dump())
+            return (name, mask), False
+
+        def finish(masks: list[tuple[str, MaskSchema]]) -> str:
+            write_file(output, to_coco(masks))
+            return f"masks in {output}"
+
+        for_each(self._names(folder), read, finish, journal, to_error=output == STANDARD)
+
+    def _names(self, folder: Path) -> list[str]:
+        """The images to segment, as paths below the folder. What is left out is printed."""
+        content = list_folder(folder)
+        images = [path.name for path in content.images]
+        if self.prompts is None:
+            if not images:
+                raise UserError(f"{folder} holds no images.")
+            _report("skipped, not an image format that is read", [path.name for path in content.others])
+            _report("skipped, folders in the folder are not read", [path.name for path in content.folders])
+            return images
+        _report("skipped, no prompt", [name for name in images if name not in self.prompts])
+        return list(self.prompts)
+
+    def _read(self, folder: Path, name: str) -> tuple[bytes, PromptOptions, str]:
+        """The bytes of an image, its prompt, and the key of both in the journal."""
+        image = read_file(folder / name)
+        prompt = self.prompts[name] if self.prompts else self.prompt
+        asked = [to_fields(self.request, prompt.prompt), self.relative, self.format]
+        return image, prompt, key_of(image, asked)
+
+    def _segment(self, image: bytes, prompt: PromptOptions) -> SegmentationResponse:
+        try:
+            asked = prompt.prompt
+            if isinstance(asked, Prompt) and (self.prompts or self.relative):
+                asked = place(asked, ImageFile(image, self.request.exif, ACCEPTED).size, self.relative)
+            return self.segmenter(image, asked)
+        except ServerUnavailableError:
+            raise
+        except UserError as error:
+            raise UserError(prompt.explain(str(error))) from None
+
+    def _write(
+        self, name: Path, image: bytes, response: SegmentationResponse, output: Path, overlay: Path | None
+    ) -> list[str]:
+        """Write the files of an image. Returns lines for the user."""
         lines = [_describe(each) for each in response.data[0].segments]
-        files = self._files(path, response, output)
+        files = self._files(name, response, output)
         for file, data in files.items():
             write_file(file, data)
             lines.append(f"mask: {file}")
         if overlay:
             values = np.asarray(Image.open(io.BytesIO(files[output])))
             drawn = io.BytesIO()
-            Image.fromarray(draw_overlay(open_image(image, self.exif, ACCEPTED).pixels, values)).save(drawn, "PNG")
+            pixels = open_image(image, self.request.exif, ACCEPTED).pixels
+            Image.fromarray(draw_overlay(pixels, values)).save(drawn, "PNG")
             write_file(overlay, drawn.getvalue())
             lines.append(f"overlay: {overlay}")
         return lines
-
-    def segment_folder(self, folder: Path, output: Path, overlays: Path | None) -> None:
-        """Segment every image of a folder and write its files."""
-
-        def write(path: Path) -> None:
-            suffix = ".png" if self.format is Format.png else ".json"
-            overlay = overlays / f"{path.name}.png" if overlays else None
-            self.segment_file(path, output / f"{path.name}{suffix}", overlay)
-
-        _for_each(folder, write, lambda _: f"masks in {output}")
-
-    def segment_folder_to_coco(self, folder: Path, output: Path) -> None:
-        """Segment every image of a folder and write one COCO file."""
-
-        def read(path: Path) -> tuple[str, MaskSchema]:
-            return path.name, self._segment(read_file(path)).data[0]
-
-        def finish(masks: list[tuple[str, MaskSchema]]) -> str:
-            write_file(output, to_coco(masks))
-            return f"masks in {output}"
-
-        _for_each(folder, read, finish, to_error=output == STANDARD)
-
-    def _segment(self, image: bytes) -> SegmentationResponse:
-        try:
-            return self.segmenter(image)
-        except UserError as error:
-            raise UserError(self.prompt.explain(str(error))) from None
 
     def _files(self, image: Path, response: SegmentationResponse, output: Path) -> dict[Path, bytes]:
         if self.format.is_coco:
@@ -298,38 +397,10 @@ class _Task:
         }
 
 
-def _for_each(
-    folder: Path, work: Callable[[Path], Result], finish: Callable[[list[Result]], str], to_error: bool = False
-) -> None:
-    """Do work on every image of a folder, several at a time. A failed image does not stop the others.
-
-    Args:
-        finish: called with the results, in the order of the names; what was written, for the user.
-        to_error: print on standard error.
-
-    Raises:
-        UserError: some failed.
-    """
-    images, others = find_images(folder)
-    if others:
-        names = ", ".join(path.name for path in others[:_MAX_NAMES])
-        more = f" and {len(others) - _MAX_NAMES:,} more" if len(others) > _MAX_NAMES else ""
-        typer.echo(f"skipped, not an image format that is read: {names}{more}", err=True)
-
-    def attempt(path: Path) -> tuple[list[Result], str | None]:
-        try:
-            return [work(path)], None
-        except UserError as error:
-            return [], f"{path}: {error}"
-
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    with ThreadPoolExecutor(processors()) as pool, Progress(console=console) as progress:
-        outcomes = list(progress.track(pool.map(attempt, images), total=len(images), description="segmenting"))
-    done = [result for results, _ in outcomes for result in results]
-    failures = [failure for _, failure in outcomes if failure]
-    typer.echo(f"{len(done)} of {len(images)} images segmented, {finish(done)}", err=to_error)
-    if failures:
-        raise UserError("\n".join([f"{len(failures)} failed:", *failures]))
+def _report(reason: str, names: Sequence[str]) -> None:
+    if names:
+        more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""
+        typer.echo(f"{reason}: {', '.join(names[:_MAX_NAMES])}{more}", err=True)
 
 
 def _read_size(text: str | None) -> Size | None:

@@ -21,23 +21,26 @@ from maskery.segmentation import (
     segment,
     segment_everything,
 )
-from maskery.segmentation.automatic import ResolvedOptions
 from maskery.settings import Settings
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request without its image."""
+    """A request without its image and prompt.
+
+    Attributes:
+        polygon_tolerance: in pixels, with `response_format` polygons.
+    """
 
     model: str
-    prompt: Prompt | AutomaticOptions
     options: Options
     exif: Exif
     response_format: ResponseFormat
+    polygon_tolerance: float = 0.0
 
 
 #: Segments the bytes of an image file. Thread-safe. Raises UserError.
-Segmenter = Callable[[bytes], SegmentationResponse]
+Segmenter = Callable[[bytes, Prompt | AutomaticOptions], SegmentationResponse]
 
 
 @contextmanager
@@ -56,17 +59,17 @@ def local(request: Request, registry: Registry | None = None) -> Iterator[Segmen
     limits, size = image_limits(settings), request.options.size
     if size and size.pixels > limits.max_pixels:
         raise UserError(f"--size {size} has {size.pixels:,} pixels; the limit is {limits.max_pixels:,} pixels.")
-    model, prompt = (registry or make_registry(settings)).get(request.model), request.prompt
-    asked = prompt.resolve(model, prompt_limits(settings)) if isinstance(prompt, AutomaticOptions) else prompt
+    model = (registry or make_registry(settings)).get(request.model)
 
-    def segment_locally(image: bytes) -> SegmentationResponse:
+    def segment_locally(image: bytes, prompt: Prompt | AutomaticOptions) -> SegmentationResponse:
         file = ImageFile(image, request.exif, limits)
-        if isinstance(asked, ResolvedOptions):
-            found = segment_everything(model, model.encode(file.decode()), asked, size)
+        if isinstance(prompt, AutomaticOptions):
+            options = prompt.resolve(model, prompt_limits(settings))
+            found = segment_everything(model, model.encode(file.decode()), options, size)
         else:
-            objects = asked.check(file.size, prompt_limits(settings))
+            objects = prompt.check(file.size, prompt_limits(settings))
             found = segment(model, file.decode(), objects, request.options)
-        return to_response(found, request.response_format)
+        return to_response(found, request.response_format, request.polygon_tolerance)
 
     yield segment_locally
 
@@ -83,22 +86,9 @@ def remote(request: Request, url: str, key: str | None, timeout: float) -> Itera
     Raises:
         UserError: as of `connect`.
     """
-    options = request.options
-    if isinstance(request.prompt, AutomaticOptions):
-        prompt: dict[str, object] = {"automatic": vars(request.prompt)}
-    else:
-        given = {name: value for name, value in vars(request.prompt).items() if value is not None}
-        prompt = {**given, "n": options.n, "compose": options.compose, "merge_iou": options.merge_iou}
-    fields = {
-        "model": request.model,
-        **prompt,
-        "size": str(options.size) if options.size else None,
-        "exif": request.exif,
-        "response_format": request.response_format,
-    }
-    text = json.dumps(fields)
 
-    def segment_remotely(image: bytes) -> SegmentationResponse:
+    def segment_remotely(image: bytes, prompt: Prompt | AutomaticOptions) -> SegmentationResponse:
+        text = json.dumps(to_fields(request, prompt))
         response = connection.post("/v1/images/segmentations", image, text, SegmentationResponse)
         if not response.data:
             raise UserError(f"{url} is not a segmentation server: its answer holds no masks.")
@@ -106,3 +96,21 @@ def remote(request: Request, url: str, key: str | None, timeout: float) -> Itera
 
     with connect(url, key, timeout) as connection:
         yield segment_remotely
+
+
+def to_fields(request: Request, prompt: Prompt | AutomaticOptions) -> dict[str, object]:
+    """The fields of the API's request, without the image."""
+    options = request.options
+    if isinstance(prompt, AutomaticOptions):
+        asked: dict[str, object] = {"automatic": vars(prompt)}
+    else:
+        given = {name: value for name, value in vars(prompt).items() if value is not None}
+        asked = {**given, "n": options.n, "compose": options.compose, "merge_iou": options.merge_iou}
+    return {
+        "model": request.model,
+        **asked,
+        "size": str(options.size) if options.size else None,
+        "exif": request.exif,
+        "response_format": request.response_format,
+        "polygon_tolerance": request.polygon_tolerance or None,
+    }
