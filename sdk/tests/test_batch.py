@@ -9,7 +9,16 @@ import weakref
 import numpy as np
 import pytest
 
-from air import AIRefinery, APITimeoutError, AsyncAIRefinery, BadRequestError, InputError, SegmentResult
+from air import (
+    AIRefinery,
+    AirError,
+    APIConnectionError,
+    APITimeoutError,
+    AsyncAIRefinery,
+    BadRequestError,
+    InputError,
+    SegmentResult,
+)
 
 PROMPT = [[[1, 2]]]
 
@@ -56,19 +65,46 @@ def test_a_failure_is_the_result_of_its_request_alone(twin, stub, tmp_path):
         {"image": "car.png", "segment_prompt": PROMPT},
     ]
     results = run(twin, items, concurrency=2)
-    assert [type(result.error) for result in results] == [
-        type(None),
-        type(None),
-        BadRequestError,
-        FileNotFoundError,
-        InputError,
-        InputError,
-        InputError,
-    ]
+    kinds = [type(None), type(None), BadRequestError, FileNotFoundError, InputError, InputError, InputError]
+    assert all(isinstance(result.error, kind) for result, kind in zip(results, kinds, strict=True))
     assert [result.response is None for result in results] == [False, False, True, True, True, True, True]
     assert str(results[4].error) == "a request lacks image"
     with pytest.raises(BadRequestError, match="bad two"):
         results[2].unwrap()
+
+
+@pytest.mark.parametrize(
+    ("items", "arguments", "error", "message"),
+    [
+        ([{"image": "aW1hZ2U=", "prompt": PROMPT}], {}, InputError, "a request lacks segment_prompt; it has prompt"),
+        (["no mapping"], {}, InputError, "must be a mapping"),
+        (requests(3), {"client": {"base_url": "http://127.0.0.1:9", "max_retries": 0}}, APIConnectionError, ":9"),
+    ],
+)
+def test_what_would_fail_every_request_is_raised(twin, items, arguments, error, message):
+    with pytest.raises(error, match=message):
+        run(twin, items, **arguments)
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "wrong_key"), (403, "missing_scope"), (404, "model_not_installed")])
+def test_an_answer_that_holds_for_every_request_is_raised_unless_one_has_succeeded(twin, stub, status, code):
+    stub.plays(stub.error(status, code=code))
+    with pytest.raises(AirError, match=str(status)):
+        run(twin, requests(5), concurrency=2)
+    assert len(stub.requests) <= 4
+
+    def refuse_later(connection):
+        x = stub.requests[-1].json["segment_prompt"][0][0][0]
+        return (stub.error(status, code=code) if x else stub.segmented())(connection)
+
+    stub.plays(refuse_later)
+    results = run(twin, requests(3), concurrency=1)
+    assert [result.error is None for result in results] == [True, False, False]
+
+
+def test_a_request_with_boxes_needs_no_points(twin, stub):
+    run(twin, [{"image": "aW1hZ2U=", "boxes": [[1, 2, 3, 4]]}])
+    assert stub.request.json["segment_prompt"] is None
 
 
 def test_no_more_than_concurrency_are_in_flight_and_that_many_are(twin, stub):

@@ -17,6 +17,7 @@ from . import _guidance as _guidance  # first: it explains why the others cannot
 from ._batch import PrepareResult, SegmentResult
 from ._config import __version__
 from ._prepared_images import PreparedImage
+from ._segment_request import SegmentRequest
 from .auth import Authenticator, login
 from .client import AIRefinery, AsyncAIRefinery
 from .errors import (
@@ -75,6 +76,7 @@ __all__ = [
     "PreparedImage",
     "RateLimitError",
     "Segment",
+    "SegmentRequest",
     "SegmentResult",
     "SegmentationResponse",
     "ServiceUnavailableError",

@@ -7,11 +7,24 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import httpx
+
 from ._config import checked_count
 from ._prepared_images import PreparedImage
+from ._segment_request import MalformedRequestError
+from .errors import (
+    AuthenticationError,
+    ConfigurationError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnprocessableEntityError,
+)
 from .types.images import SegmentationResponse
 
 Progress = Callable[[int, int | None], object]
+
+# Codes of errors about arguments that all requests of a batch usually share.
+_WRONG_ARGUMENTS = ("model_not_installed", "model_not_found", "unknown_field")
 
 ItemT = TypeVar("ItemT")
 ValueT = TypeVar("ValueT")
@@ -60,6 +73,17 @@ class PrepareResult:
         return self.image
 
 
+def holds_for_all(error: Exception) -> bool:
+    """Whether an error of the first request is one that every request would end in: the key, the server, the model,
+    or a request that is not one.
+    """
+    if isinstance(error, NotFoundError | UnprocessableEntityError):
+        return error.code in _WRONG_ARGUMENTS
+    lasting = (MalformedRequestError, ConfigurationError, AuthenticationError, PermissionDeniedError)
+    # Not a connection that broke, which one request can cause.
+    return isinstance(error, lasting) or isinstance(error.__cause__, httpx.ConnectError)
+
+
 def run_all(
     items: Iterable[ItemT],
     call: Callable[[ItemT, threading.Event], ValueT],
@@ -69,7 +93,8 @@ def run_all(
 ) -> list[ResultT]:
     """Call for each item, in threads. Takes the next item when one of ``concurrency`` has finished.
 
-    The event is set when the batch has been interrupted.
+    The event is set when the batch has been interrupted. An error that holds for all items is raised if it comes before
+    the first success.
     """
     concurrency = checked_count(concurrency, "concurrency", least=1)
     cancelled = threading.Event()
@@ -78,9 +103,13 @@ def run_all(
 
     def one(index: int, item: ItemT) -> tuple[int, ResultT]:
         try:
-            return index, result(index, call(item, cancelled), None)
-        except Exception as error:  # noqa: BLE001 - it is the result of this item; the others continue
+            value = call(item, cancelled)
+        except Exception as error:  # it is the result of this item; the others continue
+            if results.has_no_success and holds_for_all(error):
+                raise
             return index, result(index, None, _without_traceback(error))
+        results.has_no_success = False
+        return index, result(index, value, None)
 
     def collect() -> None:
         finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -116,9 +145,13 @@ async def run_all_async(
 
     async def one(index: int, item: ItemT) -> tuple[int, ResultT]:
         try:
-            return index, result(index, await call(item), None)
-        except Exception as error:  # noqa: BLE001 - as above
+            value = await call(item)
+        except Exception as error:  # as above
+            if results.has_no_success and holds_for_all(error):
+                raise
             return index, result(index, None, _without_traceback(error))
+        results.has_no_success = False
+        return index, result(index, value, None)
 
     async def collect() -> None:
         finished, _ = await asyncio.wait(running, return_when=FIRST_COMPLETED)
@@ -145,6 +178,7 @@ async def run_all_async(
 
 class _Results(Generic[ResultT]):
     def __init__(self, items: object, progress: Progress | None) -> None:
+        self.has_no_success = True
         self._done: dict[int, ResultT] = {}
         self._total = len(items) if isinstance(items, Sized) else None
         self._progress = progress

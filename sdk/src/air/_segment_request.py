@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Literal, Required, TypeAlias, TypedDict, Union
 
 from ._config import Config
 from ._encoding import Body, encode_base64, json_body, plain
@@ -32,6 +32,38 @@ MaskPrompts: TypeAlias = Sequence[MaskPrompt] | ArrayLike
 ResponseFormat = Literal["b64_json", "rle", "polygons"]
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class MalformedRequestError(InputError):
+    """A request of ``segment_many`` that is not one."""
+
+
+class SegmentRequest(TypedDict, total=False):
+    """A request of ``segment_many``: arguments of `air.images.Images.segment` for one image.
+
+    ``image`` is required, and ``segment_prompt`` unless boxes, mask prompts or ``automatic`` take its place. What all
+    requests share can be passed to ``segment_many`` itself.
+    """
+
+    image: Required[ImageInput]
+    segment_prompt: SegmentPrompt | None
+    model: str
+    timeout: float | None
+    extra_headers: Mapping[str, str] | None
+    extra_body: object | None
+    point_labels: PointLabels | None
+    boxes: Boxes | None
+    mask_prompts: MaskPrompts | None
+    labels: Labels | None
+    automatic: bool | Mapping[str, Any] | None
+    n: int | None
+    size: str | tuple[int, int] | None
+    exif: Exif | None
+    response_format: ResponseFormat | None
+    polygon_tolerance: float | None
+    compose: bool | None
+    merge_iou: float | None
+    user: str | None
 
 
 @dataclass(frozen=True)
@@ -65,15 +97,21 @@ class SegmentArguments:
 
     @classmethod
     def from_request(cls, request: Mapping[str, Any], defaults: Mapping[str, Any]) -> "SegmentArguments":
-        """One request of ``segment_many``. Raises InputError if it is not a mapping or incomplete."""
+        """One request of ``segment_many``. Raises MalformedRequestError if it is not a mapping or incomplete."""
         if not isinstance(request, Mapping):
-            raise InputError(f"a request must be a mapping of segment()'s arguments, got {type(request).__name__}")
+            raise MalformedRequestError(
+                f"a request must be a mapping of segment()'s arguments, got {type(request).__name__}"
+            )
         arguments = {**defaults, **request}
-        missing = [name for name in ("image", "segment_prompt", "model") if name not in arguments]
-        if missing:
-            raise InputError(f"a request lacks {' and '.join(missing)}")
         known = {each.name for each in fields(cls)} - {"parameters"}
         parameters = {name: value for name, value in arguments.items() if name not in known}
+        # What else describes the objects.
+        if any(arguments.get(name) is not None for name in ("boxes", "mask_prompts", "automatic")):
+            arguments.setdefault("segment_prompt", None)
+        missing = [name for name in ("image", "segment_prompt", "model") if name not in arguments]
+        if missing:
+            unknown = f"; it has {', '.join(parameters)}" if parameters else ""
+            raise MalformedRequestError(f"a request lacks {' and '.join(missing)}{unknown}")
         return cls(**{name: arguments[name] for name in known & arguments.keys()}, parameters=parameters)
 
 

@@ -8,7 +8,16 @@ from ._batch import PrepareResult, Progress, SegmentResult, run_all, run_all_asy
 from ._guidance import SegmentationOnly
 from ._image_input import ImageInput
 from ._prepared_images import PreparedImage, deletion, preparation
-from ._segment_request import Boxes, Labels, MaskPrompts, PointLabels, SegmentArguments, SegmentPrompt, segmentation
+from ._segment_request import (
+    Boxes,
+    Labels,
+    MaskPrompts,
+    PointLabels,
+    SegmentArguments,
+    SegmentPrompt,
+    SegmentRequest,
+    segmentation,
+)
 from ._transport import AsyncTransport, Transport
 from .types.images import SegmentationResponse
 
@@ -104,7 +113,7 @@ class Images(SegmentationOnly):
 
     def segment_many(
         self,
-        requests: Iterable[Mapping[str, Any]],
+        requests: Iterable[SegmentRequest],
         *,
         concurrency: int = 4,
         progress: Progress | None = None,
@@ -113,9 +122,9 @@ class Images(SegmentationOnly):
         """Segment many images, a few at a time.
 
         Args:
-            requests: for each image a mapping of `segment`'s arguments. The next one is taken when a request has
-                finished, so that a generator over a folder never has more than ``concurrency`` images in memory. A Path
-                is read when its request starts.
+            requests: for each image a mapping of `segment`'s arguments, see `SegmentRequest`. The next one is taken
+                when a request has finished, so that a generator over a folder never has more than ``concurrency``
+                images in memory. A Path is read when its request starts.
             concurrency: how many requests run at the same time at most.
             progress: called after each request with the number of finished requests and the total, or None if
                 ``requests`` has no length. Always called in the caller's thread.
@@ -126,11 +135,14 @@ class Images(SegmentationOnly):
             continue.
 
         Raises:
-            InputError: ``concurrency`` is not a positive integer.
+            InputError: ``concurrency`` is not a positive integer, or, before a request has succeeded, a request is not
+                one.
+            AirError: before a request has succeeded, one failed in a way that all would: the server cannot be reached,
+                refuses the key, or does not know the model or an option.
             Exception: what ``requests`` or ``progress`` raises, or KeyboardInterrupt; running requests end first.
         """
 
-        def call(request: Mapping[str, Any], cancelled: threading.Event) -> SegmentationResponse:
+        def call(request: SegmentRequest, cancelled: threading.Event) -> SegmentationResponse:
             return self._segment(SegmentArguments.from_request(request, defaults), cancelled)
 
         return run_all(requests, call, SegmentResult, concurrency, progress)
@@ -284,7 +296,7 @@ class AsyncImages(SegmentationOnly):
 
     async def segment_many(
         self,
-        requests: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        requests: Iterable[SegmentRequest] | AsyncIterable[SegmentRequest],
         *,
         concurrency: int = 4,
         progress: Progress | None = None,
@@ -296,7 +308,7 @@ class AsyncImages(SegmentationOnly):
         running requests, and waits until they have ended.
         """
 
-        async def call(request: Mapping[str, Any]) -> SegmentationResponse:
+        async def call(request: SegmentRequest) -> SegmentationResponse:
             return await self._segment(SegmentArguments.from_request(request, defaults))
 
         return await run_all_async(requests, call, SegmentResult, concurrency, progress)

@@ -84,3 +84,14 @@ def test_a_full_disk_behind_standard_output_is_one_sentence() -> None:
         )
     assert done.returncode == 2
     assert done.stderr == "maskery: cannot write to standard output: No space left on device.\n"
+
+
+def test_shells_complete_commands_and_options() -> None:
+    def complete(words: str) -> list[str]:
+        count = str(len(words.split()) - 1)
+        environment = {"_MASKERY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": count}
+        return maskery(**environment).stdout.split()
+
+    assert complete("maskery seg") == ["segment"]
+    assert complete("maskery segment --pro") == ["--prompts"]
+    assert complete("maskery keys cr") == ["create"]

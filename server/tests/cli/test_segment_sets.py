@@ -180,7 +180,7 @@ def test_prompts_exclude_other_prompts_and_need_a_folder(folder: Path, tmp_path:
     with_file = ("--prompts", tmp_path / "p.csv", *GRABCUT)
     assert "leave out --point" in fails("segment", folder, *with_file, "-p", "1,1")
     assert "leave out --prompts" in fails("segment", folder, *with_file, "--everything")
-    assert "is no folder" in fails("segment", folder / "a.png", *with_file)
+    assert "is not a folder" in fails("segment", folder / "a.png", *with_file)
     assert "--polygon-tolerance takes pixels" in fails("segment", folder, *with_file, "--polygon-tolerance", "1")
 
 

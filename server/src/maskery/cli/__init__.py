@@ -50,7 +50,6 @@ app = typer.Typer(
     cls=_LazyGroup,
     help="Promptable image segmentation on your own machine: points in, one categorical mask out.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

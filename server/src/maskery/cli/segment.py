@@ -247,7 +247,7 @@ def segment(
         prompt = PromptOptions(AutomaticOptions(points_per_side), ())
     elif prompts:
         if not source.is_dir():
-            raise UserError(f"--prompts has the prompts of a folder's images, but {image} is no folder.")
+            raise UserError(f"--prompts has the prompts of a folder's images, but {image} is not a folder.")
         given |= {"--points-per-side": points_per_side}
         if wrong := next((option for option, value in given.items() if value), None):
             raise UserError(f"--prompts has the prompts of all images: leave out {wrong}.")
