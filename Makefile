@@ -6,6 +6,7 @@ PARITY := .venv-parity
 BENCH := .venv-bench
 CLUSTER := .venv-cluster
 AUDIT := .venv-audit
+DIST := .venv-dist
 LABEL_STUDIO := .venv-label-studio
 X_ANYLABELING := .venv-x-anylabeling
 PAGE_TOOLS := node_modules/.ready
@@ -29,7 +30,7 @@ test: $(DEV_READY) ## Run the tests of the client and the server, in parallel
 
 .PHONY: test-slow
 test-slow: $(DEV_READY) page-tools ## Run the other tests: browsers, databases, faults, crowds, generated clients
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow or services" --ignore tests/playground --ignore tests/tools $(PYTEST)
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow or services" --ignore tests/playground --ignore tests/tools --ignore tests/test_dist.py $(PYTEST)
 	@# In processes of its own: Playwright leaves an event loop running in the thread of its tests.
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m slow tests/playground $(PYTEST)
 
@@ -42,7 +43,7 @@ test-tools: $(DEV_READY) $(LABEL_STUDIO)/.ready $(X_ANYLABELING)/.ready ## Run L
 	@LABEL_STUDIO=$(abspath $(LABEL_STUDIO)) X_ANYLABELING=$(abspath $(X_ANYLABELING)) $(BIN)/python -m pytest -q -m services tests/tools $(PYTEST)
 
 .PHONY: test-all
-test-all: test test-slow test-cluster test-tools test-parity ## Run every test
+test-all: test test-slow test-cluster test-tools test-dist test-parity ## Run every test
 
 .PHONY: test-parity
 test-parity: $(PARITY)/.ready ## Compare models with transformers and PyTorch, test training, in an environment of its own (PyTorch)
@@ -134,9 +135,21 @@ nano: $(PARITY)/.ready ## Write the graph of the built-in model from its weights
 	@PYTHONPATH=. $(PARITY)/bin/python -m training.export \
 		--weights training/weights.safetensors --out server/src/maskery/models/builtin
 
+.PHONY: dist
+dist: $(DIST)/.ready ## Build the wheels and source archives of both distributions into dist/, and check them
+	@rm -rf dist
+	@# The time of the commit, so that the same source makes the same files.
+	@export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 315532800); \
+	for project in sdk server; do $(DIST)/bin/python -m build --quiet --outdir dist $$project >/dev/null || exit 1; done
+	@$(DIST)/bin/python -m twine check --strict dist/*
+
+.PHONY: test-dist
+test-dist: $(DEV_READY) dist ## Install the wheels in a fresh environment outside the repository, and use them
+	@DIST=$(abspath $(DIST)) $(BIN)/python -m pytest -q -m services tests/test_dist.py $(PYTEST)
+
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) $(PARITY) $(BENCH) $(CLUSTER) $(AUDIT) $(LABEL_STUDIO) $(X_ANYLABELING) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist $(VENV) $(PARITY) $(BENCH) $(CLUSTER) $(AUDIT) $(DIST) $(LABEL_STUDIO) $(X_ANYLABELING) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=..." >&2; exit 1; }
@@ -171,6 +184,12 @@ $(AUDIT)/.ready:
 	@echo "making $(AUDIT) with pip-audit ..."
 	@$(PYTHON) -m venv $(AUDIT)
 	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.9"
+	@touch $@
+
+$(DIST)/.ready:
+	@echo "making $(DIST) with build and twine ..."
+	@$(PYTHON) -m venv $(DIST)
+	@$(DIST)/bin/python -m pip install --quiet --disable-pip-version-check "build>=1.2" "twine>=6.1"
 	@touch $@
 
 # About 1 GB.

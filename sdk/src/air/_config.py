@@ -12,7 +12,7 @@ from ._encoding import plain
 from ._proxy import Proxy, environment_proxy
 from .errors import ConfigurationError, InputError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8484"
 DEFAULT_TIMEOUT = 60.0
