@@ -110,6 +110,10 @@ soak: $(VENV)/.bench-ready ## 2,000 requests over 200 images: every answer right
 bench-overhead: $(VENV)/.bench-ready ## Measure the work around the model: JSON, base64, composing, PNG, HTTP
 	@$(BIN)/python -m benchmarks.overhead
 
+.PHONY: bench-memory
+bench-memory: $(VENV)/.bench-ready ## Measure the memory of a server with the built-in model after 20 requests
+	@$(BIN)/python -m benchmarks.memory
+
 .PHONY: bench-caches
 bench-caches: $(VENV)/.bench-ready ## Measure twelve objects of which one changes, and the first click after a restart
 	@$(BIN)/python -m benchmarks.caches $(if $(MODEL),--model $(MODEL))

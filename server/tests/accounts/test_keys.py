@@ -292,6 +292,20 @@ def test_update_changes_only_the_given_limits(keys: KeyRepository) -> None:
         keys.update(key.id, {"requests_per_minute": 1})
 
 
+def test_active_keys_are_counted_by_account(
+    keys: KeyRepository, store: AccountStore, later: Callable[[float], None]
+) -> None:
+    assert keys.count_active() == {}
+    for account in ("b", "a", "b", "off"):
+        keys.create(account)
+    keys.revoke(keys.create("a")[0].id)
+    keys.create("a", lifetime=60)
+    store.accounts.update("off", disabled=True)
+    assert list(keys.count_active().items()) == [("a", 2), ("b", 2)]
+    later(61)
+    assert list(keys.count_active().items()) == [("b", 2), ("a", 1)]
+
+
 def test_has_active(keys: KeyRepository, store: AccountStore, later: Callable[[float], None]) -> None:
     assert not keys.has_active()
     key, _ = keys.create("team", scopes=["admin"], lifetime=DAY)

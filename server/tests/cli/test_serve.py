@@ -75,6 +75,12 @@ def read_lines(process: subprocess.Popen[str], number: int) -> str:
 def test_the_first_start_prints_a_key_that_is_valid(own_home: Path) -> None:
     with running("serve", "--port", "0") as server:
         key = read_lines(server, 2).partition("Key: ")[2].strip()
+        assert re.match(r"It is shown only once, and expires on \d+ [A-Z][a-z]+ 20\d\d; ", read_lines(server, 1))
+    # A further start says whose keys there are.
+    for _ in range(2):
+        succeeds("keys", "create", "--account", "team")
+    with running("serve", "--port", "0") as server:
+        assert read_lines(server, 2).splitlines()[1].startswith("API keys: 3 active, of team (2), local (1); ")
     store = AccountStore.open(own_home / "maskery.db")
     record = store.keys.find_records([key.split("_")[1]]).popitem()[1]
     store.close()

@@ -11,9 +11,9 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, bindparam, false, or_, select
+from sqlalchemy import ColumnElement, Select, bindparam, false, func, or_, select
 from sqlalchemy.engine import Connection, Row
 
 from maskery.accounts.accounts import check_account_name, ensure_account, has_account, limit_values, to_limits
@@ -228,6 +228,15 @@ class KeyRepository:
         with self._database.reading() as connection:
             return _has_active(connection)
 
+    def count_active(self) -> dict[str, int]:
+        """The number of active keys of each enabled account that has one, the largest number first."""
+        number = func.count()
+        query = (
+            _active(api_keys.c.account, number).group_by(api_keys.c.account).order_by(number.desc(), api_keys.c.account)
+        )
+        with self._database.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
     def find_records(self, ids: Sequence[str]) -> dict[str, KeyRecord]:
         """Return the records of the keys that exist, by ID, in one query."""
         with self._database.reading() as connection:
@@ -310,14 +319,14 @@ def _insert(connection: Connection, key: ApiKey) -> str:
 
 
 def _has_active(connection: Connection) -> bool:
+    return connection.execute(_active(api_keys.c.id).limit(1)).first() is not None
+
+
+def _active(*columns: ColumnElement[Any]) -> Select[Any]:
+    """Active keys of enabled accounts."""
     not_expired = or_(api_keys.c.expires.is_(None), api_keys.c.expires > time.time())
-    query = (
-        select(api_keys.c.id)
-        .join(accounts, accounts.c.name == api_keys.c.account)
-        .where(api_keys.c.revoked.is_(None), not_expired, accounts.c.disabled.is_(None))
-        .limit(1)
-    )
-    return connection.execute(query).first() is not None
+    joined = select(*columns).join_from(api_keys, accounts, accounts.c.name == api_keys.c.account)
+    return joined.where(api_keys.c.revoked.is_(None), not_expired, accounts.c.disabled.is_(None))
 
 
 def _find_active(connection: Connection, key_id: str) -> ApiKey:

@@ -1,14 +1,15 @@
 """`maskery serve`: start the server."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Annotated
 from urllib.parse import urlencode
 
 import typer
 
 from maskery import __version__, logs
-from maskery.accounts import KeyRepository
+from maskery.accounts import ApiKey, KeyRepository
 from maskery.cli.account_store import open_account_store
 from maskery.errors import UserError
 from maskery.serving.addresses import Addresses
@@ -22,6 +23,11 @@ _log = logging.getLogger(__name__)
 
 # The account of the key that the first start on loopback creates.
 _FIRST_ACCOUNT = "local"
+
+_ANOTHER = "`maskery keys create --account NAME` creates another."
+
+# Accounts that are named at start.
+_MAX_ACCOUNTS = 5
 
 
 @app.command()
@@ -95,16 +101,29 @@ def greeter(settings: Settings, keys: KeyRepository) -> Callable[[Addresses], No
         # Another server on the same database may have created the first key meanwhile.
         created = keys.create_first(_FIRST_ACCOUNT, settings.key_seconds) if needs_key else None
         key = created[1] if created else None
-        if key:
+        if created:
             typer.echo(f"Key: {key}")
-            typer.echo("It is shown only once; `maskery keys create --account NAME` creates another.")
+            typer.echo(f"It is shown only once, and {_expiry(created[0])}; {_ANOTHER}")
         elif not settings.anonymous:
-            typer.echo("`maskery keys create --account NAME` creates a key.")
+            typer.echo(f"API keys: {_owners(keys.count_active())}; {_ANOTHER}")
         typer.echo(f"Playground: {playground_address(address, key)}")
         for line in _bridges(settings, addresses.remote or address):
             typer.echo(line)
 
     return greet
+
+
+def _expiry(key: ApiKey) -> str:
+    if key.expires is None:
+        return "does not expire"
+    return f"expires on {time.strftime('%d %B %Y', time.localtime(key.expires)).removeprefix('0')}"
+
+
+def _owners(counts: Mapping[str, int]) -> str:
+    """How many active keys there are, and of which accounts."""
+    named = [f"{account} ({count:,})" for account, count in list(counts.items())[:_MAX_ACCOUNTS]]
+    more = [f"{len(counts) - _MAX_ACCOUNTS:,} other accounts"] if len(counts) > _MAX_ACCOUNTS else []
+    return f"{sum(counts.values()):,} active, of {', '.join([*named, *more])}"
 
 
 def _bridges(settings: Settings, address: str) -> list[str]:
