@@ -7,6 +7,7 @@ BENCH := .venv-bench
 CLUSTER := .venv-cluster
 AUDIT := .venv-audit
 DIST := .venv-dist
+DOCS := .venv-docs
 LABEL_STUDIO := .venv-label-studio
 X_ANYLABELING := .venv-x-anylabeling
 PAGE_TOOLS := node_modules/.ready
@@ -30,7 +31,7 @@ test: $(DEV_READY) ## Run the tests of the client and the server, in parallel
 
 .PHONY: test-slow
 test-slow: $(DEV_READY) page-tools ## Run the other tests: browsers, databases, faults, crowds, generated clients
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow or services" --ignore tests/playground --ignore tests/tools --ignore tests/test_dist.py $(PYTEST)
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow or services" --ignore tests/playground --ignore tests/tools --ignore tests/test_site.py --ignore tests/test_dist.py $(PYTEST)
 	@# In processes of its own: Playwright leaves an event loop running in the thread of its tests.
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m slow tests/playground $(PYTEST)
 
@@ -43,7 +44,7 @@ test-tools: $(DEV_READY) $(LABEL_STUDIO)/.ready $(X_ANYLABELING)/.ready ## Run L
 	@LABEL_STUDIO=$(abspath $(LABEL_STUDIO)) X_ANYLABELING=$(abspath $(X_ANYLABELING)) $(BIN)/python -m pytest -q -m services tests/tools $(PYTEST)
 
 .PHONY: test-all
-test-all: test test-slow test-cluster test-tools test-dist test-parity ## Run every test
+test-all: test test-slow test-cluster test-tools test-docs test-dist test-parity ## Run every test
 
 .PHONY: test-parity
 test-parity: $(PARITY)/.ready ## Compare models with transformers and PyTorch, test training, in an environment of its own (PyTorch)
@@ -139,6 +140,16 @@ nano: $(PARITY)/.ready ## Write the graph of the built-in model from its weights
 	@PYTHONPATH=. $(PARITY)/bin/python -m training.export \
 		--weights training/weights.safetensors --out server/src/maskery/models/builtin
 
+.PHONY: docs
+docs: $(DEV_READY) $(DOCS)/.ready ## Build the documentation as a site into site/, from which it is read without a server
+	@rm -rf build/openapi
+	@$(BIN)/python docs/openapi.py build/openapi
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet --strict
+
+.PHONY: test-docs
+test-docs: docs page-tools ## Build the documentation, and search and read it in a browser
+	@$(BIN)/python -m pytest -q -m slow tests/test_site.py $(PYTEST)
+
 .PHONY: dist
 dist: $(DIST)/.ready ## Build the wheels and source archives of both distributions into dist/, and check them
 	@rm -rf dist
@@ -153,7 +164,7 @@ test-dist: $(DEV_READY) dist ## Install the wheels in a fresh environment outsid
 
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind
-	rm -rf dist $(VENV) $(PARITY) $(BENCH) $(CLUSTER) $(AUDIT) $(DIST) $(LABEL_STUDIO) $(X_ANYLABELING) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site $(VENV) $(PARITY) $(BENCH) $(CLUSTER) $(AUDIT) $(DIST) $(DOCS) $(LABEL_STUDIO) $(X_ANYLABELING) node_modules demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=..." >&2; exit 1; }
@@ -188,6 +199,12 @@ $(AUDIT)/.ready:
 	@echo "making $(AUDIT) with pip-audit ..."
 	@$(PYTHON) -m venv $(AUDIT)
 	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.9"
+	@touch $@
+
+$(DOCS)/.ready: docs/requirements.txt
+	@echo "making $(DOCS) with mkdocs ..."
+	@$(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 $(DIST)/.ready:
