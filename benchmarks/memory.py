@@ -2,9 +2,9 @@
 
     python -m benchmarks.memory [--requests 20]
 
-A server is started with its defaults. It segments small images, known ones again, and one of 11 megapixels. Reported are
-the resident and the proportional memory (RSS and PSS, where shared pages count once) of the server's process and of its
-encoder process, from /proc.
+A server is started with its defaults. It segments small images, known ones again, and one of 11 megapixels. Reported
+are the resident and the proportional memory (RSS and PSS, where shared pages count once) of the server's process and of
+its encoder process, from /proc.
 """
 
 import argparse

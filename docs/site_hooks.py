@@ -1,7 +1,7 @@
 """Hooks of mkdocs: pages from outside of `docs/`, and links that work on a repository's host and on the site.
 
-Pages are written for the repository, where links are relative to their files. Here a link to a file that is a page of the
-site becomes a link to that page; a link to another file of the repository becomes its text.
+Pages are written for the repository, where links are relative to their files. Here a link to a file that is a page of
+the site becomes a link to that page; a link to another file of the repository becomes its text.
 """
 
 import posixpath

@@ -22,7 +22,8 @@ def main() -> None:
         url, _, key = address.partition("/#key=")
         shots: tuple[tuple[str, dict[str, Any], Any], ...] = (
             ("light", {**DESK, "color_scheme": "light"}, _coffee),
-            ("dark", {**DESK, "color_scheme": "dark"}, _cut_out),
+            ("dark", {**DESK, "color_scheme": "dark"}, _polygon),
+            ("start", {**DESK, "color_scheme": "light"}, lambda _: None),
             ("phone", {**PHONE, "color_scheme": "light"}, _cat),
         )
         for name, options, act in shots:
@@ -39,6 +40,10 @@ def main() -> None:
 
 def _objects(page: Driver) -> None:
     page.load()
+    _prompts(page)
+
+
+def _prompts(page: Driver) -> None:
     with page.painted():
         page.drag((170, 15), (418, 310))
     for point in ((285, 40), (235, 270), (280, 215)):
@@ -62,25 +67,36 @@ def _objects(page: Driver) -> None:
 
 
 def _coffee(page: Driver) -> None:
-    _objects(page)
-    page.page.click("#candidates summary")
-    page.page.wait_for_selector(".candidate")
+    """A project of several images, one of them done."""
+    _cat(page)
+    page.press("d")
+    page.page.evaluate("location.hash = 'sample=coffee'")
+    page.page.wait_for_function("() => document.querySelector('#image-name').title === 'coffee.jpg'")
+    page.press("n")
+    _prompts(page)
+    for photo in sorted((IMAGES.parents[1] / "examples" / "photos").glob("*.png")):
+        page.page.set_input_files("#file", photo)
+        page.page.wait_for_function("name => document.querySelector('#image-name').title === name", arg=photo.name)
+    page.page.locator("#frames button").nth(1).click()
+    page.page.wait_for_function("() => document.querySelector('#image-name').title === 'coffee.jpg'")
     page.page.mouse.move(5, 5)
 
 
-def _cut_out(page: Driver) -> None:
+def _polygon(page: Driver) -> None:
+    """The outline of an object, with its corners."""
     _objects(page)
-    page.page.locator("input[value=cutout]").check(force=True)
+    page.page.locator("#objects > li").first.click(position={"x": 12, "y": 12})
+    page.page.locator("input[name=tool][value=polygon]").check(force=True)
+    page.page.mouse.move(5, 5)
 
 
 def _cat(page: Driver) -> None:
     page.load(sample="Chelsea")
-    page.click(150, 110)
-    _name(page, "Left eye")
-    page.page.locator("#add").click()
-    page.click(322, 140)
-    _name(page, "Right eye")
-    page.page.locator("#add").click()
+    for eye in ((120, 82, 184, 142), (298, 108, 344, 168)):
+        with page.painted():
+            page.drag(eye[:2], eye[2:])
+        _name(page, "Eye")
+        page.page.locator("#add").click()
     page.click(225, 190)
     _name(page, "Face")
 
