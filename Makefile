@@ -31,7 +31,7 @@ test: $(DEV_READY) ## Run the tests of the client and the server, in parallel
 
 .PHONY: test-slow
 test-slow: $(DEV_READY) page-tools ## Run the other tests: browsers, databases, faults, crowds, generated clients
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow or services" --ignore tests/playground --ignore tests/tools --ignore tests/test_site.py --ignore tests/test_dist.py $(PYTEST)
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow or services" --ignore tests/playground --ignore tests/tools --ignore tests/deploy --ignore tests/test_site.py --ignore tests/test_dist.py $(PYTEST)
 	@# In processes of its own: Playwright leaves an event loop running in the thread of its tests.
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m slow tests/playground $(PYTEST)
 
@@ -44,7 +44,7 @@ test-tools: $(DEV_READY) $(LABEL_STUDIO)/.ready $(X_ANYLABELING)/.ready ## Run L
 	@LABEL_STUDIO=$(abspath $(LABEL_STUDIO)) X_ANYLABELING=$(abspath $(X_ANYLABELING)) $(BIN)/python -m pytest -q -m services tests/tools $(PYTEST)
 
 .PHONY: test-all
-test-all: test test-slow test-cluster test-tools test-docs test-dist test-parity ## Run every test
+test-all: test test-slow test-cluster test-tools test-docs test-dist test-image test-parity ## Run every test
 
 .PHONY: test-parity
 test-parity: $(PARITY)/.ready ## Compare models with transformers and PyTorch, test training, in an environment of its own (PyTorch)
@@ -149,6 +149,10 @@ docs: $(DEV_READY) $(DOCS)/.ready ## Build the documentation as a site into site
 .PHONY: test-docs
 test-docs: docs page-tools ## Build the documentation, and search and read it in a browser
 	@$(BIN)/python -m pytest -q -m slow tests/test_site.py $(PYTEST)
+
+.PHONY: test-image
+test-image: $(DEV_READY) ## Build the container image without a daemon and run it (buildah, mmdebstrap)
+	@$(BIN)/python -m pytest -q -m services tests/deploy $(PYTEST)
 
 .PHONY: dist
 dist: $(DIST)/.ready ## Build the wheels and source archives of both distributions into dist/, and check them
