@@ -163,8 +163,8 @@ dist: $(DIST)/.ready ## Build the wheels and source archives of both distributio
 	@$(DIST)/bin/python -m twine check --strict dist/*
 
 .PHONY: test-dist
-test-dist: $(DEV_READY) dist ## Install the wheels in a fresh environment outside the repository, and use them
-	@DIST=$(abspath $(DIST)) $(BIN)/python -m pytest -q -m services tests/test_dist.py $(PYTEST)
+test-dist: $(DEV_READY) dist ## Install the wheels in a fresh environment, print time and size, and use them
+	@DIST=$(abspath $(DIST)) $(BIN)/python -m pytest -q -s -m services tests/test_dist.py $(PYTEST)
 
 .PHONY: clean
 clean: ## Remove the environment and what tools left behind

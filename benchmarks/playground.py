@@ -1,10 +1,11 @@
 """Latency from click to painted mask: what the page adds to the server's time.
 
-    python -m benchmarks.playground [--clicks 40] [--size 1800x1200]
+    python -m benchmarks.playground [--clicks 40] [--size 1800x1200] [--objects 12]
 
 A real server, Chromium and a prepared image; one click at a time, each on an object of its own. The time from the
 click event to the frame with the mask is compared with the time of the request, by the browser's clock; the difference
-is the page's. Needs Playwright and Chromium.
+is the page's. Then a click on an object among others is compared with the same click on an image where it is alone, in
+turns: the time from click to frame. Needs Playwright and Chromium.
 """
 
 import argparse
@@ -103,10 +104,53 @@ def measure(address: str, image: Path, size: tuple[int, int], clicks: int) -> li
     return times
 
 
+def measure_among_others(
+    address: str, image: Path, size: tuple[int, int], clicks: int, objects: int
+) -> list[list[float]]:
+    """Milliseconds from a click to its mask, for an object that is alone and for one among others, in turns.
+
+    Every click adds a point at another place, so that no mask is known, and is undone.
+    """
+    width, height = size
+    spots = [((each % 6 + 0.5) * width / 6, (each // 6 % 4 + 0.5) * height / 4) for each in range(objects)]
+    x, y = spots[-1]
+    times: list[list[float]] = [[], []]
+    with launch() as browser:
+        pages = []
+        for wanted in (spots[-1:], spots):
+            page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+            page.set_default_timeout(60_000)
+            page.add_init_script(_PROBE)
+            page.goto(address)
+            page.wait_for_selector("#model option", state="attached")
+            page.set_input_files("#file", image)
+            page.wait_for_selector("#canvas[data-view]")
+            for number, spot in enumerate(wanted):
+                page.keyboard.press("n")
+                page.mouse.click(*_place(page, *spot))
+                page.wait_for_function("count => window.painted.length > count", arg=number)
+            pages.append(page)
+        for number in range(clicks + 2):
+            for index, page in enumerate(pages):
+                before = page.evaluate("window.painted.length")
+                # Different places for the two, because the server knows what either has asked.
+                place = x + 6 + 2 * (number % 20), y + 4 + 30 * index + 2 * (number // 20)
+                page.mouse.click(*_place(page, *place))
+                page.wait_for_function("count => window.painted.length > count", arg=before)
+                clicked, _, painted = page.evaluate("window.painted.at(-1)")
+                if number >= 2:
+                    times[index].append(painted - clicked)
+                before = page.evaluate("window.painted.length")
+                page.keyboard.press("Control+z")
+                page.wait_for_function("count => window.painted.length > count", arg=before)
+    return times
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--clicks", type=int, default=40, help="clicks to measure (default: 40)")
     parser.add_argument("--size", default="1800x1200", help="of the image, WIDTHxHEIGHT (default: 1800x1200)")
+    parser.add_argument("--objects", type=int, default=12, help="objects on the second image (default: 12)")
     options = parser.parse_args()
     if reason := missing():
         sys.exit(reason)
@@ -118,9 +162,12 @@ def main() -> None:
         image = Path(folder) / "discs.jpg"
         _image(image, *size)
         times = measure(address, image, size, options.clicks)
+        alone, among = measure_among_others(address, image, size, options.clicks, options.objects)
     print(f"{len(times)} clicks on a prepared image of {size[0]} × {size[1]}, milliseconds:")
     for name, values in (("the request", [t[0] for t in times]), ("the page adds", [t[1] for t in times])):
         print(f"  {name:14} median {median(values):6.1f}   p95 {np.percentile(values, 95):6.1f}")
+    print(f"from a click to its mask: alone {median(alone):.1f}, one of {options.objects} {median(among):.1f}", end=" ")
+    print(f"({median(among) / median(alone):.2f} times)")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import httpx
 import pytest
+import yaml
 from command_line import maskery
 
 from maskery.engine.timings import Stage
@@ -20,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "operating.md"
 UNIT = ROOT / "deploy" / "maskery.service"
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
+COMPOSE = ROOT / "deploy" / "compose.yaml"
 ALERTS = ROOT / "deploy" / "prometheus-alerts.yml"
 DIAGRAM = ROOT / "docs" / "images" / "stages.svg"
 
@@ -57,10 +60,13 @@ def exposition(start_server: Callable[..., Any]) -> str:
     return httpx.get(f"{server.url}/metrics").text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name
+)
 def test_named_settings_exist(page: Path) -> None:
     named = set(re.findall(r"MASKERY_([A-Z_]+[A-Z])", page.read_text()))
-    assert named <= {name.upper() for name in Settings.model_fields}
+    # The settings file is named by a variable alone.
+    assert named <= {"CONFIG", *(name.upper() for name in Settings.model_fields)}
 
 
 @pytest.mark.slow
@@ -92,6 +98,23 @@ def test_the_guide_and_its_diagram_list_every_stage() -> None:
     table = GUIDE.read_text().partition("| stage |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `([a-z_]+)` \|", table, re.M)) == stages
     assert stages <= set(re.findall(r">([a-z_]+)<", DIAGRAM.read_text()))
+
+
+def test_the_services_of_the_compose_file_wait_for_each_other_and_stop_in_time() -> None:
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    server = services["maskery"]
+    assert (COMPOSE.parent / server["build"]["context"] / server["build"]["dockerfile"]).samefile(DOCKERFILE)
+    assert set(server["depends_on"]) == set(services) - {"maskery"}
+    assert all("healthcheck" in services[name] for name in server["depends_on"])
+    # The image's own health check, folder and port.
+    assert server["volumes"] == ["home:/var/lib/maskery"]
+    assert server["ports"] == ["8484:8484"]
+    extras = tomllib.loads((ROOT / "server" / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(server["build"]["args"]["EXTRAS"].strip("[]").split(",")) <= set(extras)
+    assert int(server["stop_grace_period"].removesuffix("s")) >= Settings.model_fields["grace_period"].default + 10
+    environment = {name.removeprefix("MASKERY_").lower(): value for name, value in server["environment"].items()}
+    password = {key: str(value).replace("${POSTGRES_PASSWORD:?set it}", "secret") for key, value in environment.items()}
+    assert Settings.load(**password).database_url.endswith("@postgres/maskery")
 
 
 def test_the_unit_starts_an_existing_command() -> None:

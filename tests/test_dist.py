@@ -84,9 +84,10 @@ def test_versions_agree() -> None:
     assert f"## {cited[1]}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_the_same_source_makes_the_same_files(tmp_path: Path) -> None:
-    copy = tmp_path / "sdk"
-    shutil.copytree(ROOT / "sdk", copy, ignore=shutil.ignore_patterns("tests", "__pycache__", "*.egg-info"))
+@pytest.mark.parametrize("project", ["sdk", "server"])
+def test_the_same_source_makes_the_same_files(tmp_path: Path, project: str) -> None:
+    copy = tmp_path / project
+    shutil.copytree(ROOT / project, copy, ignore=shutil.ignore_patterns("tests", "__pycache__", "*.egg-info"))
     # It decides about what is left out.
     shutil.copy(ROOT / ".gitignore", tmp_path)
     for path in copy.rglob("*"):

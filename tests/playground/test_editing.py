@@ -181,6 +181,8 @@ def test_everything_in_the_image_is_found(open_page: Any, tmp_path: Path) -> Non
     page.load()
     page.page.fill("#new-label", "Thing")
     page.page.press("#new-label", "Enter")
+    answers: list[Any] = []
+    page.page.on("response", lambda each: each.url.endswith("/segmentations") and answers.append(each.json()))
     with page.painted():
         page.page.click("#everything")
     rows = page.rows()
@@ -188,11 +190,11 @@ def test_everything_in_the_image_is_found(open_page: Any, tmp_path: Path) -> Non
     assert all("Edited" not in summary for _, summary in rows)
     values = mask(page, tmp_path)
     assert set(np.unique(values)) >= set(range(1, len(rows)))
-    # What has been found is not found again.
+    # What has been found is not found again, for which the server need not look twice.
+    page.page.route("**/v1/images/segmentations", lambda route: route.fulfill(json=answers[0]))
     page.page.click("#everything")
     page.page.wait_for_function("() => !document.querySelector('#everything').hasAttribute('aria-busy')")
-    assert len(page.rows()) < 1.5 * len(rows)
-    page.press("Control+z")
+    assert page.rows() == rows
 
 
 def test_a_model_that_cannot_find_everything_says_so(page: Any) -> None:

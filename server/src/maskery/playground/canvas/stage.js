@@ -7,6 +7,7 @@ import { selectedObject } from '../state/prompt.js';
 import { ImageLayer } from './image-layer.js';
 import { drawFlat, drawOverlay, onMask, visibleShapes } from './draw.js';
 import { drawBox, drawCrosshair, drawPrompt, pixelCentre } from './marks.js';
+import { OverlayCache } from './overlay-cache.js';
 import { View } from './view.js';
 
 /** @typedef {import('../state/store.js').Store} Store */
@@ -28,6 +29,7 @@ export class Stage {
   #context;
   #store;
   #imageLayer = new ImageLayer(byId('image-layer', HTMLCanvasElement), () => this.invalidate());
+  #overlayCache = new OverlayCache();
   #pulse = byId('pulse', HTMLElement);
   #frame = 0;
   #settleTimer = 0;
@@ -157,9 +159,15 @@ export class Stage {
     const { segmentation, history, labels, viewMode } = this.#store.state;
     if (!segmentation) return;
     const shapes = visibleShapes(segmentation, history.present.objects, labels);
+    const { selected } = history.present;
+    if (viewMode === 'overlay') {
+      const others = shapes.filter(({ id }) => id !== selected);
+      this.#overlayCache.draw(this.#context, segmentation, area, others, ratio);
+    }
     onMask(this.#context, segmentation, area, (unit) => {
       if (viewMode === 'mask') drawFlat(this.#context, shapes);
-      if (viewMode === 'overlay') drawOverlay(this.#context, shapes, unit * ratio, history.present.selected);
+      const emphasised = shapes.filter(({ id }) => id === selected);
+      if (viewMode === 'overlay') drawOverlay(this.#context, emphasised, unit * ratio, selected);
     });
   }
 

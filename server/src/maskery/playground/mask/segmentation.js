@@ -32,9 +32,10 @@ import { sampled } from './rle.js';
  *
  * @param {MaskData} data
  * @param {number[]} ids of the objects in the request
+ * @param {Segmentation | null} [before] the one that is shown; outlines that have not changed are taken from it
  * @returns {Promise<Segmentation>}
  */
-export async function readSegmentation(data, ids) {
+export async function readSegmentation(data, ids, before = null) {
   if (data.b64_json === null) throw new Error('The response has no mask.');
   const png = fromBase64(data.b64_json);
   const mask = await decodePng(png);
@@ -47,7 +48,7 @@ export async function readSegmentation(data, ids) {
       results.set(id, { score, area, bbox, sameAs: id === owner ? null : owner });
     }
   }
-  return { mask, ids, results, shapes: traceShapes(mask, ids, results), png };
+  return { mask, ids, results, shapes: traceShapes(mask, ids, results, before), png };
 }
 
 /**
@@ -56,9 +57,10 @@ export async function readSegmentation(data, ids) {
  * @param {Segmentation | null} found
  * @param {ObjectPrompt[]} objects of the image
  * @param {Size} size of the mask
+ * @param {Segmentation | null} [shown] outlines that have not changed are taken from it
  * @returns {Segmentation | null} null if no object has a mask
  */
-export function withFixedMasks(found, objects, { width, height }) {
+export function withFixedMasks(found, objects, { width, height }, shown = null) {
   const fixed = objects.filter((object) => object.mask);
   if (!fixed.length) return found;
   const ids = objects.filter((object) => object.mask || found?.ids.includes(object.id)).map((object) => object.id);
@@ -78,12 +80,12 @@ export function withFixedMasks(found, objects, { width, height }) {
   const results = new Map();
   ids.forEach((id, index) => {
     const own = fixed.find((object) => object.id === id)?.mask;
-    const before = found?.results.get(id);
+    const result = found?.results.get(id);
     const { area, bbox } = measured[index] ?? { area: 0, bbox: null };
-    if (before?.sameAs && !own) results.set(id, before);
-    else results.set(id, { score: own ? own.score : (before?.score ?? null), area, bbox, sameAs: null });
+    if (result?.sameAs && !own) results.set(id, result);
+    else results.set(id, { score: own ? own.score : (result?.score ?? null), area, bbox, sameAs: null });
   });
-  return { mask, ids, results, shapes: traceShapes(mask, ids, results), png: null };
+  return { mask, ids, results, shapes: traceShapes(mask, ids, results, shown), png: null };
 }
 
 /**
@@ -92,17 +94,42 @@ export function withFixedMasks(found, objects, { width, height }) {
  * @param {CategoricalMask} mask
  * @param {number[]} ids
  * @param {Map<number, Result>} results
+ * @param {Segmentation | null} before
  */
-function traceShapes(mask, ids, results) {
+function traceShapes(mask, ids, results, before) {
   const visited = new Uint8Array(mask.values.length);
   /** @type {Map<number, Path2D>} */
   const shapes = new Map();
   ids.forEach((id, index) => {
     const result = results.get(id);
     if (!result?.bbox || result.sameAs !== null) return;
-    shapes.set(id, toPath(trace(mask, index + 1, result.bbox, visited).map(smooth)));
+    const shape = before && unchanged(mask, index + 1, result, before, id) ? before.shapes.get(id) : null;
+    shapes.set(id, shape ?? toPath(trace(mask, index + 1, result.bbox, visited).map(smooth)));
   });
   return shapes;
+}
+
+/**
+ * Whether an object has the same pixels as before.
+ *
+ * @param {CategoricalMask} mask
+ * @param {number} value of the object
+ * @param {Result} result
+ * @param {Segmentation} before
+ * @param {number} id
+ */
+function unchanged({ width, height, values }, value, { area, bbox }, before, id) {
+  const earlier = before.results.get(id);
+  const isAlike = earlier?.area === area && String(earlier.bbox) === String(bbox);
+  if (!isAlike || !bbox || before.mask.width !== width || before.mask.height !== height) return false;
+  const earlierValue = before.ids.indexOf(id) + 1;
+  const [left, top, columns, rows] = bbox;
+  for (let y = top; y < top + rows; y += 1) {
+    for (let at = y * width + left, end = at + columns; at < end; at += 1) {
+      if ((values[at] === value) !== (before.mask.values[at] === earlierValue)) return false;
+    }
+  }
+  return true;
 }
 
 /**

@@ -25,8 +25,11 @@ import { PreparedImages } from './prepared-images.js';
 
 /** @typedef {{ size?: string, n?: number, response_format?: 'rle' }} Options */
 
-/** Pixels of the mask that is shown; exports have the image's full resolution. */
-const MAX_MASK_PIXELS = 1_500_000;
+/**
+ * Pixels of the mask that is shown: about those of the stage on a screen. More would cost the server and the page time at
+ * every click. Exports have the image's full resolution.
+ */
+const MAX_MASK_PIXELS = 800_000;
 
 /** Responses that are cached, so that undo and redo need no request. */
 const MAX_CACHED = 24;
@@ -287,7 +290,7 @@ export class Session {
       const response = await this.segment(fields, this.#maskSize(), 'Segmenting', signal);
       const [data] = response.data;
       if (!data) throw new Error('The response has no mask.');
-      const found = await readSegmentation(data, ids);
+      const found = await readSegmentation(data, ids, this.#found);
       if (sequence !== this.#sequence) return;
       this.#found = found;
       this.#addToCache(requested, { found, saved: { requested, ids, data } });
@@ -309,7 +312,7 @@ export class Session {
     const parts = [this.#found, ...objects.flatMap((object) => (object.mask ? [object.id, object.mask] : []))];
     if (parts.length === this.#composed.length && parts.every((part, index) => part === this.#composed[index])) return;
     this.#composed = parts;
-    const segmentation = withFixedMasks(this.#found, objects, maskSize(image));
+    const segmentation = withFixedMasks(this.#found, objects, maskSize(image), this.#store.state.segmentation);
     this.#store.dispatch({ type: 'segmentation', segmentation });
   }
 
