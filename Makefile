@@ -73,7 +73,7 @@ page-types: $(PAGE_TOOLS) ## Check the types of the playground's modules
 	@node_modules/.bin/tsc --project .
 
 .PHONY: page-tools
-page-tools: $(PAGE_TOOLS) ## Install what checks the playground: TypeScript's compiler and axe-core (npm)
+page-tools: $(PAGE_TOOLS) ## Install what checks the playground: TypeScript's compiler, axe-core, a driver of Firefox (npm)
 
 .PHONY: screenshots
 screenshots: $(DEV_READY) ## Take the images of the playground that the documentation shows (Chromium)
