@@ -462,5 +462,6 @@ def _explain(error: ValidationError) -> str:
     if not name:
         return message
     if first["type"] == "extra_forbidden":
-        return f"unknown setting {name}; docs/settings.md lists all settings"
+        advice = _guess(name, Settings.model_fields) or "; the documentation lists all settings"
+        return f"unknown setting {name}{advice}"
     return f"setting {name} (MASKERY_{name.partition('.')[0].upper()}): {message}"
