@@ -142,6 +142,18 @@ def test_the_unit_has_the_options_that_the_server_needs() -> None:
     assert "MemoryDenyWriteExecute" not in service
 
 
+@pytest.mark.services
+def test_systemd_accepts_the_unit_and_finds_it_confined(tmp_path: Path) -> None:
+    copy = tmp_path / UNIT.name
+    # systemd wants the program to exist; warnings, of unknown options for instance, go to standard error.
+    copy.write_text(UNIT.read_text().replace("/opt/maskery/bin/maskery", "/bin/true"))
+    verified = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, timeout=60)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    # In tenths of 0 (confined) to 10; the unit has 1.5.
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(copy)]
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+
+
 @pytest.mark.slow
 def test_the_image_starts_an_existing_command_and_checks_an_existing_route(server: Any) -> None:
     lines = DOCKERFILE.read_text()
