@@ -127,9 +127,11 @@ function fill(row, object, selected, state) {
   score.title = `Score ${(value ?? 0).toFixed(2)}: the model's estimate of the mask's quality, 0 to 1`;
   score.setAttribute('aria-label', `Score of ${title}`);
   hide.setAttribute('aria-label', `Hide ${title}`);
-  hide.setAttribute('aria-pressed', String(object.hidden));
-  hide.title = object.hidden ? 'Show (H)' : 'Hide (H)';
-  hide.replaceChildren(icon(object.hidden ? 'eye-off' : 'eye'));
+  if (hide.getAttribute('aria-pressed') !== String(object.hidden)) {
+    hide.setAttribute('aria-pressed', String(object.hidden));
+    hide.title = object.hidden ? 'Show (H)' : 'Hide (H)';
+    hide.replaceChildren(icon(object.hidden ? 'eye-off' : 'eye'));
+  }
   remove.setAttribute('aria-label', `Delete ${title}`);
   remove.title = 'Delete (Delete)';
 }
