@@ -77,18 +77,24 @@ def _place(page: Any, x: float, y: float) -> tuple[float, float]:
     return box["x"] + left + x * scale, box["y"] + top + y * scale
 
 
+def _open(browser: Any, address: str, image: Path) -> Any:
+    """A page with the image, in a context of its own: it shares no project with others."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(60_000)
+    page.add_init_script(_PROBE)
+    page.goto(address)
+    page.wait_for_selector("#model option", state="attached")
+    page.set_input_files("#file", image)
+    page.wait_for_selector("#canvas[data-view]")
+    return page
+
+
 def measure(address: str, image: Path, size: tuple[int, int], clicks: int) -> list[tuple[float, float]]:
     """For each click, milliseconds of the request and of the page before and after it."""
     width, height = size
     times = []
     with launch() as browser:
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.set_default_timeout(60_000)
-        page.add_init_script(_PROBE)
-        page.goto(address)
-        page.wait_for_selector("#model option", state="attached")
-        page.set_input_files("#file", image)
-        page.wait_for_selector("#canvas[data-view]")
+        page = _open(browser, address, image)
         # The first two prepare the image and warm up.
         for number in range(clicks + 2):
             spot = (number % 6 + 0.5) * width / 6, (number // 6 % 4 + 0.5) * height / 4
@@ -118,13 +124,7 @@ def measure_among_others(
     with launch() as browser:
         pages = []
         for wanted in (spots[-1:], spots):
-            page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-            page.set_default_timeout(60_000)
-            page.add_init_script(_PROBE)
-            page.goto(address)
-            page.wait_for_selector("#model option", state="attached")
-            page.set_input_files("#file", image)
-            page.wait_for_selector("#canvas[data-view]")
+            page = _open(browser, address, image)
             for number, spot in enumerate(wanted):
                 page.keyboard.press("n")
                 page.mouse.click(*_place(page, *spot))

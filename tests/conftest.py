@@ -8,14 +8,20 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import trustme
 from PIL import Image
+
+from tests.playground import browser as chromium
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "tests" / "api_page"
@@ -73,6 +79,40 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 @pytest.fixture(scope="module")
 def server(start_server: Callable[..., Server]) -> Server:
     return start_server()
+
+
+@contextmanager
+def restarted(stopped: Server) -> Iterator[None]:
+    """Run a server again during the block, on the port and in the home folder of one that has ended."""
+    port = stopped.url.rpartition(":")[2]
+    command = [sys.executable, "-m", "maskery", "serve", "--port", port]
+    environment = {**os.environ, "MASKERY_HOME": str(stopped.home), "MASKERY_PRELOAD": "maskery/grabcut"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            _wait_until_ready(stopped.url)
+            yield
+        finally:
+            process.terminate()
+
+
+def _wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        with suppress(httpx.TransportError):
+            if httpx.get(f"{url}/health/ready").status_code == 200:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, driven by Playwright."""
+    reason = chromium.missing()
+    if reason:
+        pytest.fail(reason)
+    with chromium.launch() as launched:
+        yield launched
 
 
 def car() -> bytes:

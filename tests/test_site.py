@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 import air
-from tests.playground import browser as chromium
 
 pytestmark = pytest.mark.slow
 
@@ -33,15 +32,6 @@ def address() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    reason = chromium.missing()
-    if reason:
-        pytest.fail(reason)
-    with chromium.launch() as launched:
-        yield launched
 
 
 def test_no_page_loads_anything_from_another_host(browser: Any, address: str) -> None:

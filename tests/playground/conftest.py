@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.playground import serving
-from tests.playground import browser as chromium
 
 if TYPE_CHECKING:
     from tests.playground.driver import Driver
@@ -20,15 +19,6 @@ class PlaygroundServer:
 
     url: str
     key: str
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    reason = chromium.missing()
-    if reason:
-        pytest.fail(reason)
-    with chromium.launch() as launched:
-        yield launched
 
 
 @pytest.fixture(scope="session")

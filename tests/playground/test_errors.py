@@ -1,9 +1,5 @@
 """Errors: what the page says, and how it recovers."""
 
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
+
+from tests.conftest import restarted
 
 CUP = (285, 60)
 
@@ -137,18 +135,6 @@ def test_an_anonymous_server_needs_no_key(open_page: Any, anonymous_server: Any)
     assert "AIR_API_KEY" not in page.page.inner_text("#code-text")
 
 
-def wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_the_image_is_uploaded_again_after_a_restart_of_the_server(
     open_page: Any, start_server: Callable[..., Any]
 ) -> None:
@@ -162,20 +148,13 @@ def test_the_image_is_uploaded_again_after_a_restart_of_the_server(
     page.click(285, 160, wait=False)
     page.page.wait_for_selector("#notice:visible")
     assert "does not respond" in page.page.inner_text("#notice-title")
-    port = first.url.rpartition(":")[2]
-    command = [sys.executable, "-m", "maskery", "serve", "--port", port]
-    environment = {**os.environ, "MASKERY_HOME": str(first.home), "MASKERY_PRELOAD": "maskery/grabcut"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as second:
-        try:
-            wait_until_ready(first.url)
-            # Retry now. The page may just have done that itself, and hidden the button.
-            page.page.evaluate("document.querySelector('#notice-action').click()")
-            page.page.wait_for_selector("#notice", state="hidden")
-            page.page.wait_for_function("() => !document.querySelector('.summary').textContent.includes('…')")
-            page.click(300, 140)
-            assert len(page.requests[-1]["segment_prompt"][0]) == 3
-        finally:
-            second.terminate()
+    with restarted(first):
+        # Retry now. The page may just have done that itself, and hidden the button.
+        page.page.evaluate("document.querySelector('#notice-action').click()")
+        page.page.wait_for_selector("#notice", state="hidden")
+        page.page.wait_for_function("() => !document.querySelector('.summary').textContent.includes('…')")
+        page.click(300, 140)
+        assert len(page.requests[-1]["segment_prompt"][0]) == 3
 
 
 def test_an_image_that_the_server_has_dropped_is_uploaded_again(page: Any) -> None:

@@ -1,10 +1,6 @@
 """A project of several images: it is kept across reloads, restarts of the server and tabs, and saved to files."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco
+
+from tests.conftest import restarted
 
 CLASSES = ["Disc", "Bar"]
 SIZE = (240, 160)
@@ -127,40 +125,21 @@ def test_ten_labelled_images_survive_a_reload_and_a_restart_of_the_server(
     wait_for_image(page, "photo-6.png")
     server.process.terminate()
     server.process.wait(20)
-    port = server.url.rpartition(":")[2]
-    command = [sys.executable, "-m", "maskery", "serve", "--port", port]
-    environment = {**os.environ, "MASKERY_HOME": str(server.home), "MASKERY_PRELOAD": "maskery/grabcut"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as second:
-        try:
-            wait_until_ready(server.url)
-            for number in range(6, 10):
-                wait_for_image(page, f"photo-{number}.png")
-                label_image(page, number)
-                page.press("d")
-            page.page.locator("#export-all").check(force=True)
-            exported = json.loads(page.export("rle", tmp_path).read_text())
-            assert [image["file_name"] for image in exported["images"]] == [path.name for path in photos]
-            assert [category["name"] for category in exported["categories"]] == CLASSES
-            assert len(exported["annotations"]) == 20
-            for number, path in enumerate(photos):
-                found = [each for each in exported["annotations"] if each["image_id"] == number + 1]
-                assert [each["category_id"] for each in found] == [1, 2]
-                for each, expected in zip(found, answer(page.url, page.key, number, path), strict=True):
-                    assert np.array_equal(coco.decode(each["segmentation"]), coco.decode(expected))
-        finally:
-            second.terminate()
-
-
-def wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    with restarted(server):
+        for number in range(6, 10):
+            wait_for_image(page, f"photo-{number}.png")
+            label_image(page, number)
+            page.press("d")
+        page.page.locator("#export-all").check(force=True)
+        exported = json.loads(page.export("rle", tmp_path).read_text())
+        assert [image["file_name"] for image in exported["images"]] == [path.name for path in photos]
+        assert [category["name"] for category in exported["categories"]] == CLASSES
+        assert len(exported["annotations"]) == 20
+        for number, path in enumerate(photos):
+            found = [each for each in exported["annotations"] if each["image_id"] == number + 1]
+            assert [each["category_id"] for each in found] == [1, 2]
+            for each, expected in zip(found, answer(page.url, page.key, number, path), strict=True):
+                assert np.array_equal(coco.decode(each["segmentation"]), coco.decode(expected))
 
 
 def labelled(page: Any, photos: list[Path]) -> None:
