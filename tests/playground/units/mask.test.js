@@ -149,6 +149,22 @@ test('run lengths describe the pixels of a value, with or without its bounds', (
   assert.equal(compress([0, 6]), '06');
 });
 
+test('a mask is resampled to the pixels that are nearest to the centres of the new ones', () => {
+  for (const mask of masks.slice(0, 8)) {
+    for (const { value, bbox } of objectsOf(mask)) {
+      const rle = encodeRle(mask, value, bbox);
+      for (const [columns, rows] of [[60, 45], [31, 17], [7, 100], [120, 90], [200, 3], [1, 1]]) {
+        const expected = Array.from({ length: columns * rows }, (_, at) => {
+          const x = Math.floor((((at % columns) + 0.5) * mask.width) / columns);
+          const y = Math.floor(((Math.floor(at / columns) + 0.5) * mask.height) / rows);
+          return Number(mask.values[y * mask.width + x] === value);
+        });
+        assert.deepEqual([...sampled(rle, columns, rows)], expected, `${columns} x ${rows}`);
+      }
+    }
+  }
+});
+
 test('polygons without tolerance fill exactly the pixels of a value', () => {
   for (const mask of masks) {
     for (const { value, bbox } of objectsOf(mask)) {

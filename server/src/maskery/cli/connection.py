@@ -24,7 +24,7 @@ ApiKey = Annotated[str | None, typer.Option(envvar=["MASKERY_API_KEY", "AIR_API_
 _HOW_TO_GIVE_A_KEY = "give the key with --key, MASKERY_API_KEY or AIR_API_KEY"
 
 # A busy server is asked again so often, and after so many seconds at most.
-_RETRIES = 8
+_RETRIES = 7
 _LONGEST_DELAY = 15.0
 
 # A proxy must not see requests to this machine, nor their key.
@@ -67,14 +67,14 @@ class Connection:
         return self._send("GET", path, answer)
 
     def _send(self, method: str, path: str, answer: type[Answer], **content: Any) -> Answer:
-        url = self._url
+        response = self._request(method, path, **content)
         for _ in range(_RETRIES):
-            response = self._request(method, path, **content)
             delay = _delay(response)
             if delay is None:
                 break
             time.sleep(delay)
-        return _read(response, url, answer)
+            response = self._request(method, path, **content)
+        return _read(response, self._url, answer)
 
     def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
         url = self._url

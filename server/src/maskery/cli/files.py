@@ -63,14 +63,22 @@ class FolderContent:
     """What a folder holds, in the order of the names. Hidden files and folders are left out.
 
     Attributes:
+        folder: the folder itself.
         images: files that are images by their names.
         others: other files.
         folders: folders in the folder.
     """
 
+    folder: Path
     images: list[Path]
     others: list[Path]
     folders: list[Path]
+
+    def need_images(self) -> list[Path]:
+        """The images. Raises UserError if there are none."""
+        if not self.images:
+            raise UserError(f"{self.folder} holds no images.")
+        return self.images
 
 
 def list_folder(folder: Path) -> FolderContent:
@@ -84,7 +92,7 @@ def list_folder(folder: Path) -> FolderContent:
     files = [path for path in visible if path.is_file() or not path.exists()]
     images = [path for path in files if path.suffix.lower() in FILE_SUFFIXES]
     others = [path for path in files if path.suffix.lower() not in FILE_SUFFIXES]
-    return FolderContent(images, others, [path for path in visible if path.is_dir()])
+    return FolderContent(folder, images, others, [path for path in visible if path.is_dir()])
 
 
 def candidate_path(output: Path, candidate: int) -> Path:

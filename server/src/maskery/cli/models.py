@@ -107,7 +107,7 @@ def quantize(
         )
     limits = image_limits(Settings.load())
     loaded: list[Image] = []
-    for path in list_folder(images).images:
+    for path in list_folder(images).need_images():
         with suppress(NotAnImage):
             if len(loaded) < MAX_IMAGES:
                 loaded.append(open_image(read_file(path), limits=limits))

@@ -48,9 +48,7 @@ def prepare(
     # A range of typer's would let "nan" through.
     if not 0 < timeout <= _DAY:
         raise UserError(f"--timeout takes a number of seconds above 0, at most {_DAY:,}.")
-    images = list_folder(folder).images
-    if not images:
-        raise UserError(f"{folder} holds no images.")
+    images = list_folder(folder).need_images()
     request = json.dumps({"model": model, "exif": exif})
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     with connect(url.strip(), key, timeout) as connection, Progress(console=console) as progress:

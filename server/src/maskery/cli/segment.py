@@ -340,15 +340,13 @@ class _Task:
     def _names(self, folder: Path) -> list[str]:
         """The images to segment, as paths below the folder. What is left out is printed."""
         content = list_folder(folder)
-        images = [path.name for path in content.images]
-        if self.prompts is None:
-            if not images:
-                raise UserError(f"{folder} holds no images.")
-            _report("skipped, not an image format that is read", [path.name for path in content.others])
-            _report("skipped, folders in the folder are not read", [path.name for path in content.folders])
-            return images
-        _report("skipped, no prompt", [name for name in images if name not in self.prompts])
-        return list(self.prompts)
+        if self.prompts is not None:
+            _report("skipped, no prompt", [path.name for path in content.images if path.name not in self.prompts])
+            return list(self.prompts)
+        names = [path.name for path in content.need_images()]
+        _report("skipped, not an image format that is read", [path.name for path in content.others])
+        _report("skipped, folders in the folder are not read", [path.name for path in content.folders])
+        return names
 
     def _read(self, folder: Path, name: str) -> tuple[bytes, PromptOptions, str]:
         """The bytes of an image, its prompt, and the key of both in the journal."""

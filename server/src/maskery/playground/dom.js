@@ -29,6 +29,31 @@ export function createElement(tag, attributes = {}, ...children) {
 }
 
 /**
+ * Give a list a row for each id, in their order. Rows that exist are kept, with the focus in them.
+ *
+ * @template Id
+ * @template {{ item: HTMLElement }} Row
+ * @param {HTMLElement} list
+ * @param {Map<Id, Row>} rows that the list has; changed
+ * @param {Id[]} ids
+ * @param {(id: Id) => Row} create
+ * @returns {Row[]} the row of each id
+ */
+export function updateRows(list, rows, ids, create) {
+  for (const [id, { item }] of rows) {
+    if (ids.includes(id)) continue;
+    item.remove();
+    rows.delete(id);
+  }
+  return ids.map((id, index) => {
+    const row = rows.get(id) ?? create(id);
+    rows.set(id, row);
+    if (list.children[index] !== row.item) list.insertBefore(row.item, list.children[index] ?? null);
+    return row;
+  });
+}
+
+/**
  * An icon that index.html defines.
  *
  * @param {string} name

@@ -1,6 +1,7 @@
 /** Strokes that add to the mask of the selected object or remove from it. */
 
 import { paintStroke } from '../mask/bitmap.js';
+import { strokeVisibly } from './marks.js';
 
 /** @typedef {import('../session/mask-editor.js').MaskEditor} MaskEditor */
 /** @typedef {import('./stage.js').Stage} Stage */
@@ -105,11 +106,6 @@ export class Brush {
     if (!this.hover) return;
     context.beginPath();
     context.arc(this.hover.x, this.hover.y, this.diameter / 2, 0, 2 * Math.PI);
-    context.lineWidth = 3;
-    context.strokeStyle = 'rgb(0 0 0 / 0.5)';
-    context.stroke();
-    context.lineWidth = 1.25;
-    context.strokeStyle = '#fff';
-    context.stroke();
+    strokeVisibly(context, 1.25);
   }
 }

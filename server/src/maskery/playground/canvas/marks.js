@@ -107,6 +107,21 @@ export function drawCrosshair(context, view, position, kind) {
 }
 
 /**
+ * Stroke the current path white on black, so that it is visible on every image.
+ *
+ * @param {CanvasRenderingContext2D} context
+ * @param {number} width of the white line, in CSS pixels
+ */
+export function strokeVisibly(context, width) {
+  context.lineWidth = 3;
+  context.strokeStyle = 'rgb(0 0 0 / 0.5)';
+  context.stroke();
+  context.lineWidth = width;
+  context.strokeStyle = '#fff';
+  context.stroke();
+}
+
+/**
  * The centre of a pixel, in CSS pixels of the stage.
  *
  * @param {View} view

@@ -5,6 +5,7 @@ import { toBitmap } from '../mask/bitmap.js';
 import { distanceToSegment, fillRings, toPolygons } from '../mask/polygons.js';
 import { measure } from '../mask/segmentation.js';
 import { selectedObject } from '../state/prompt.js';
+import { strokeVisibly } from './marks.js';
 
 /** @typedef {import('../mask/bitmap.js').Bitmap} Bitmap */
 /** @typedef {import('../mask/polygons.js').Ring} Ring */
@@ -274,12 +275,7 @@ export class PolygonTool {
     context.beginPath();
     corners.forEach(({ x, y }, index) => (index ? context.lineTo(x, y) : context.moveTo(x, y)));
     if (closed) context.closePath();
-    context.lineWidth = 3;
-    context.strokeStyle = 'rgb(0 0 0 / 0.5)';
-    context.stroke();
-    context.lineWidth = 1.5;
-    context.strokeStyle = '#fff';
-    context.stroke();
+    strokeVisibly(context, 1.5);
     for (const { x, y } of corners) {
       context.beginPath();
       context.arc(x, y, RADIUS, 0, 2 * Math.PI);

@@ -41,19 +41,36 @@ export function runEnds(counts) {
  * @param {number} rows
  */
 export function sampled(rle, columns, rows) {
+  const out = new Uint8Array(columns * rows);
+  forEachInside(rle, columns, rows, (at) => (out[at] = 1));
+  return out;
+}
+
+/**
+ * Call a function with the index of each pixel inside the mask, resampled to the nearest pixels. The time depends on the
+ * size of the object, not on that of the image.
+ *
+ * @param {Rle} rle
+ * @param {number} columns
+ * @param {number} rows
+ * @param {(at: number) => void} call index in row order
+ */
+export function forEachInside(rle, columns, rows, call) {
   const [height, width] = rle.size;
   const ends = runEnds(rle.counts);
-  const out = new Uint8Array(columns * rows);
-  let run = 0;
+  // The first row whose centre lies at or below a row of the mask.
+  const firstRow = (/** @type {number} */ y) => Math.ceil((2 * y * rows - height) / (2 * height));
+  let run = 1;
   for (let column = 0; column < columns; column += 1) {
-    const x = Math.floor(((column + 0.5) * width) / columns);
-    for (let row = 0; row < rows; row += 1) {
-      const at = x * height + Math.floor(((row + 0.5) * height) / rows);
-      while (at >= (ends[run] ?? Infinity)) run += 1;
-      out[row * columns + column] = run & 1;
+    const start = Math.floor(((column + 0.5) * width) / columns) * height;
+    // Runs with odd numbers are inside. Those that end before this column are done; columns may share one.
+    while (run < ends.length && (ends[run] ?? 0) <= start) run += 2;
+    for (let inside = run; inside < ends.length && (ends[inside - 1] ?? 0) < start + height; inside += 2) {
+      const top = firstRow(Math.max(0, (ends[inside - 1] ?? 0) - start));
+      const bottom = firstRow(Math.min(height, (ends[inside] ?? 0) - start));
+      for (let row = Math.max(0, top); row < Math.min(rows, bottom); row += 1) call(row * columns + column);
     }
   }
-  return out;
 }
 
 /**

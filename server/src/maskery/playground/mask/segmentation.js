@@ -3,7 +3,7 @@
 import { fromBase64 } from './base64.js';
 import { smooth, toPath, trace } from './contour.js';
 import { decodePng } from './png.js';
-import { sampled } from './rle.js';
+import { forEachInside } from './rle.js';
 
 /** @typedef {import('../api/client.js').MaskData} MaskData */
 /** @typedef {import('../state/prompt.js').ObjectPrompt} ObjectPrompt */
@@ -72,7 +72,7 @@ export function withFixedMasks(found, objects, { width, height }, shown = null) 
   for (const { id, mask } of fixed.toSorted((one, other) => (one.mask?.order ?? 0) - (other.mask?.order ?? 0))) {
     if (!mask) continue;
     const value = ids.indexOf(id) + 1;
-    sampled(mask.rle, width, height).forEach((inside, at) => inside && (values[at] = value));
+    forEachInside(mask.rle, width, height, (at) => (values[at] = value));
   }
   const mask = { width, height, values };
   const measured = measure(mask, ids.length);

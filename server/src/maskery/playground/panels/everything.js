@@ -1,7 +1,7 @@
 /** The button that finds all objects in the image. */
 
 import { byId } from '../dom.js';
-import { sampled } from '../mask/rle.js';
+import { forEachInside } from '../mask/rle.js';
 
 /** @typedef {import('../mask/segmentation.js').Segmentation} Segmentation */
 /** @typedef {import('../session/session.js').Session} Session */
@@ -55,8 +55,7 @@ function isCovered(rle, segmentation) {
   if (!segmentation) return false;
   const { width, height, values } = segmentation.mask;
   let [area, covered] = [0, 0];
-  sampled(rle, width, height).forEach((inside, at) => {
-    if (!inside) return;
+  forEachInside(rle, width, height, (at) => {
     area += 1;
     if (values[at]) covered += 1;
   });

@@ -1,6 +1,6 @@
 /** The row of the project's images. */
 
-import { byId, createElement, icon } from '../dom.js';
+import { byId, createElement, icon, updateRows } from '../dom.js';
 
 /** @typedef {import('../project/project.js').Project} Project */
 /** @typedef {import('../state/images.js').ImageItem} ImageItem */
@@ -8,7 +8,11 @@ import { byId, createElement, icon } from '../dom.js';
 /** @typedef {import('../state/store.js').Store} Store */
 /** @typedef {import('./confirmation.js').Confirmation} Confirmation */
 
-/** @typedef {{ item: HTMLLIElement, show: HTMLButtonElement, count: HTMLElement, shown: ImageItem | null }} Frame */
+/**
+ * @typedef {{
+ *   item: HTMLLIElement, show: HTMLButtonElement, preview: HTMLImageElement, count: HTMLElement, shown: ImageItem | null,
+ * }} Frame
+ */
 
 export class Filmstrip {
   #project;
@@ -47,16 +51,9 @@ export class Filmstrip {
   /** @param {Images} images */
   #render({ items, current }) {
     this.#strip.hidden = items.length < 2;
-    for (const [id, { item }] of this.#frames) {
-      if (items.some((each) => each.id === id)) continue;
-      item.remove();
-      this.#frames.delete(id);
-    }
-    items.forEach((image, index) => {
-      const frame = this.#frames.get(image.id) ?? this.#createFrame(image);
-      if (this.#list.children[index] !== frame.item) this.#list.insertBefore(frame.item, this.#list.children[index] ?? null);
-      fill(frame, image, image.id === current);
-    });
+    const ids = items.map((image) => image.id);
+    const frames = updateRows(this.#list, this.#frames, ids, (id) => this.#createFrame(id));
+    items.forEach((image, index) => fill(/** @type {Frame} */ (frames[index]), image, image.id === current));
     const index = items.findIndex((item) => item.id === current);
     this.#previous.disabled = index <= 0;
     this.#next.disabled = index < 0 || index + 1 >= items.length;
@@ -65,18 +62,18 @@ export class Filmstrip {
     this.#count.textContent = `${items.filter((item) => item.done).length} of ${items.length} done`;
   }
 
-  /** @param {ImageItem} image */
-  #createFrame({ id, thumbnail }) {
-    const preview = createElement('img', { src: thumbnail, alt: '', width: '72', height: '54', loading: 'lazy' });
+  /**
+   * @param {string} id of the image
+   * @returns {Frame}
+   */
+  #createFrame(id) {
+    const preview = createElement('img', { alt: '', width: '72', height: '54', loading: 'lazy' });
     const count = createElement('span', { class: 'frame-count', 'aria-hidden': 'true' });
     const check = createElement('span', { class: 'frame-check', 'aria-hidden': 'true' }, icon('check'));
     const show = createElement('button', { class: 'frame', type: 'button' }, preview, count, check);
     show.addEventListener('click', () => void this.#project.show(id));
     const item = createElement('li', {}, show);
-    /** @type {Frame} */
-    const frame = { item, show, count, shown: null };
-    this.#frames.set(id, frame);
-    return frame;
+    return { item, show, preview, count, shown: null };
   }
 }
 
@@ -86,11 +83,12 @@ export class Filmstrip {
  * @param {boolean} isCurrent
  */
 function fill(frame, image, isCurrent) {
-  const { show, count, item } = frame;
+  const { show, preview, count, item } = frame;
   if (isCurrent && show.getAttribute('aria-current') !== 'true') item.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   show.setAttribute('aria-current', String(isCurrent));
   if (frame.shown === image) return;
   frame.shown = image;
+  if (preview.src !== image.thumbnail) preview.src = image.thumbnail;
   const objects = image.objects === 1 ? '1 object' : `${image.objects} objects`;
   show.setAttribute('aria-label', `${image.name}, ${objects}${image.done ? ', done' : ''}`);
   show.title = image.name;

@@ -1,6 +1,6 @@
 /** The list of labels: their colours, number keys and names. */
 
-import { byId, createElement, icon } from '../dom.js';
+import { byId, createElement, icon, updateRows } from '../dom.js';
 import { cssColour } from '../mask/colours.js';
 import { selectedObject } from '../state/prompt.js';
 
@@ -51,16 +51,9 @@ export class LabelList {
 
   /** @param {State} state */
   #render({ labels: { items, current } }) {
-    for (const [id, row] of this.#rows) {
-      if (items.some((label) => label.id === id)) continue;
-      row.item.remove();
-      this.#rows.delete(id);
-    }
-    items.forEach((label, index) => {
-      const row = this.#rows.get(label.id) ?? this.#createRow(label.id);
-      if (this.#list.children[index] !== row.item) this.#list.insertBefore(row.item, this.#list.children[index] ?? null);
-      fill(row, label, index, label.id === current);
-    });
+    const ids = items.map((label) => label.id);
+    const rows = updateRows(this.#list, this.#rows, ids, (id) => this.#createRow(id));
+    items.forEach((label, index) => fill(/** @type {Row} */ (rows[index]), label, index, label.id === current));
     this.#hint.hidden = items.length > 0;
     this.#names.replaceChildren(...items.map((label) => createElement('option', { value: label.name })));
   }
@@ -89,9 +82,7 @@ export class LabelList {
       this.#store.dispatch({ type: 'labels', action: { type: 'delete', id } });
       this.#field.focus();
     });
-    const row = { item, assign, key, name, remove };
-    this.#rows.set(id, row);
-    return row;
+    return { item, assign, key, name, remove };
   }
 }
 

@@ -1,6 +1,6 @@
 /** The list of objects: colour, name, score, size; hide and delete. */
 
-import { byId, createElement, icon } from '../dom.js';
+import { byId, createElement, icon, updateRows } from '../dom.js';
 import { cssColour } from '../mask/colours.js';
 import { colourIdOf, labelOf, nameOf } from '../state/labels.js';
 import { isComplete, isBlank } from '../state/prompt.js';
@@ -50,19 +50,9 @@ export class ObjectList {
   /** @param {State} state */
   #render(state) {
     const { objects, selected } = state.history.present;
-    for (const [id, row] of this.#rows) {
-      if (!objects.some((object) => object.id === id)) {
-        row.item.remove();
-        this.#rows.delete(id);
-      }
-    }
-    objects.forEach((object, index) => {
-      const row = this.#rows.get(object.id) ?? this.#createRow(object.id);
-      if (this.#list.children[index] !== row.item) {
-        this.#list.insertBefore(row.item, this.#list.children[index] ?? null);
-      }
-      fill(row, object, object.id === selected, state);
-    });
+    const ids = objects.map((object) => object.id);
+    const rows = updateRows(this.#list, this.#rows, ids, (id) => this.#createRow(id));
+    objects.forEach((object, index) => fill(/** @type {Row} */ (rows[index]), object, object.id === selected, state));
     this.#empty.hidden = objects.length > 0;
     this.#add.disabled = !state.image || objects.length >= state.maxObjects;
   }
@@ -98,9 +88,7 @@ export class ObjectList {
       // The focused button has been removed: move the focus to one that remains.
       this.#add.focus();
     });
-    const row = { item, swatch, name, summary, score, hide, remove };
-    this.#rows.set(id, row);
-    return row;
+    return { item, swatch, name, summary, score, hide, remove };
   }
 }
 
