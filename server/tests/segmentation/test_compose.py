@@ -222,3 +222,18 @@ def test_permuting_objects_permutes_values(layers: list[ObjectLogits], random: R
     assert permuted is not None
     back = np.array([0, *(index + 1 for index in order)])
     assert (back[permuted] == straight).all()
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4), st.integers(1, 70), st.integers(1, 70))
+def test_coded_logits_compose_as_those_they_stand_for(seeds: list[int], width: int, height: int) -> None:
+    # Codes 0 to 127 stand for logits from 0 to 8, codes -128 to -1 for logits from -8 to below 0.
+    table = np.roll(np.linspace(-8, 8, 256), 128).astype(np.float32)
+    table[0] = 0
+    codes = [np.random.default_rng(seed).integers(-128, 128, (9, 12), np.int8) for seed in seeds]
+    size = Size(width, height)
+    coded = compose([ObjectLogits(each, (12.0, 8.5), 0.5, table=table) for each in codes], size)
+    plain = compose([ObjectLogits(table[each.view(np.uint8)], (12.0, 8.5), 0.5) for each in codes], size)
+    assert coded.values is not None
+    assert plain.values is not None
+    assert (coded.values == plain.values).all()
+    assert [each.bbox for each in coded.segments] == [each.bbox for each in plain.segments]

@@ -223,7 +223,7 @@ class Layers:
             candidates: of their prompts.
         """
         for proposal, each in zip(chosen, candidates, strict=True):
-            logits = UpscaledLogits(each.logits_of(proposal.rank), each.extent, self._size)
+            logits = UpscaledLogits(each.logits[proposal.rank], each.extent, self._size, each.table)
             if logits.support.is_empty:
                 continue
             window = self._values[logits.support.slices]

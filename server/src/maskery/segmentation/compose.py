@@ -35,16 +35,21 @@ class ObjectLogits:
     """The chosen candidate of one object.
 
     Attributes:
-        logits: float32 [rows, columns]; above zero is object.
+        logits: float32 [rows, columns], or int8 with a `table`; above zero is object.
         extent: (columns, rows) of the grid that the image covers.
         score: predicted IoU.
         label: the object's name, or None.
+        table: see `Candidates`.
     """
 
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float32] | NDArray[np.int8]
     extent: tuple[float, float]
     score: float
     label: str | None = None
+    table: NDArray[np.float32] | None = None
+
+    def upscaled(self, size: Size) -> UpscaledLogits:
+        return UpscaledLogits(self.logits, self.extent, size, self.table)
 
 
 def compose(objects: Sequence[ObjectLogits], size: Size, merge_iou: float = MERGE_IOU) -> Mask:
@@ -81,7 +86,7 @@ def compose_overlapping(objects: Sequence[ObjectLogits], size: Size) -> Mask:
     """Keep the whole mask of each object; the masks may overlap."""
 
     def segment(index: int) -> Segment:
-        logits = UpscaledLogits(objects[index].logits, objects[index].extent, size)
+        logits = objects[index].upscaled(size)
         return _segment(logits.mask, logits.support, (index,), objects)
 
     return Mask(size, tuple(map(segment, range(len(objects)))), None)
@@ -102,10 +107,7 @@ class _Union:
 
 
 def _unions(objects: Sequence[ObjectLogits], groups: Sequence[Group], size: Size) -> list[_Union]:
-    return [
-        _Union([UpscaledLogits(objects[index].logits, objects[index].extent, size) for index in group])
-        for group in groups
-    ]
+    return [_Union([objects[index].upscaled(size) for index in group]) for group in groups]
 
 
 def _find_overlapping(unions: Sequence[_Union]) -> list[int]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from maskery.segmentation.image import Image, Size
 from maskery.segmentation.prompt import ObjectPrompt
+from maskery.segmentation.upscale import decoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +57,7 @@ class Candidates:
 
     def logits_of(self, rank: int) -> NDArray[np.float32]:
         """The logits of one candidate, float32 [rows, columns]."""
-        coded = self.logits[rank]
-        logits: NDArray[np.float32] = coded if self.table is None else self.table[coded.view(np.uint8)]
-        return logits
+        return decoded(self.logits[rank], self.table)
 
     @property
     def nbytes(self) -> int:

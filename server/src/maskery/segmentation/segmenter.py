@@ -96,4 +96,5 @@ def assemble(
 def _choose(candidates: Candidates, rank: int, label: str | None) -> ObjectLogits:
     # An object with fewer candidates than masks repeats its last one.
     index = min(rank, len(candidates) - 1)
-    return ObjectLogits(candidates.logits_of(index), candidates.extent, float(candidates.scores[index]), label)
+    score = float(candidates.scores[index])
+    return ObjectLogits(candidates.logits[index], candidates.extent, score, label, candidates.table)

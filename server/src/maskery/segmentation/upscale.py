@@ -55,20 +55,34 @@ class Region(NamedTuple):
 NOWHERE = Region(0, 0, 0, 0)
 
 
+def decoded(logits: NDArray[np.float32] | NDArray[np.int8], table: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Logits in float32, of the same shape; see `Candidates`."""
+    values: NDArray[np.float32] = logits if table is None else table.take(logits.view(np.uint8))
+    return values
+
+
 class UpscaledLogits:
     """One object's logits, upsampled to the size of a mask.
 
     Bilinear, with pixel centres at half-integers on both grids, as `torch.nn.functional.interpolate` with
-    ``align_corners=False``. Regions are computed on request.
+    ``align_corners=False``. Regions are computed on request, from the part of the grid that they need.
 
     Args:
-        logits: float32 [rows, columns].
+        logits: float32 [rows, columns], or int8 with a `table`.
         extent: (columns, rows) of the grid that the image covers.
         size: of the mask.
+        table: see `Candidates`.
     """
 
-    def __init__(self, logits: NDArray[np.float32], extent: tuple[float, float], size: Size) -> None:
+    def __init__(
+        self,
+        logits: NDArray[np.float32] | NDArray[np.int8],
+        extent: tuple[float, float],
+        size: Size,
+        table: NDArray[np.float32] | None = None,
+    ) -> None:
         self._logits = logits
+        self._table = table
         self._step_x = extent[0] / size.width
         self._step_y = extent[1] / size.height
         #: The region outside which no logit is above zero.
@@ -76,15 +90,16 @@ class UpscaledLogits:
 
     def region(self, region: Region) -> NDArray[np.float32]:
         """Logits float32 [rows, columns] of a non-empty region."""
-        rows, columns = self._logits.shape
         # Rows are interpolated here, at the grid's own small width; columns by OpenCV, which is fast but cannot start
         # at a fraction of a column, so it starts at the left edge.
         y = (np.arange(region.y0, region.y1) + 0.5) * self._step_y - 0.5
         above = np.floor(y).astype(np.intp)
         weight = (y - above).astype(np.float32)[:, None]
-        last = min(columns, int((region.x1 + 1) * self._step_x + 2))
-        grid = self._logits[:, :last]
-        upper, lower = grid[above.clip(0, rows - 1)], grid[(above + 1).clip(0, rows - 1)]
+        last = int((region.x1 + 1) * self._step_x + 2)
+        first = max(0, int(above[0]))
+        grid = decoded(self._logits[first : int(above[-1]) + 2, :last], self._table)
+        bottom = len(grid) - 1
+        upper, lower = grid[(above - first).clip(0, bottom)], grid[(above - first + 1).clip(0, bottom)]
         band = upper + (lower - upper) * weight
         upsampled: NDArray[np.float32] = cv2.resize(
             band, None, fx=1 / self._step_x, fy=1, interpolation=cv2.INTER_LINEAR
@@ -99,12 +114,11 @@ class UpscaledLogits:
         return mask
 
     def _find_support(self, size: Size) -> Region:
-        positive = self._logits > 0
-        rows, columns = np.flatnonzero(positive.any(1)), np.flatnonzero(positive.any(0))
-        if not len(rows):
+        x, y, columns, rows = cv2.boundingRect((self._logits > 0).view(np.uint8))
+        if not rows:
             return NOWHERE
-        x0, x1 = _reach(int(columns[0]), int(columns[-1]), self._step_x, size.width)
-        y0, y1 = _reach(int(rows[0]), int(rows[-1]), self._step_y, size.height)
+        x0, x1 = _reach(x, x + columns - 1, self._step_x, size.width)
+        y0, y1 = _reach(y, y + rows - 1, self._step_y, size.height)
         return Region(x0, y0, x1, y1)
 
 
