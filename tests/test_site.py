@@ -72,7 +72,8 @@ def test_a_search_finds_the_right_page_first(browser: Any, address: str, query: 
     page = browser.new_page(viewport={"width": 1300, "height": 900})
     page.goto(f"{address}/index.html")
     page.click(".md-search__input")
-    page.fill(".md-search__input", query)
+    # Key by key: the search listens to keys, and a value that is set before its worker is ready would be lost.
+    page.keyboard.type(query)
     page.wait_for_selector(".md-search-result__item a")
     first = page.locator(".md-search-result__item a").first.get_attribute("href") or ""
     page.close()

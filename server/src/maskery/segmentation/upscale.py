@@ -57,8 +57,7 @@ NOWHERE = Region(0, 0, 0, 0)
 
 def decoded(logits: NDArray[np.float32] | NDArray[np.int8], table: NDArray[np.float32] | None) -> NDArray[np.float32]:
     """Logits in float32, of the same shape; see `Candidates`."""
-    values: NDArray[np.float32] = logits if table is None else table.take(logits.view(np.uint8))
-    return values
+    return logits.astype(np.float32, copy=False) if table is None else table.take(logits.view(np.uint8))
 
 
 class UpscaledLogits:
