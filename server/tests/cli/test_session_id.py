@@ -18,7 +18,7 @@ def test_the_session_id_is_of_the_images_bytes(tmp_path: Path) -> None:
         def do_POST(self) -> None:
             sent.append(self.headers["x-session-id"])
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(503)
+            self.send_response(401)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -338,7 +338,7 @@ async def test_the_stages_of_a_new_a_shared_and_a_known_image_are_timed(engine: 
     with plain.held():
         tasks = [asyncio.create_task(segment(engine, job(), timings)) for timings in (new, shared)]
         await until(lambda: waiting_for_encodings(engine) == 2)
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.1)
     await asyncio.gather(*tasks)
     if new.embedding == "shared":
         new, shared = shared, new
