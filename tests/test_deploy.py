@@ -26,7 +26,7 @@ COMPOSE = ROOT / "deploy" / "compose.yaml"
 ALERTS = ROOT / "deploy" / "prometheus-alerts.yml"
 DIAGRAM = ROOT / "docs" / "images" / "stages.svg"
 
-PAGES = [GUIDE, DIAGRAM, *sorted((ROOT / "deploy").iterdir())]
+PAGES = [GUIDE, DIAGRAM, *sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file())]
 
 #: Of the series of a histogram or a counter.
 _SUFFIXES = re.compile(r"_(bucket|sum|count)$")
