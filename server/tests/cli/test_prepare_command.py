@@ -1,5 +1,6 @@
 """`maskery prepare`."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -72,6 +73,19 @@ def test_many_failures_are_counted(folder: Path, at: tuple[str, ...]) -> None:
     assert "30 failed:" in said
     assert "and 10 more." in said
     assert said.count("bad-") == 20
+
+
+def test_images_that_the_cache_does_not_hold_are_counted(
+    folder: Path, make_client: Callable[..., httpx.Client]
+) -> None:
+    # An embedding of GrabCut is the image's pixels: the cache holds two.
+    client = make_client(cache_bytes=2 * 84 * 64 * 3 + 100)
+    key = client.headers["authorization"].removeprefix("Bearer ")
+    result = maskery("prepare", folder, *GRABCUT, "--url", client.base_url, "--key", key, "--concurrency", "1")
+    assert result.returncode == 2
+    assert "2 of 5 images prepared" in result.stdout
+    assert "has evicted 3 of the images" in result.stderr
+    assert "MASKERY_CACHE_BYTES" in result.stderr
 
 
 @pytest.mark.parametrize(

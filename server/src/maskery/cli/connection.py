@@ -53,8 +53,9 @@ class Connection:
         """Post an image file and the other fields in JSON.
 
         Raises:
-            ServerUnavailableError: there is no answer, or the key is refused.
-            UserError: the server refuses the image or the prompt, or it is not a segmentation server.
+            ServerUnavailableError: the server cannot be reached, or it refuses the key.
+            UserError: the server refuses the image or the prompt, or takes too long, or it is not a segmentation
+                server.
         """
         # A proxy sends requests for the same image to the server that knows it.
         headers = {"x-request-timeout": str(self._timeout), "x-session-id": digest(image)[:32]}
@@ -62,9 +63,13 @@ class Connection:
             "POST", path, answer, data={"request": request}, files={"image": ("image", image)}, headers=headers
         )
 
-    def get(self, path: str, answer: type[Answer]) -> Answer:
-        """Errors are those of `post`."""
-        return self._send("GET", path, answer)
+    def get(self, path: str, answer: type[Answer], session_id: str | None = None) -> Answer:
+        """Errors are those of `post`.
+
+        Args:
+            session_id: by which a proxy chooses the server, where an image is concerned.
+        """
+        return self._send("GET", path, answer, headers={"x-session-id": session_id} if session_id else None)
 
     def _send(self, method: str, path: str, answer: type[Answer], **content: Any) -> Answer:
         response = self._request(method, path, **content)
@@ -80,6 +85,8 @@ class Connection:
         url = self._url
         try:
             return self._client.request(method, f"{url.rstrip('/')}{path}", **content)
+        except (httpx.ReadTimeout, httpx.WriteTimeout):
+            raise UserError(f"no answer from {url} within {self._timeout:g} seconds: raise --timeout.") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error).rstrip(".") or type(error).__name__
             raise ServerUnavailableError(f"no answer from {url}: {reason}{_scheme_advice(url, error)}.") from None

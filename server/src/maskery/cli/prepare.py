@@ -1,6 +1,8 @@
 """`maskery prepare`: have a server encode the images in a folder in advance."""
 
 import json
+from bisect import bisect
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from maskery.api.schemas.segmentation import PreparedSchema
-from maskery.cli.connection import ApiKey, connect
+from maskery.cli.connection import ApiKey, Connection, ServerUnavailableError, connect
 from maskery.cli.files import list_folder, read_file
 from maskery.errors import UserError
 from maskery.models import DEFAULT_MODEL
@@ -54,22 +56,47 @@ def prepare(
     with connect(url.strip(), key, timeout) as connection, Progress(console=console) as progress:
         task = progress.add_task("preparing", total=len(images))
 
-        def attempt(path: Path) -> str | None:
+        def attempt(path: Path) -> PreparedSchema | str:
             try:
-                connection.post("/v1/images", read_file(path), request, PreparedSchema)
+                return connection.post("/v1/images", read_file(path), request, PreparedSchema)
             except UserError as error:
                 return f"{path}: {error}"
             finally:
                 progress.advance(task)
-            return None
 
         pool = ThreadPoolExecutor(concurrency)
         try:
-            failures = [failure for failure in pool.map(attempt, images) if failure]
+            results = list(pool.map(attempt, images))
         finally:
             # After Ctrl-C the images that were sent are finished, and no further ones are sent.
             pool.shutdown(cancel_futures=True)
-    typer.echo(f"{len(images) - len(failures)} of {len(images)} images prepared")
-    if failures:
-        more = [f"and {len(failures) - _MAX_LINES:,} more."] if len(failures) > _MAX_LINES else []
-        raise UserError("\n".join([f"{len(failures)} failed:", *failures[:_MAX_LINES], *more]))
+        prepared = [each.id for each in results if isinstance(each, PreparedSchema)]
+        evicted = _count_evicted(connection, prepared)
+    typer.echo(f"{len(prepared) - evicted} of {len(images)} images prepared")
+    failures = [each for each in results if isinstance(each, str)]
+    lines = [f"{len(failures)} failed:"] if failures else []
+    lines += failures[:_MAX_LINES]
+    if len(failures) > _MAX_LINES:
+        lines.append(f"and {len(failures) - _MAX_LINES:,} more.")
+    if evicted:
+        lines.append(
+            f"The server has evicted {evicted:,} of the images from its cache again, for those that followed: raise its "
+            "MASKERY_CACHE_BYTES, or have it keep them on disk with MASKERY_DISK_CACHE_BYTES."
+        )
+    if lines:
+        raise UserError("\n".join(lines))
+
+
+def _count_evicted(connection: Connection, ids: Sequence[str]) -> int:
+    """The number of images that the server does not know any more. It evicts those first that were prepared first."""
+
+    def is_known(image_id: str) -> bool:
+        try:
+            connection.get(f"/v1/images/{image_id}", PreparedSchema, session_id=image_id.split("_")[1])
+        except ServerUnavailableError:
+            raise
+        except UserError:
+            return False
+        return True
+
+    return bisect(ids, False, key=is_known)
