@@ -80,8 +80,8 @@ def prepare(
         lines.append(f"and {len(failures) - _MAX_LINES:,} more.")
     if evicted:
         lines.append(
-            f"The server has evicted {evicted:,} of the images from its cache again, for those that followed: raise its "
-            "MASKERY_CACHE_BYTES, or have it keep them on disk with MASKERY_DISK_CACHE_BYTES."
+            f"The server has evicted {evicted:,} of the images from its cache again, for those that followed: raise "
+            "its MASKERY_CACHE_BYTES, or have it keep them on disk with MASKERY_DISK_CACHE_BYTES."
         )
     if lines:
         raise UserError("\n".join(lines))
