@@ -77,7 +77,7 @@ def read_to_the_end(connection: socket.socket) -> bytes:
 def test_a_client_that_disconnects_in_the_queue_frees_its_slot(
     make_client: Callable[..., httpx.Client], body: dict[str, Any], gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "maskery.access")
+    caplog.set_level(logging.DEBUG, "maskery.access")
     client = make_client(workers=1, max_queue=1)
     content = json.dumps(body).encode()
 
@@ -123,7 +123,7 @@ def test_a_running_encoding_serves_the_next_client_after_a_disconnect(
 def test_a_disconnect_within_the_body_is_not_a_server_error(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "maskery.access")
+    caplog.set_level(logging.DEBUG, "maskery.access")
     with connect(client) as connection:
         connection.sendall(head(client, length=1000, x_request_id="half") + b"{")
         time.sleep(0.1)
@@ -193,7 +193,7 @@ def test_the_body_and_the_work_share_one_time_limit(
 def test_a_request_writes_one_log_line_whatever_its_path(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "maskery.access")
+    caplog.set_level(logging.DEBUG, "maskery.access")
     client.get("/a%0a2026-01-01%20INFO%20maskery.access%20GET%20/v1/models%20200%1b[31m%ff%ed%a0%80")
     until(lambda: bool(caplog.messages))
     (line,) = caplog.messages
@@ -218,7 +218,7 @@ def test_an_ipv6_address_is_allowed_in_its_brackets(make_client: Callable[..., h
 def test_a_key_in_the_wrong_place_is_not_logged(
     client: httpx.Client, body: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "maskery.access")
+    caplog.set_level(logging.DEBUG, "maskery.access")
     key = client.headers["authorization"].removeprefix("Bearer ")
     client.post(ROUTE, json={**body, "model": key})
     client.post(ROUTE, json={**body, "user": key})
@@ -233,7 +233,7 @@ def test_a_key_in_the_wrong_place_is_not_logged(
 def test_every_address_includes_ipv4(
     make_client: Callable[..., httpx.Client], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "maskery.access")
+    caplog.set_level(logging.DEBUG, "maskery.access")
     client = make_client(host="::")
     port = client.base_url.port
     for host in ("127.0.0.1", "[::1]"):

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from samples import MODEL
+from waiting import until
 
 ROUTE = "/v1/images/segmentations"
 APP = "https://app.example"
@@ -208,10 +209,21 @@ def test_the_servers_own_origin_is_allowed_beside_others(make_client: Make) -> N
 # Proxies
 
 
+def test_health_checks_are_in_the_log_only_for_debugging(
+    client: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "maskery.access")
+    for path in ("/health/live", "/health/nothing", "/v1/models"):
+        client.get(path)
+    until(lambda: len(caplog.records) == 3)
+    levels = {record.path: record.levelname for record in caplog.records}  # type: ignore[attr-defined]
+    assert levels == {"/health/live": "DEBUG", "/health/nothing": "INFO", "/v1/models": "INFO"}
+
+
 def address(client: httpx.Client, caplog: pytest.LogCaptureFixture, **headers: str) -> str | None:
     """The client's address in the access log."""
     caplog.clear()
-    caplog.set_level(logging.INFO, "maskery.access")
+    caplog.set_level(logging.DEBUG, "maskery.access")
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
     assert client.get("/health/live", headers=named).status_code == 200
     # The line is written after the response is sent.

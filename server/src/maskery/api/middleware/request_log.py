@@ -5,6 +5,7 @@ import logging
 import re
 import time
 import uuid
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -103,8 +104,10 @@ def _write_line(scope: Scope, record: RequestRecord, status: int, seconds: float
         "stages": stages,
         "trace": trace,
     }
-    _log.info(
-        "%s %s %d %.1fms request=%s client=%s account=%s user=%r objects=%s known_objects=%s embedding=%s%s%s",
+    # Probes ask every few seconds; only what fails is of interest.
+    _log.log(
+        logging.DEBUG if scope["path"].startswith("/health/") and status == HTTPStatus.OK else logging.INFO,
+        "%s %s %d %.1fms request=%s client=%s account=%s%s objects=%s known_objects=%s embedding=%s%s%s",
         line["method"],
         line["path"],
         status,
@@ -112,7 +115,7 @@ def _write_line(scope: Scope, record: RequestRecord, status: int, seconds: float
         line["request_id"],
         line["client"] or "-",
         line["account"] or "-",
-        line["user"],
+        f" user={line['user']!r}" if line["user"] else "",
         *("-" if line[name] is None else line[name] for name in ("objects", "known_objects")),
         line["embedding"] or "-",
         "".join(f" {name}={spent}ms" for name, spent in (stages or {}).items()),
