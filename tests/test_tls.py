@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
+from command_line import maskery
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -225,16 +226,12 @@ def test_invalid_files_are_named_before_the_server_starts(tmp_path: Path, author
 
     def says(certificate: str, key: str) -> str:
         environment = {
-            **os.environ,
             "MASKERY_HOME": str(tmp_path / "home"),
             "MASKERY_TLS_CERTIFICATE": str(tmp_path / certificate),
             "MASKERY_TLS_KEY": str(tmp_path / key) if key else "",
             "MASKERY_PORT": "0",
         }
-        command = [sys.executable, "-m", "maskery", "serve"]
-        result = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
-        )
+        result = maskery("serve", **environment)
         assert result.returncode == 2
         assert result.stdout == ""
         sentence = [line for line in result.stderr.splitlines() if line.startswith("maskery: ")]
