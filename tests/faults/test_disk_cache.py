@@ -46,6 +46,11 @@ def files(cache: Path) -> list[Path]:
     return [path for path in (cache / "embeddings").rglob("*") if path.is_file()]
 
 
+def complete(cache: Path) -> list[Path]:
+    """The files that have been written to their ends."""
+    return [path for path in files(cache) if path.suffix != ".tmp"]
+
+
 def total(cache: Path) -> int:
     nbytes = 0
     for path in files(cache):
@@ -84,7 +89,7 @@ def test_images_are_known_after_a_kill(launch: Launch, cache: Path) -> None:
     for image in range(5):
         assert_right(first, image)
     prepared = first.prepare(3, QUICK)["id"]
-    eventually(lambda: len(files(cache)) == 5, "five files to be written")
+    eventually(lambda: len(complete(cache)) == 5, "five files to be written")
     first.process.kill()
     first.process.wait()
     second = launch(MEBIBYTE)
@@ -97,17 +102,17 @@ def test_images_are_known_after_a_kill(launch: Launch, cache: Path) -> None:
 def test_a_full_disk_fails_no_request(launch: Launch, cache: Path) -> None:
     server = launch(4 * MEBIBYTE)
     assert_right(server, 1)
-    eventually(lambda: len(files(cache)) == 1, "a file to be written")
+    eventually(lambda: len(complete(cache)) == 1, "a file to be written")
     before = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (2 * MEBIBYTE, before[1]))
     for image in range(2, 7):
         assert_right(server, image)
     server.wait_for_metric(FAILURES, 5)
-    assert len(files(cache)) == 1
+    assert len(complete(cache)) == 1
     assert server.log.count("File too large") == 1
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, before)
     assert_right(server, 8)
-    eventually(lambda: len(files(cache)) == 2, "a file to be written")
+    eventually(lambda: len(complete(cache)) == 2, "a file to be written")
 
 
 def test_two_servers_and_someone_who_damages_their_files(launch: Launch, cache: Path) -> None:
@@ -120,10 +125,10 @@ def test_two_servers_and_someone_who_damages_their_files(launch: Launch, cache: 
         choice = random.Random(7)
         while not enough.wait(0.02):
             sizes.append(total(cache))
-            complete = [path for path in files(cache) if path.suffix != ".tmp"]
-            if not complete:
+            candidates = complete(cache)
+            if not candidates:
                 continue
-            path = choice.choice(complete)
+            path = choice.choice(candidates)
             with suppress(FileNotFoundError), path.open("r+b") as file:
                 match choice.randrange(3):
                     case 0:

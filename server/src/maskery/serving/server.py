@@ -22,8 +22,8 @@ from maskery.serving.protocol import Protocol
 from maskery.serving.tls import Tls
 from maskery.settings import Settings
 
-# Seconds to read requests on the connections that were accepted last.
-_LAST_READ = 0.25
+# Seconds to read the next requests on kept connections, and the first ones on new connections.
+_LAST_READ, _FIRST_READ = 0.25, 1.0
 
 # Seconds for the TLS handshakes of those connections.
 _LAST_HANDSHAKE = 1.0
@@ -193,7 +193,12 @@ class _Server(uvicorn.Server):
         if not self.force_exit:
             await self._accept_last(sockets or [])
             # uvicorn closes connections without a request; one may be about to arrive.
+            latest = time.monotonic() + _FIRST_READ
             await asyncio.sleep(_LAST_READ)
+            while time.monotonic() < latest and any(
+                isinstance(each, Protocol) and each.cycle is None for each in self.server_state.connections
+            ):
+                await asyncio.sleep(0.02)
         await super().shutdown(sockets)
 
     async def _accept_last(self, listeners: list[socket.socket]) -> None:
