@@ -195,7 +195,7 @@ class _Server(uvicorn.Server):
             # uvicorn closes connections without a request; one may be about to arrive.
             latest = time.monotonic() + _FIRST_READ
             await asyncio.sleep(_LAST_READ)
-            while time.monotonic() < latest and any(
+            while time.monotonic() < latest and any(  # noqa: ASYNC110 - uvicorn has no event for it
                 isinstance(each, Protocol) and each.cycle is None for each in self.server_state.connections
             ):
                 await asyncio.sleep(0.02)
