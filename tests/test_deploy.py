@@ -137,6 +137,8 @@ def test_the_unit_has_the_options_that_the_server_needs() -> None:
     assert service["OOMPolicy"] == ["continue"]
     # Else the first key would be in the journal.
     assert service["StandardOutput"] == ["null"]
+    # Its default is that of standard output, and the log would be lost.
+    assert service["StandardError"] == ["journal"]
     assert f"MASKERY_HOME=%S/{service['StateDirectory'][0]}" in service["Environment"]
     # OpenVINO compiles code at run time.
     assert "MemoryDenyWriteExecute" not in service
