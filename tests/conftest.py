@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 import trustme
 from PIL import Image
+from waiting import until
 
 from tests.playground import browser as chromium
 
@@ -89,20 +89,16 @@ def restarted(stopped: Server) -> Iterator[None]:
     environment = {**os.environ, "MASKERY_HOME": str(stopped.home), "MASKERY_PRELOAD": "maskery/grabcut"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            _wait_until_ready(stopped.url)
+            until(lambda: _is_ready(stopped.url), 60)
             yield
         finally:
             process.terminate()
 
 
-def _wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health/ready").status_code == 200:
-                return
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def _is_ready(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{url}/health/ready").status_code == 200
+    return False
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,8 @@ def test_a_child_times_the_calls_of_its_engine(folder: Path, tmp_path: Path) -> 
     with models.linked(folder) as copy, Child("sam_maskery", copy, "f32", 1) as child:
         assert child.load_seconds > 0
         assert len(child.seconds("encode", once=True)) == 1
-        assert 1 <= len(child.seconds("decode", 8)) <= 10
+        # One object is quick enough for several calls, also on a busy machine.
+        assert 1 < len(child.seconds("decode", 1)) <= 10
         assert child.memory() > 2**20
         child.ask("embedding", str(tmp_path / "embedding.npy"))
         assert child.ask("arithmetic", 8) == 8 * child.ask("arithmetic", 1) > 0

@@ -3,6 +3,11 @@
 {{- if contains .Chart.Name .Release.Name }}{{ .Release.Name }}{{ else }}{{ .Release.Name }}-{{ .Chart.Name }}{{ end -}}
 {{- end }}
 
+{{/* The service that clients use; that of replicas is made by KubeRay. */}}
+{{- define "maskery.service" -}}
+{{ include "maskery.name" . }}{{ if .Values.ray.enabled }}-serve-svc{{ end }}
+{{- end }}
+
 {{/* Not app.kubernetes.io/name, by which KubeRay finds the pods of its own. */}}
 {{- define "maskery.selector" -}}
 app.kubernetes.io/component: segmentation

@@ -80,10 +80,12 @@ class RequestLog:
             if self._tracer:
                 carrier = request_headers if parent else {}
                 trace = self._tracer.record(carrier, scope["method"], route, model, status, started, seconds, record)
-            _write_line(scope, record, status, seconds, trace)
+            _write_line(scope, record, route, status, seconds, trace)
 
 
-def _write_line(scope: Scope, record: RequestRecord, status: int, seconds: float, trace: str | None) -> None:
+def _write_line(
+    scope: Scope, record: RequestRecord, route: str | None, status: int, seconds: float, trace: str | None
+) -> None:
     timings = record.timings
     stages = {name: round(spent * 1e3, 1) for name, spent in timings.stages.items()} if timings else None
     line = {
@@ -106,7 +108,7 @@ def _write_line(scope: Scope, record: RequestRecord, status: int, seconds: float
     }
     # Probes ask every few seconds; only what fails is of interest.
     _log.log(
-        logging.DEBUG if scope["path"].startswith("/health/") and status == HTTPStatus.OK else logging.INFO,
+        logging.DEBUG if (route or "").startswith("/health/") and status == HTTPStatus.OK else logging.INFO,
         "%s %s %d %.1fms request=%s client=%s account=%s%s objects=%s known_objects=%s embedding=%s%s%s",
         line["method"],
         line["path"],
