@@ -117,6 +117,10 @@ bench-overhead: $(VENV)/.bench-ready ## Measure the work around the model: JSON,
 bench-memory: $(VENV)/.bench-ready ## Measure the memory of a server with the built-in model after 20 requests
 	@$(BIN)/python -m benchmarks.memory
 
+.PHONY: bench-latency
+bench-latency: $(VENV)/.bench-ready ## Measure clicks, a box and eight objects with the built-in model over HTTP: [ARGS="--precision f32"]
+	@$(BIN)/python -m benchmarks.latency $(ARGS)
+
 .PHONY: bench-caches
 bench-caches: $(VENV)/.bench-ready ## Measure twelve objects of which one changes, and the first click after a restart
 	@$(BIN)/python -m benchmarks.caches $(if $(MODEL),--model $(MODEL))

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import httpx
@@ -48,8 +49,9 @@ class Client:
         while self._http.get("/health/ready").status_code != httpx.codes.OK:
             time.sleep(0.02)
 
-    def seconds(self, file: bytes, objects: Objects) -> float:
-        fields = {"model": self._name, "segment_prompt": objects, "merge_iou": 1}
+    def seconds(self, file: bytes, objects: Objects | None, **options: Any) -> float:
+        """Seconds of a request with these prompts and other options of the API."""
+        fields = {"model": self._name, "segment_prompt": objects, "merge_iou": 1, **options}
         request = self._http.build_request(
             "POST", "/v1/images/segmentations", data={"request": json.dumps(fields)}, files={"image": file}
         )
