@@ -140,6 +140,7 @@ def follow(session: Session, case: Case, most: int, least: int = 5, enough: floa
     answer = np.zeros_like(case.mask)
     clicks: list[Click] = []
     curve: list[float] = []
+    scores: list[float] = []
     row: dict[str, Any] = {"source": case.source, "name": case.name}
     while len(curve) < most and (len(curve) < least or max(curve) < enough):
         click = next_click(case, answer)
@@ -148,9 +149,10 @@ def follow(session: Session, case: Case, most: int, least: int = 5, enough: floa
         clicks.append(click)
         answer, score, candidates = session.click(clicks)
         if not curve:
-            row |= {"score": score, "best": max(iou(case, each) for each in candidates)}
+            row["best"] = max(iou(case, each) for each in candidates)
         curve.append(iou(case, answer))
-    row["curve"] = curve
+        scores.append(float(score))
+    row |= {"curve": curve, "scores": scores}
     rows, columns = np.flatnonzero(case.mask.any(1)), np.flatnonzero(case.mask.any(0))
     box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
     row["box"] = iou(case, session.box(box))
@@ -204,7 +206,7 @@ def _measures(rows: Sequence[dict[str, Any]], most: int) -> dict[str, float]:
         "box": float(np.mean([row["box"] for row in rows])),
         "best1": float(np.mean([row["best"] for row in rows])),
     }
-    scores, reached = np.array([row["score"] for row in rows]), np.array([row["curve"][0] for row in rows])
+    scores, reached = np.array([row["scores"][0] for row in rows]), np.array([row["curve"][0] for row in rows])
     ranks = [np.argsort(np.argsort(each)) for each in (scores, reached)]
     found["rank"] = float(np.corrcoef(ranks[0], ranks[1])[0, 1]) if len(rows) > 2 else 0.0
     found["bias"] = float((scores - reached).mean())

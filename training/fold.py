@@ -32,6 +32,9 @@ SMALL_SHAPES = ((128, 192), (160, 160), (192, 128))
 FEW_PIXELS = 192 * 192
 LOCAL_SHAPES = ((160, 160),)
 
+#: Odds of the score of a single click are multiplied by this, see `maskery.models.builtin.nano_fold`.
+CALIBRATION = 0.74
+
 Click = tuple[float, float, int]
 Window = tuple[float, float, float, float]
 
@@ -152,7 +155,10 @@ class Folder:
         if single and second.logits[_cell(asked.clicks[0], second.logits)] <= 0:
             second = state
         answer = _as_clicked(second.logits, asked)
-        return State(answer, (state.score + second.score) / 2, (answer, *candidates[1:]))
+        score = (state.score + second.score) / 2
+        if single:
+            score *= CALIBRATION / (1 - score + score * CALIBRATION)
+        return State(answer, score, (answer, *candidates[1:]))
 
     def step(self, image: Encoded, prompt: Prompt, state: State) -> State:
         """The answer once the newest click was made."""

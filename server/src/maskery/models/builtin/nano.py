@@ -18,8 +18,8 @@ from maskery.segmentation import AutomaticDefaults, Candidates, Earlier, Embeddi
 #: Files of the graph and of the judge's weights, which `training` writes.
 GRAPH, JUDGE = "nano.onnx", "nano-judge.npz"
 
-#: Changes with the weights, and with everything else that changes a mask.
-REVISION = 9
+#: Changes with the weights, and with everything else that changes a mask or its score.
+REVISION = 10
 
 _HERE = Path(__file__).parent
 _TOKEN_SIDE = 16

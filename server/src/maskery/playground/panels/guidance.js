@@ -12,7 +12,7 @@ import { selectedObject } from '../state/prompt.js';
 /** @typedef {{ text: string, label: string, run: () => void }} Suggestion */
 
 /** Scores below which a mask is probably wrong. */
-const LOW_SCORE = 0.6;
+const LOW_SCORE = 0.53;
 /** How far from the mask a point is probably on another object, as a fraction of the mask's size. */
 const FAR = 0.25;
 
