@@ -155,6 +155,7 @@ def test_settings_reach_the_server_as_they_were_given() -> None:
         ({"ingress": {"enabled": True}}, "set ingress.host"),
         ({"replicsa": 2}, "replicsa is not allowed"),
         ({"settings": {"MASKERY_PRELOAD": "a"}}, "settings"),
+        ({"settings": {"GRACE_PERIOD": 5}}, "settings"),
         ({"models": ["a; rm -rf /"]}, "models"),
         ({"firstKey": {"account": "$(id)", "scopes": "segment"}}, "firstKey.account"),
     ],

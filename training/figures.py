@@ -99,7 +99,7 @@ def _calibration(courses: Sequence[Course]) -> Figure:
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot((0, 1), (0, 1), color="gray", linestyle="--", linewidth=1)
-    axes.plot(scores, ious, ".", alpha=0.35, label="a thing, one click")
+    axes.plot(scores, ious, ".", alpha=0.35, label="an object, one click")
     edges = np.quantile(scores, np.linspace(0, 1, 9))
     owner = np.searchsorted(edges[1:-1], scores)
     means = [(scores[owner == each].mean(), ious[owner == each].mean()) for each in np.unique(owner)]

@@ -105,7 +105,7 @@ def test_mistakes_are_one_sentence(photo: Path, tmp_path: Path) -> None:
     assert "not a point" in fails("segment", photo, "-p", "nan,20")
     assert "at most one box" in fails("segment", photo, "--object", "1,1,5,5 2,2,6,6")
     assert "cannot read" in fails("segment", tmp_path / "none.png", "-p", "1,1", *GRABCUT)
-    assert "not an image" in fails("segment", __file__, "-p", "1,1", *GRABCUT)
+    assert f"{__file__}: the bytes are not an image" in fails("segment", __file__, "-p", "1,1", *GRABCUT)
     assert "not a PNG file" in fails("segment", photo, "--mask-prompt", __file__)
     assert "Unknown model" in fails("segment", photo, "-p", "1,1", "--model", "x")
     assert "maskery models install" in fails("segment", photo, "-p", "1,1", "--model", "facebook/sam-vit-base")
@@ -222,7 +222,7 @@ def test_standard_input_and_output_stand_in_for_files(photo: Path, folder: Path,
     assert result.output == (tmp_path / "over.png").read_bytes()
     result = maskery(*click, "--format", "rle", "--n", 2, "-o", "-", stdin=photo.read_bytes())
     assert len(json.loads(result.output)) == 2
-    assert "not an image" in fails(*click, "-o", "-", stdin=b"nothing")
+    assert "standard input: the bytes are not an image" in fails(*click, "-o", "-", stdin=b"nothing")
     assert "name a file" in fails(*click, "-o", "-", "--n", 2)
     assert "both standard output" in fails(*click, "-o", "-", "--overlay", "-")
     assert "both standard input" in fails(*click, "--mask-prompt", "-")

@@ -41,6 +41,7 @@ from maskery.segmentation import (
     MAX_TOLERANCE,
     MERGE_IOU,
     AutomaticOptions,
+    ImageError,
     ImageFile,
     Options,
     PromptError,
@@ -302,7 +303,11 @@ class _Task:
     def segment_file(self, path: Path, output: Path, overlay: Path | None) -> list[str]:
         """Segment one image and write its files. Returns lines for the user."""
         image = read_file(path)
-        return self._write(path, image, self._segment(image, self.prompt), output, overlay)
+        try:
+            response = self._segment(image, self.prompt)
+        except ImageError as error:
+            raise UserError(f"{'standard input' if path == STANDARD else path}: {error}") from None
+        return self._write(path, image, response, output, overlay)
 
     def segment_folder(self, folder: Path, output: Path, overlays: Path | None) -> None:
         """Segment the images of a folder and write their files."""
@@ -361,7 +366,7 @@ class _Task:
             if isinstance(asked, Prompt) and (self.prompts or self.relative):
                 asked = place(asked, ImageFile(image, self.request.exif, ACCEPTED).size, self.relative)
             return self.segmenter(image, asked)
-        except ServerUnavailableError:
+        except (ServerUnavailableError, ImageError):
             raise
         except UserError as error:
             raise UserError(prompt.explain(str(error))) from None
