@@ -185,7 +185,7 @@ def test_libraries_write_nothing_about_the_files_of_clients(tmp_path: Path, make
         image.write_bytes(file)
         with running("segment", str(image), "-p", "2,2", "--model", "maskery/grabcut") as command:
             _, said = command.communicate(timeout=20)
-        assert said.startswith("maskery: the ")
+        assert said.startswith(f"maskery: {image}: the ")
         assert said.count("\n") == 1
 
 

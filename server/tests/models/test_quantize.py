@@ -47,7 +47,10 @@ def test_a_model_is_quantized_and_used_with_int8(
     assert 0.001 < difference < 0.2
 
 
-def test_mistakes_are_one_sentence(own_home: Path, images: Path, tmp_path: Path) -> None:
+def test_mistakes_are_one_sentence(
+    own_home: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "multiplies_int8", lambda: True)
     assert "not installed" in fails("models", "quantize", "me/none", "--images", images)
     write_model(tmp_path / "model", "sam", seed=1)
     Store(own_home / "models").install_from_folder("me/small", tmp_path / "model")

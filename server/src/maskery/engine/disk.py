@@ -47,11 +47,17 @@ class Disk:
         self._touched: set[object] = set()
         self._cleared = time.monotonic()
 
-    async def read(self, key: Key) -> Embedding | None:
-        """Read an embedding. Requests for the same one at the same time read it once."""
+    async def read(self, key: Key, keep: Callable[[Embedding], Embedding]) -> Embedding | None:
+        """Read an embedding. Requests for the same one at the same time read it once.
+
+        Args:
+            keep: puts it into memory, and returns what is there. A request that finds nothing to join afterwards must
+                find it there, so this is a part of what they share.
+        """
 
         async def read(_: Callable[[], None]) -> Embedding | None:
-            return await run_in_thread(self._pools.read, partial(self.cache.get, key))
+            embedding = await run_in_thread(self._pools.read, partial(self.cache.get, key))
+            return keep(embedding) if embedding else None
 
         embedding, _ = await self._reads.do(key, read)
         return embedding

@@ -279,11 +279,10 @@ class Engine:
                 self.disk.touch(key)
         elif self.disk:
             started = time.perf_counter()
-            embedding = await self.disk.read(key)
+            embedding = await self.disk.read(key, partial(self._keep, key))
             timings.add("wait", started, time.perf_counter() - started)
             if embedding:
                 timings.embedding = "disk"
-                embedding = self._keep(key, embedding)
         return embedding
 
     def _keep(self, key: Key, embedding: Embedding) -> Embedding:
