@@ -25,7 +25,7 @@ from benchmarks.serving import images
 from benchmarks.soak.server import running
 
 SIZES = ((640, 480), (1600, 1200))
-_EIGHT = 8
+_OBJECTS = 8
 
 NEW, KNOWN, FURTHER, BOX, EIGHT = (
     "click, new image",
@@ -36,10 +36,10 @@ NEW, KNOWN, FURTHER, BOX, EIGHT = (
 )
 
 
-def photographs(folder: Path, size: tuple[int, int], number: int) -> list[bytes]:
-    """So many different JPEG files of this width and height."""
+def resized(photographs: list[Path], size: tuple[int, int]) -> list[bytes]:
+    """JPEG files of these photographs with this width and height."""
     files = []
-    for path in images.write(folder, number):
+    for path in photographs:
         pixels = cv2.imread(str(path))
         if pixels is None:
             raise OSError(f"{path} cannot be read")
@@ -65,14 +65,10 @@ def measure(client: Client, files: list[bytes], size: tuple[int, int]) -> dict[s
         found[KNOWN].append(client.seconds(file, [[first]]))
         found[FURTHER].append(client.seconds(file, [[first, next(clicks)]]))
         x, y = next(clicks)
-        box = [
-            max(0, x - width // 5),
-            max(0, y - height // 5),
-            min(width, x + width // 5),
-            min(height, y + height // 5),
-        ]
+        left, top, right, bottom = x - width // 5, y - height // 5, x + width // 5, y + height // 5
+        box = [max(0, left), max(0, top), min(width, right), min(height, bottom)]
         found[BOX].append(client.seconds(file, None, boxes=[box]))
-        found[EIGHT].append(client.seconds(file, [[next(clicks)] for _ in range(_EIGHT)]))
+        found[EIGHT].append(client.seconds(file, [[next(clicks)] for _ in range(_OBJECTS)]))
     return found
 
 
@@ -91,10 +87,11 @@ def main() -> None:
             each.mkdir()
         with running(home, preload=options.model, precision=options.precision) as server:
             client = Client(server, options.model)
+            # The first request of each kind finds no buffers yet, and does not count.
+            photographs = images.write(photos, options.requests + 1)
             for size in SIZES:
                 name = f"{size[0]}x{size[1]}"
-                found = measure(client, photographs(photos, size, options.requests + 1), size)
-                # The first of each kind finds no buffers yet.
+                found = measure(client, resized(photographs, size), size)
                 medians = {what: statistics.median(each[1:]) * 1e3 for what, each in found.items()}
                 results["milliseconds"][name] = medians
                 print(
